@@ -1,0 +1,9 @@
+//! Compiles proto/waybill.proto with protox, so that no protoc need be installed.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let proto = "../../proto";
+    println!("cargo::rerun-if-changed={proto}");
+    let files = protox::compile(["waybill.proto"], [proto])?;
+    prost_build::Config::new().compile_fds(files)?;
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Delivery: messages on lanes, at least once, to competing consumers.
+//!
+//! The queue is never the truth: whoever loses it loses no job, because the ledger can send every
+//! message again. Two implementations behind one trait: [`Embedded`] in process, [`RabbitMq`] between
+//! processes; one contract suite runs on both. Nothing but this crate names lapin.
+
+mod embedded;
+mod message;
+mod rabbitmq;
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+
+pub use embedded::Embedded;
+pub use message::{Message, PlanJob, RunTask};
+pub use rabbitmq::{RabbitMq, RabbitMqSettings};
+
+/// Where a message goes: one lane for plans, one per source for its tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// [`PlanJob`] of every source.
+    Plans,
+    /// [`RunTask`] of one source.
+    Source(String),
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plans => f.write_str("plans"),
+            Self::Source(name) => write!(f, "tasks.{name}"),
+        }
+    }
+}
+
+/// A message that was not accepted by the queue; it may be delivered all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The broker is away, blocked or did not confirm in time.
+    #[error("the message broker is unavailable: {0}")]
+    Unavailable(String),
+    /// The queue is being closed.
+    #[error("the queue is closed")]
+    Closed,
+}
+
+/// A queue with lanes.
+#[async_trait]
+pub trait Queue: fmt::Debug + Send + Sync + 'static {
+    /// Puts a message on a lane, after `delay`. `Ok` means that the queue has taken charge of it; an error
+    /// means that nobody knows, so that it may come all the same. Takes at most a few seconds.
+    async fn publish(&self, lane: &Lane, message: &Message, delay: Duration) -> Result<(), QueueError>;
+
+    /// A consumer of a lane, one message at a time. It outlives connections: it waits for as long as the
+    /// broker is away.
+    async fn consume(&self, lane: &Lane) -> Result<Box<dyn Consumer>, QueueError>;
+
+    /// Puts a message that was given up beside the lanes, for people to look at.
+    async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError>;
+
+    /// Whether messages can be published and consumed now: what `/ready` asks. At most 2 seconds.
+    async fn check(&self) -> Result<(), QueueError>;
+
+    /// Whether messages outlive this process. Where they do not, the ledger sends out every unfinished
+    /// job's messages at start.
+    fn is_durable(&self) -> bool;
+
+    /// Ends every consumer: their `next` answers `None`. Deliveries in hand can still be settled.
+    async fn close(&self);
+}
+
+/// One consumer of one lane.
+#[async_trait]
+pub trait Consumer: Send {
+    /// The next message; `None` once the queue is closed. Cancel-safe.
+    async fn next(&mut self) -> Option<Delivery>;
+}
+
+/// A message in hand. It must be settled; dropping it unsettled gives it back.
+pub struct Delivery {
+    /// What it says.
+    pub message: Message,
+    /// Whether it was, or may have been, delivered before.
+    pub redelivered: bool,
+    settle: Box<dyn Settle>,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("message", &self.message)
+            .field("redelivered", &self.redelivered)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Delivery {
+    /// Says that the work is done, or handed on. `false` where the queue no longer knew this delivery: it
+    /// will come again.
+    pub async fn ack(self) -> bool {
+        self.settle.settle(true).await
+    }
+
+    /// Gives it back, to be delivered to somebody else at once.
+    pub async fn give_back(self) -> bool {
+        self.settle.settle(false).await
+    }
+}
+
+/// How an implementation settles a delivery.
+#[async_trait]
+trait Settle: Send {
+    async fn settle(self: Box<Self>, done: bool) -> bool;
+}

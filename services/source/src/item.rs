@@ -1,0 +1,35 @@
+//! Items: what a job is made of, and the requests that lead to them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One thing to fetch: a city. Its values are what templates see, its key is unique within the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Unique within the job and safe in an object key.
+    pub key: String,
+    /// Field values by `[[items]]` name: `{"city": {"id": 0, "name": "South Stephen"}}`.
+    pub values: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
+}
+
+/// An item in the making: the values of the levels expanded so far. The default has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ItemDraft {
+    /// As in [`Item::values`].
+    pub values: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
+}
+
+/// A request to an upstream, relative to the base URL that the operator names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Absolute path, percent-encoded: values from an upstream cannot add segments.
+    pub path: String,
+    /// Query pairs, not yet encoded.
+    pub query: Vec<(String, String)>,
+}
+
+/// Why a listing or an item cannot be used. Says where in the listing, and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ItemError(pub String);

@@ -1,0 +1,27 @@
+//! Source definitions, templates, record checks and statistics.
+//!
+//! Everything here is pure: text and bytes in, values out. No file is opened, no request sent and no
+//! clock read in this crate, so every rule in it can be tested with a literal.
+
+mod catalog;
+mod decimal;
+mod definition;
+mod item;
+mod name;
+mod params;
+mod path;
+mod record;
+mod scan;
+mod statistic;
+mod template;
+
+pub use catalog::Catalog;
+pub use decimal::Decimal;
+pub use definition::{Definition, Diagnostic, Diagnostics, Format};
+pub use item::{Item, ItemDraft, ItemError, Request};
+pub use name::{ObjectName, item_prefix};
+pub use params::{ParamError, Params};
+pub use path::RecordPath;
+pub use record::{Constraints, Field, FieldType, Schema};
+pub use scan::{Rejection, Scanned, Scanner};
+pub use statistic::{Statistic, Statistics, Totals};

@@ -1,0 +1,1 @@
+//! Templates: minijinja, with what is interpolated escaped for the place it goes to.

@@ -1,0 +1,51 @@
+//! Plans jobs and runs their tasks; and the housekeeper, who looks after what nobody holds.
+//!
+//! A task goes fetch → spool → check every record and add up → store with metadata → marker →
+//! acknowledge, in that order, so that a crash anywhere only repeats work.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use waybill_ledger::Ledger;
+use waybill_queue::Queue;
+use waybill_source::Catalog;
+use waybill_store::Store;
+
+/// What a worker needs; nothing in it is optional.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// The state of jobs.
+    pub ledger: Ledger,
+    /// Where objects go.
+    pub store: Store,
+    /// Where messages come from.
+    pub queue: Arc<dyn Queue>,
+    /// The sources whose lanes are served. A task is run by the definition its job was asked with.
+    pub catalog: Arc<Catalog>,
+    /// Upstream addresses that the operator set, by source; they outrank the definition's.
+    pub base_urls: HashMap<String, String>,
+    /// How often and how patiently a failed request is tried again.
+    pub retry: RetryPolicy,
+    /// How often the housekeeper looks.
+    pub housekeeping: Duration,
+}
+
+/// Waits between attempts: exponential with jitter, in the worker while short, in the queue when long.
+#[derive(Debug, Clone, Copy)]
+pub struct RetryPolicy {
+    /// The first wait.
+    pub initial: Duration,
+    /// The longest wait in a worker; a longer one (`Retry-After`) is spent in the queue.
+    pub max_wait: Duration,
+    /// Tries of one request while the worker holds the task.
+    pub tries: u32,
+    /// Deliveries of one task, each with so many tries, before it is given up.
+    pub attempts: u32,
+}
+
+/// Serves every lane until `shutdown`; then takes nothing new, and finishes what runs within
+/// `deadline` or gives it back.
+pub async fn run(worker: Worker, shutdown: CancellationToken, deadline: Duration) -> anyhow::Result<()> {
+    let _ = (worker, shutdown, deadline);
+    todo!()
+}
