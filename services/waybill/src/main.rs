@@ -1,2 +1,55 @@
-//! x
-fn main() {}
+//! Waybill: one binary for every service, the stand-in upstream and the command line.
+
+mod check;
+mod cli;
+mod client;
+mod demo;
+mod logs;
+mod parts;
+mod server;
+mod settings;
+mod signals;
+mod sources;
+mod upstream;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logs::init(matches!(cli.command, Command::Demo(_)));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(cli.command)));
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("waybill: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(flags) => server::run(server::Target::Up, flags).await,
+        Command::Api(flags) => server::run(server::Target::Api, flags).await,
+        Command::Worker(flags) => server::run(server::Target::Worker, flags).await,
+        Command::Stats(cli::Stats { source: None, server, .. }) => server::run(server::Target::Stats, server).await,
+        Command::Stats(cli::Stats { source: Some(source), from, to, format, .. }) => {
+            client::stats(&source, from, to, format).await
+        }
+        Command::Upstream(flags) => upstream::run(flags).await,
+        Command::Demo(flags) => demo::run(flags).await,
+        Command::Submit(flags) => client::submit(flags).await,
+        Command::Job { id, watch } => client::job(&id, watch).await,
+        Command::Jobs(flags) => client::jobs(flags).await,
+        Command::Check { files } => check::run(&files),
+        Command::Health => client::health().await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "waybill", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! A month's aggregate of one group: per object key, its statistics.
+//!
+//! It is derived: losing one, or writing an older one over a newer one, costs a few HEADs and nothing
+//! else. A key in it stands for bytes that never change, so an entry is right for as long as anybody
+//! lists that key.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use waybill_source::Totals;
+use waybill_store::{Store, StoreError};
+
+/// The largest aggregate that is read: 100,000 objects of 300 bytes. A larger one is made anew each time.
+const MAX_BYTES: usize = 32 << 20;
+
+/// `stats/{source}/{group}/{yyyy-mm}.json`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Aggregate {
+    /// The definition that the statistics are of.
+    definition: String,
+    /// Per key in data/, its statistics.
+    pub(crate) objects: HashMap<String, Totals>,
+}
+
+impl Aggregate {
+    pub(crate) fn new(definition: &str) -> Self {
+        Self { definition: definition.to_owned(), objects: HashMap::new() }
+    }
+
+    /// What is stored, if it is of this definition and can be read; otherwise an empty one.
+    pub(crate) async fn load(store: &Store, key: &str, definition: &str) -> Result<Self, StoreError> {
+        let stored = match store.get(key, MAX_BYTES).await {
+            Ok(stored) => stored,
+            Err(StoreError::TooLarge { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(stored
+            .and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok())
+            .filter(|aggregate| aggregate.definition == definition)
+            .unwrap_or_else(|| Self::new(definition)))
+    }
+
+    /// Stores it. A failure is only logged: the answer is right without it.
+    pub(crate) async fn save(&self, store: &Store, key: &str) {
+        let json = serde_json::to_vec(self).expect("maps of strings and numbers have a JSON form");
+        if json.len() > MAX_BYTES {
+            return;
+        }
+        if let Err(error) = store.put(key, "application/json", json.into()).await {
+            tracing::warn!(object.key = key, %error, "an aggregate was not stored; the next answer takes longer");
+        }
+    }
+}

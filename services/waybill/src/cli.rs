@@ -1,0 +1,210 @@
+//! The command line: what can be said, and the help that teaches it. Nothing is done here.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+
+/// Brings files and records from slow, rate-limited HTTP servers into S3, and answers with statistics.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Begin with `waybill demo`. Then: `waybill up` in one terminal, `waybill submit buses date=2024-05-01 --wait` in another."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the whole of Waybill on this machine: stand-in upstream, three jobs, statistics
+    Demo(Demo),
+    /// Run everything in one process; what no setting names is embedded
+    Up(ServerFlags),
+    /// Run the job service, on RabbitMQ and S3
+    Api(ServerFlags),
+    /// Run one worker, on RabbitMQ and S3
+    Worker(ServerFlags),
+    /// Ask for a source's statistics; without SOURCE, run the statistics service, on S3
+    Stats(Stats),
+    /// Run the stand-in upstream, with faults on request
+    Upstream(Upstream),
+    /// Submit a job: `waybill submit buses date=2024-05-01`
+    Submit(Submit),
+    /// Show a job
+    Job {
+        /// The job's id, as `submit` printed it
+        id: String,
+        /// Follow it until it ends; the exit status says how it did
+        #[arg(long)]
+        watch: bool,
+    },
+    /// List jobs, newest first
+    Jobs(Jobs),
+    /// Check source definitions: every mistake with its line and what was meant
+    Check {
+        /// Definitions in TOML
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Ask a running service whether it is ready; exit status 0 if so
+    Health,
+    /// Print a completion script: `source <(waybill completions bash)`
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Settings of a server. Each can also be given in the settings file under the same name with `_`
+/// for `-`, and in the environment as WAYBILL_ and its name; a flag outranks the environment, the
+/// environment the file. S3 credentials, region and endpoint come from the standard AWS_* variables.
+#[derive(Debug, Default, Clone, Args, Serialize)]
+#[command(next_help_heading = "Server settings (also WAYBILL_* and the settings file)")]
+pub(crate) struct ServerFlags {
+    /// A settings file in TOML [env: WAYBILL_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where to serve HTTP [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where embedded parts keep their data [default: data]
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<PathBuf>,
+    /// More source definitions: every *.toml in this folder
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sources: Option<PathBuf>,
+    /// Where a source's upstream is, in place of what its definition says; may be repeated
+    #[arg(long, value_name = "SOURCE=URL")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) base_url: Vec<String>,
+    /// Where the embedded S3 can be looked into [default: 127.0.0.1:9000]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) s3_listen: Option<SocketAddr>,
+    /// The bucket, which must exist; its endpoint and credentials come from AWS_*
+    #[arg(long, value_name = "BUCKET")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) s3_bucket: Option<String>,
+    /// RabbitMQ: amqp://user:password@host/vhost; better in WAYBILL_AMQP_URL, where `ps` does not show it
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) amqp_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Stats {
+    /// The source to ask about; none to run the service
+    #[arg(requires_all = ["from", "to"])]
+    pub(crate) source: Option<String>,
+    /// The first day, YYYY-MM-DD
+    #[arg(long, value_name = "DATE", requires = "source")]
+    pub(crate) from: Option<String>,
+    /// The last day, included
+    #[arg(long, value_name = "DATE", requires = "source")]
+    pub(crate) to: Option<String>,
+    /// How to print them
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// As the service answers
+    Json,
+    /// For spreadsheets and scripts
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// End when the jobs have ended; the exit status says how they did
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Where the demo keeps its data
+    #[arg(long, value_name = "DIR", default_value = "data/demo")]
+    pub(crate) data: PathBuf,
+    /// Buses in each city's file, about
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) records: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// The source's name; `GET /v1/sources` lists them
+    pub(crate) source: String,
+    /// What the job is given, such as date=2024-05-01
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) params: Vec<String>,
+    /// Follow the job until it ends; the exit status says how it did
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Your own name for this request: the same key again is the same job
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Jobs {
+    /// Only of this source
+    #[arg(long)]
+    pub(crate) source: Option<String>,
+    /// Only in this state: queued, planning, running, succeeded, partial, failed, cancelled
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// How many
+    #[arg(long, default_value_t = 20)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Upstream {
+    /// Where to serve
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    pub(crate) listen: SocketAddr,
+    /// The same seed: the same cities and the same buses
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How many cities
+    #[arg(long, default_value_t = 12)]
+    pub(crate) cities: u64,
+    /// How many countries they are in
+    #[arg(long, default_value_t = 4)]
+    pub(crate) countries: u64,
+    /// Buses in each city's file, about; 10,000,000 make a gigabyte
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) records: u64,
+    /// Milliseconds before each answer
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(crate) delay: u64,
+    /// Slow bytes: at most so many a second for each file
+    #[arg(long, value_name = "N")]
+    pub(crate) bytes_per_second: Option<u64>,
+    /// Send no ETag
+    #[arg(long)]
+    pub(crate) no_etag: bool,
+    /// Ignore Range
+    #[arg(long)]
+    pub(crate) no_range: bool,
+    /// Faults and how often each happens, such as server-error=0.1,hang-up=0.05; one of server-error,
+    /// too-many, hang-up, html, wrong-field, truncated
+    #[arg(long, value_name = "FAULT=0..1", value_delimiter = ',')]
+    pub(crate) faults: Vec<String>,
+    /// What `Retry-After` says with too-many, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    pub(crate) retry_after: u64,
+    /// Let PUT /control change all this while it runs
+    #[arg(long)]
+    pub(crate) control: bool,
+}

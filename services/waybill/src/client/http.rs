@@ -1,0 +1,162 @@
+//! Requests to a running Waybill; a problem it answers becomes the error that people read.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, anyhow};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::cli;
+
+/// A running Waybill.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    base: String,
+    http: reqwest::Client,
+}
+
+/// A job, as far as the command line shows it.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) source: String,
+    pub(crate) params: BTreeMap<String, Value>,
+    pub(crate) state: String,
+    pub(crate) created: String,
+    pub(crate) finished: Option<String>,
+    pub(crate) tasks: Tasks,
+    pub(crate) bytes: u64,
+    pub(crate) records: u64,
+    #[serde(default)]
+    pub(crate) eta_seconds: Option<f64>,
+    #[serde(default)]
+    pub(crate) errors: Vec<TaskError>,
+}
+
+/// Tasks by outcome.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Tasks {
+    pub(crate) total: u64,
+    pub(crate) stored: u64,
+    pub(crate) unchanged: u64,
+    pub(crate) failed: u64,
+}
+
+/// Why a task failed.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct TaskError {
+    #[serde(default)]
+    pub(crate) items: Vec<String>,
+    pub(crate) reason: String,
+}
+
+impl Job {
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self.state.as_str(), "succeeded" | "partial" | "failed" | "cancelled")
+    }
+
+    /// `buses date=2024-05-01`
+    pub(crate) fn title(&self) -> String {
+        let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let params: Vec<_> = self.params.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
+        format!("{} {}", self.source, params.join(" "))
+    }
+}
+
+impl Client {
+    /// The Waybill at WAYBILL_URL, by default http://127.0.0.1:8080.
+    pub(crate) fn from_env() -> anyhow::Result<Self> {
+        Self::new(&std::env::var("WAYBILL_URL").unwrap_or_else(|_| "http://127.0.0.1:8080".to_owned()))
+    }
+
+    pub(crate) fn new(base: &str) -> anyhow::Result<Self> {
+        let parsed = reqwest::Url::parse(base).ok().filter(|url| url.has_host());
+        let parsed = parsed.ok_or_else(|| anyhow!("WAYBILL_URL: expected an address, found {base:?}"))?;
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
+        Ok(Self { base: parsed.as_str().trim_end_matches('/').to_owned(), http })
+    }
+
+    pub(crate) async fn submit(
+        &self,
+        source: &str,
+        params: BTreeMap<String, String>,
+        key: Option<&str>,
+    ) -> anyhow::Result<Job> {
+        let mut request =
+            self.http.post(format!("{}/v1/jobs", self.base)).json(&json!({ "source": source, "params": params }));
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        self.json(request).await
+    }
+
+    pub(crate) async fn job(&self, id: &str) -> anyhow::Result<Job> {
+        let mut url = reqwest::Url::parse(&self.base)?;
+        url.path_segments_mut().map_err(|()| anyhow!("WAYBILL_URL has no path"))?.extend(["v1", "jobs", id]);
+        self.json(self.http.get(url)).await
+    }
+
+    /// At most `flags.limit` jobs, newest first, over as many pages as it takes.
+    pub(crate) async fn jobs(&self, flags: &cli::Jobs) -> anyhow::Result<Vec<Job>> {
+        #[derive(Deserialize)]
+        struct Page {
+            jobs: Vec<Job>,
+            next_page_token: Option<String>,
+        }
+        let mut jobs = Vec::new();
+        let mut token = None;
+        loop {
+            let limit = (flags.limit - jobs.len()).min(100).to_string();
+            let filters = [("source", &flags.source), ("state", &flags.state), ("page_token", &token)];
+            let filters = filters.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+            let query: Vec<_> = filters.chain([("limit", &limit)]).collect();
+            let page: Page = self.json(self.http.get(format!("{}/v1/jobs", self.base)).query(&query)).await?;
+            jobs.extend(page.jobs);
+            token = page.next_page_token;
+            if token.is_none() || jobs.len() >= flags.limit {
+                return Ok(jobs);
+            }
+        }
+    }
+
+    pub(crate) async fn stats(&self, source: &str, from: &str, to: &str) -> anyhow::Result<Value> {
+        let mut url = reqwest::Url::parse(&self.base)?;
+        url.path_segments_mut().map_err(|()| anyhow!("WAYBILL_URL has no path"))?.extend(["v1", "stats", source]);
+        self.json(self.http.get(url).query(&[("from", from), ("to", to)])).await
+    }
+
+    /// Whether it is ready, and what it says of itself.
+    pub(crate) async fn ready(&self) -> anyhow::Result<(bool, String)> {
+        let response = self.send(self.http.get(format!("{}/ready", self.base))).await?;
+        Ok((response.status() == StatusCode::OK, response.text().await?))
+    }
+
+    async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
+        let response = self.send(request).await?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(refusal(status, response).await);
+        }
+        response.json().await.with_context(|| format!("{} does not answer as Waybill does", self.base))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        request.send().await.map_err(|error| {
+            let hint = "is it running? `waybill up` starts it, WAYBILL_URL says where it is";
+            anyhow!("cannot reach Waybill at {}: {} ({hint})", self.base, innermost(&error))
+        })
+    }
+}
+
+/// `400 Bad Request: parameter `date`: …`
+async fn refusal(status: StatusCode, response: Response) -> anyhow::Error {
+    let text = response.text().await.unwrap_or_default();
+    let problem: Option<Value> = serde_json::from_str(&text).ok();
+    let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str()).unwrap_or(&text);
+    anyhow!("{status}: {detail}")
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,79 @@
+//! The commands that talk to a running Waybill, at WAYBILL_URL.
+
+mod http;
+mod jobs;
+mod progress;
+mod statistics;
+
+use std::process::ExitCode;
+
+pub(crate) use http::{Client, Job};
+pub(crate) use jobs::print_errors;
+pub(crate) use progress::follow;
+pub(crate) use statistics::country_table;
+
+use crate::cli;
+
+/// `waybill submit`
+pub(crate) async fn submit(flags: cli::Submit) -> anyhow::Result<ExitCode> {
+    let client = Client::from_env()?;
+    let params = flags.params.iter().map(|pair| {
+        let (name, value) = pair.split_once('=').ok_or_else(|| {
+            anyhow::anyhow!("expected KEY=VALUE, such as date=2024-05-01, found {pair:?}")
+        })?;
+        Ok((name.to_owned(), value.to_owned()))
+    });
+    let params = params.collect::<anyhow::Result<_>>()?;
+    let job = client.submit(&flags.source, params, flags.key.as_deref()).await?;
+    println!("{}", job.id);
+    if flags.wait {
+        return Ok(exit_code(&follow(&client, &[job.id]).await?));
+    }
+    eprintln!("accepted; follow it with `waybill job {} --watch`", job.id);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `waybill job`
+pub(crate) async fn job(id: &str, watch: bool) -> anyhow::Result<ExitCode> {
+    let client = Client::from_env()?;
+    let job = client.job(id).await?;
+    if watch {
+        let ended = follow(&client, &[job.id]).await?;
+        ended.iter().for_each(jobs::print_errors);
+        return Ok(exit_code(&ended));
+    }
+    jobs::print(&job);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `waybill jobs`
+pub(crate) async fn jobs(flags: cli::Jobs) -> anyhow::Result<ExitCode> {
+    let client = Client::from_env()?;
+    println!("{}", jobs::table(&client.jobs(&flags).await?));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `waybill stats SOURCE`
+pub(crate) async fn stats(
+    source: &str,
+    from: Option<String>,
+    to: Option<String>,
+    format: cli::Format,
+) -> anyhow::Result<ExitCode> {
+    let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
+    let statistics = Client::from_env()?.stats(source, &from, &to).await?;
+    print!("{}", statistics::render(&statistics, format)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `waybill health`
+pub(crate) async fn health() -> anyhow::Result<ExitCode> {
+    let (ready, said) = Client::from_env()?.ready().await?;
+    println!("{said}");
+    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// 0 only if every job succeeded.
+pub(crate) fn exit_code(jobs: &[Job]) -> ExitCode {
+    if jobs.iter().all(|job| job.state == "succeeded") { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

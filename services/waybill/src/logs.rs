@@ -1,0 +1,17 @@
+//! Logs on standard error: for people on a terminal, JSON otherwise. `WAYBILL_LOG` says how much.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging; a demo shows progress instead, so it logs only what is wrong.
+pub(crate) fn init(quiet: bool) {
+    let default = if quiet { "error" } else { "info" };
+    let filter = EnvFilter::try_from_env("WAYBILL_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        subscriber.with_target(false).init();
+    } else {
+        subscriber.json().flatten_event(true).with_ansi(false).init();
+    }
+}

@@ -1,0 +1,40 @@
+//! Which store and which queue: the one place where embedded and real parts are told apart.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::bail;
+use waybill_queue::{Queue, RabbitMq, RabbitMqSettings};
+use waybill_store::{Embedded, S3Settings, Store};
+
+use crate::{server::Target, settings::Settings};
+
+/// The bucket of the embedded store.
+const EMBEDDED_BUCKET: &str = "waybill";
+/// Waiting messages of one embedded lane, about 500 bytes each; a planner beyond it waits for workers.
+const EMBEDDED_LANE: usize = 100_000;
+
+/// A store, and the embedded server behind it if it is one.
+pub(crate) async fn store(settings: &Settings, target: Target) -> anyhow::Result<(Store, Option<Embedded>)> {
+    if let Some(bucket) = &settings.s3_bucket {
+        let settings =
+            S3Settings { bucket: bucket.clone(), force_path_style: None, attempt_timeout: Duration::from_secs(10) };
+        return Ok((Store::connect(settings).await?, None));
+    }
+    if !target.may_embed() {
+        bail!("`waybill {target}` needs an S3 bucket: set WAYBILL_S3_BUCKET (and AWS_*), or run `waybill up`");
+    }
+    let embedded = Embedded::open(&settings.data.join("s3")).await?;
+    Ok((embedded.store(EMBEDDED_BUCKET)?, Some(embedded)))
+}
+
+/// A queue.
+pub(crate) fn queue(settings: &Settings, target: Target) -> anyhow::Result<Arc<dyn Queue>> {
+    if let Some(url) = &settings.amqp_url {
+        let settings = RabbitMqSettings { url: url.0.clone(), prefix: "waybill".to_owned() };
+        return Ok(Arc::new(RabbitMq::new(settings)?));
+    }
+    if !target.may_embed() {
+        bail!("`waybill {target}` needs RabbitMQ: set WAYBILL_AMQP_URL, or run `waybill up`");
+    }
+    Ok(Arc::new(waybill_queue::Embedded::new(EMBEDDED_LANE)))
+}

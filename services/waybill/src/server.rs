@@ -1,0 +1,201 @@
+//! The servers: which services a target runs, how they are put together, and how they go down.
+
+use std::{fmt, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use futures::FutureExt;
+use jiff::Timestamp;
+use poem::{Endpoint, EndpointExt, Response, endpoint::BoxEndpoint};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use waybill_api::JobsApi;
+use waybill_ledger::Ledger;
+use waybill_queue::Queue;
+use waybill_stats::StatsApi;
+use waybill_store::Store;
+use waybill_web::{Check, Probes};
+use waybill_worker::{RetryPolicy, Worker};
+
+use crate::{cli::ServerFlags, parts, settings::Settings, signals, sources};
+
+/// How long running tasks may take to finish once the process is told to stop; Kubernetes allows 30 s.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// What a process runs.
+///
+/// | target | jobs over HTTP | tasks | statistics over HTTP | may embed |
+/// | --- | --- | --- | --- | --- |
+/// | up | yes | yes | yes | yes |
+/// | api | yes | | | |
+/// | worker | | yes | | |
+/// | stats | | | yes | |
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Up,
+    Api,
+    Worker,
+    Stats,
+}
+
+impl Target {
+    /// Separate services share their parts, and an embedded part cannot be shared.
+    pub(crate) fn may_embed(self) -> bool {
+        self == Self::Up
+    }
+
+    fn works(self) -> bool {
+        matches!(self, Self::Up | Self::Worker)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Api => "api",
+            Self::Worker => "worker",
+            Self::Stats => "stats",
+        })
+    }
+}
+
+/// A server that is up.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// Where it serves HTTP.
+    pub(crate) url: String,
+    /// Where the embedded S3 can be looked into, if there is one.
+    pub(crate) s3_url: Option<String>,
+    /// Ends when the server has gone down.
+    pub(crate) ended: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Runs a target until a signal.
+pub(crate) async fn run(target: Target, flags: ServerFlags) -> anyhow::Result<ExitCode> {
+    let settings = Settings::load(&flags)?;
+    let running = start(target, &settings, signals::shutdown()?).await?;
+    print!("{}", summary(target, &settings, &running));
+    running.ended.await??;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts a target; it goes down well once `shutdown` is cancelled.
+pub(crate) async fn start(
+    target: Target,
+    settings: &Settings,
+    shutdown: CancellationToken,
+) -> anyhow::Result<Running> {
+    let catalog = Arc::new(sources::load(settings)?);
+    let listener = listen(settings.listen, "listen").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let (store, embedded) = parts::store(settings, target).await?;
+
+    // HTTP outlives the workers, so that /ready can say that the process drains.
+    let stop_serving = CancellationToken::new();
+    let mut s3_url = None;
+    if let Some(embedded) = embedded {
+        let listener = listen(settings.s3_listen, "s3_listen").await?;
+        s3_url = Some(format!("http://{}", listener.local_addr()?));
+        let stop = stop_serving.clone();
+        tokio::spawn(async move { embedded.serve(listener, stop).await });
+    }
+
+    let (app, worker) = match target {
+        Target::Stats => {
+            let probes = probes(&store, None, &shutdown);
+            (boxed(waybill_web::app(StatsApi::new(catalog, store), probes)), None)
+        }
+        Target::Up | Target::Api | Target::Worker => {
+            let queue = parts::queue(settings, target)?;
+            let probes = probes(&store, Some(&queue), &shutdown);
+            let ledger = Ledger::new(store.clone(), Arc::clone(&queue));
+            let jobs = JobsApi::new(ledger.clone(), Arc::clone(&catalog), Timestamp::now);
+            let statistics = StatsApi::new(Arc::clone(&catalog), store.clone());
+            let app = match target {
+                Target::Up => boxed(waybill_web::app((jobs, statistics), probes)),
+                Target::Api => boxed(waybill_web::app(jobs, probes)),
+                _ => boxed(waybill_web::app((), probes)),
+            };
+            let base_urls = settings.base_url.clone();
+            let worker = Worker { ledger, store, queue, catalog, base_urls, retry: RETRY, housekeeping: HOUSEKEEPING };
+            (app, target.works().then_some(worker))
+        }
+    };
+
+    let ended = tokio::spawn(async move {
+        let serving = tokio::spawn(waybill_web::serve(listener, app, stop_serving.clone()));
+        let worked = match worker {
+            Some(worker) => waybill_worker::run(worker, shutdown, DRAIN).await,
+            None => {
+                shutdown.cancelled().await;
+                Ok(())
+            }
+        };
+        stop_serving.cancel();
+        serving.await?.context("serving HTTP")?;
+        worked
+    });
+    Ok(Running { url, s3_url, ended })
+}
+
+/// Five tries of a request within some 15 seconds, then five more goes by way of the queue.
+const RETRY: RetryPolicy = RetryPolicy {
+    initial: Duration::from_millis(500),
+    max_wait: Duration::from_secs(5),
+    tries: 5,
+    attempts: 5,
+};
+
+/// How often the housekeeper looks: soon enough for people, seldom enough to cost nothing.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+fn boxed(app: impl Endpoint<Output = Response> + 'static) -> BoxEndpoint<'static, Response> {
+    app.boxed()
+}
+
+fn probes(store: &Store, queue: Option<&Arc<dyn Queue>>, shutdown: &CancellationToken) -> Probes {
+    let store = store.clone();
+    let mut checks = vec![Check {
+        name: "store",
+        run: Box::new(move || {
+            let store = store.clone();
+            async move { store.check().await.map_err(|error| error.to_string()) }.boxed()
+        }),
+    }];
+    if let Some(queue) = queue.cloned() {
+        checks.push(Check {
+            name: "queue",
+            run: Box::new(move || {
+                let queue = Arc::clone(&queue);
+                async move { queue.check().await.map_err(|error| error.to_string()) }.boxed()
+            }),
+        });
+    }
+    Probes { checks, shutdown: shutdown.clone() }
+}
+
+async fn listen(address: std::net::SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("setting `{setting}`: cannot listen on {address}"))
+}
+
+/// What people read when it is up; scripts read the address from its second line.
+fn summary(target: Target, settings: &Settings, running: &Running) -> String {
+    let embedded = |there: bool, what: &str| if there { String::new() } else { format!(", embedded: {what}") };
+    let parts = match target {
+        Target::Up => format!(
+            "everything in one process{}{}",
+            embedded(settings.amqp_url.is_some(), "queue (in memory, made again from the bucket)"),
+            embedded(settings.s3_bucket.is_some(), "S3"),
+        ),
+        _ => "one service".to_owned(),
+    };
+    let mut lines = format!("waybill {target} {}: {parts}\n", env!("CARGO_PKG_VERSION"));
+    lines += &format!("  serving    {}\n", running.url);
+    if let Some(s3) = &running.s3_url {
+        lines += &format!("  data       {} (S3 at {s3}, read-only)\n", settings.data.join("s3").display());
+    }
+    if matches!(target, Target::Up | Target::Api) {
+        lines += &format!("  docs       {}/docs\n", running.url);
+    }
+    lines
+}

@@ -1,0 +1,115 @@
+//! Settings of a server: defaults, then the file, then WAYBILL_* variables, then flags.
+
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context, bail};
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+};
+use serde::{Deserialize, Deserializer};
+
+use crate::cli::ServerFlags;
+
+/// Where things are. What is `None` is embedded, where a target allows that.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data: PathBuf,
+    pub(crate) sources: Option<PathBuf>,
+    #[serde(default, deserialize_with = "base_urls")]
+    pub(crate) base_url: HashMap<String, String>,
+    pub(crate) s3_listen: SocketAddr,
+    pub(crate) s3_bucket: Option<String>,
+    pub(crate) amqp_url: Option<Secret>,
+}
+
+/// A string that is never printed.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// The names a variable may have after WAYBILL_; others (WAYBILL_URL, WAYBILL_LOG) are not settings.
+const NAMES: [&str; 7] = ["listen", "data", "sources", "base_url", "s3_listen", "s3_bucket", "amqp_url"];
+
+impl Settings {
+    /// Reads them all; the first that cannot be read is refused by name.
+    pub(crate) fn load(flags: &ServerFlags) -> anyhow::Result<Self> {
+        let mut figment = Figment::new()
+            .merge(Serialized::default("listen", "127.0.0.1:8080"))
+            .merge(Serialized::default("data", "data"))
+            .merge(Serialized::default("s3_listen", "127.0.0.1:9000"));
+        let file = flags.config.clone().or_else(|| std::env::var_os("WAYBILL_CONFIG").map(PathBuf::from));
+        if let Some(file) = file {
+            // Read here, since figment takes a missing file for an empty one.
+            let text = std::fs::read_to_string(&file).with_context(|| format!("settings file {}", file.display()))?;
+            figment = figment.merge(Toml::string(&text));
+        }
+        let env = Env::prefixed("WAYBILL_").only(&NAMES).filter_map(|name| Some(name.into())).lowercase(true);
+        let settings: Self =
+            figment.merge(env).merge(Serialized::defaults(flags)).extract().map_err(|error| readable(&error))?;
+        for (source, url) in &settings.base_url {
+            check_base_url(source, url)?;
+        }
+        Ok(settings)
+    }
+}
+
+/// `setting `listen` (`WAYBILL_LISTEN` environment variable): …`
+fn readable(error: &figment::Error) -> anyhow::Error {
+    let name = error.path.join(".");
+    let from = error.metadata.as_ref().map(|metadata| format!(" (from {})", metadata.name)).unwrap_or_default();
+    if name.is_empty() {
+        anyhow::anyhow!("settings{from}: {}", error.kind)
+    } else if name == "amqp_url" {
+        // The value may hold a password, and figment would quote it.
+        anyhow::anyhow!("setting `amqp_url`{from}: expected a URL such as amqp://user:password@host/vhost")
+    } else {
+        anyhow::anyhow!("setting `{name}`{from}: {}", error.kind)
+    }
+}
+
+fn check_base_url(source: &str, url: &str) -> anyhow::Result<()> {
+    let parsed = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let Some(parsed) = parsed.filter(|url| url.has_host()) else {
+        bail!("setting `base_url` of `{source}`: expected an address such as http://127.0.0.1:8000, found {url:?}");
+    };
+    if !parsed.username().is_empty() || parsed.password().is_some() || parsed.query().is_some() {
+        bail!("setting `base_url` of `{source}`: expected an address without credentials and query");
+    }
+    Ok(())
+}
+
+/// Three spellings: a table in the file, `buses=http://…,other=http://…` in the environment, a list of
+/// `buses=http://…` from flags.
+fn base_urls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected SOURCE=URL, such as buses=http://127.0.0.1:8000")]
+    enum Spelling {
+        Table(HashMap<String, String>),
+        Text(String),
+        List(Vec<String>),
+    }
+    let pairs = match Spelling::deserialize(deserializer)? {
+        Spelling::Table(table) => return Ok(table),
+        Spelling::Text(text) => text.split(',').map(|pair| pair.trim().to_owned()).collect(),
+        Spelling::List(list) => list,
+    };
+    pairs
+        .iter()
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (source, url) = pair.split_once('=').ok_or_else(|| {
+                serde::de::Error::custom(format!("expected SOURCE=URL, such as buses=http://127.0.0.1:8000, found {pair:?}"))
+            })?;
+            Ok((source.trim().to_owned(), url.trim().to_owned()))
+        })
+        .collect()
+}
