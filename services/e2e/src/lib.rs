@@ -1,1 +1,16 @@
-//! x
+//! Whole-system tests: real processes, the same scenarios in one process and as separate services.
+//!
+//! Nothing here reaches into a process: a scenario sees what a user sees, HTTP, the command line and
+//! the bucket.
+
+mod bucket;
+mod naive;
+mod process;
+mod system;
+mod tools;
+
+pub use bucket::Bucket;
+pub use naive::naive_country_stats;
+pub use process::{Process, binary, run};
+pub use system::{Mode, System};
+pub use tools::{rabbitmqctl, required, wait_until};

@@ -49,7 +49,7 @@ impl StatsApi {
 
     async fn report(&self, definition: &Arc<Definition>, range: Range) -> Result<Report, Problem> {
         self.collector.collect(definition, range).await.map_err(|error| match error {
-            CollectError::Store(_) | CollectError::Restless(_) => Problem::unavailable(&error.to_string()),
+            CollectError::Store(_) | CollectError::Restless(_) => Problem::unavailable("the object store", &error),
             CollectError::Overflow(_) => Problem::internal(&error),
         })
     }
@@ -109,7 +109,7 @@ impl StatsApi {
             Problem::unknown_source(&source, &known)
         })?;
         if definition.partition_names().last().is_none_or(|name| name != "date") {
-            return Err(Problem::not_found(&format!("`{}` is not kept by date, so it has no statistics by date", source.0)));
+            return Err(Problem::not_found(format!("`{}` is not kept by date, so it has no statistics by date", source.0)));
         }
         let range = Range::parse(from.0.as_deref(), to.0.as_deref())?;
         let report = self.report(definition, range).await?;

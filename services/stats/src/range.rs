@@ -18,12 +18,12 @@ impl Range {
     pub fn parse(from: Option<&str>, to: Option<&str>) -> Result<Self, Problem> {
         let (from, to) = (day("from", from)?, day("to", to)?);
         if to < from {
-            return Err(Problem::invalid_parameter("to", &format!("a day not before `from` ({from})"), &to.to_string()));
+            return Err(Problem::invalid_parameter("to", &format!("a day not before `from` ({from})"), to));
         }
         let range = Self { from, to };
         if range.days() > MAX_DAYS {
             let found = format!("{} days", range.days());
-            return Err(Problem::invalid_parameter("to", &format!("a range of at most {MAX_DAYS} days"), &found));
+            return Err(Problem::invalid_parameter("to", &format!("a range of at most {MAX_DAYS} days"), found));
         }
         Ok(range)
     }

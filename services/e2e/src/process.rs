@@ -1,0 +1,112 @@
+//! A waybill process: started, watched for its address, killed when dropped.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+/// The binary under test, beside the test's own executable.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has an executable");
+    let folder = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps/<test>");
+    let binary = folder.join("waybill");
+    assert!(binary.exists(), "{} is missing: run scripts/test, or cargo build first", binary.display());
+    binary
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// Where it serves.
+    pub url: String,
+    /// Where its embedded S3 can be looked into.
+    pub s3_url: Option<String>,
+}
+
+impl Process {
+    /// Starts `waybill {arguments}` and waits for the address it prints.
+    pub fn start(arguments: &[String], environment: &[(String, String)]) -> Self {
+        let mut child = command(environment)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(log_file(arguments))
+            .spawn()
+            .expect("waybill can be started");
+        let stdout = child.stdout.take().expect("stdout is a pipe");
+        let (mut url, mut s3_url, mut said) = (None, None, String::new());
+        for line in BufReader::new(stdout).lines() {
+            let line = line.expect("waybill prints UTF-8");
+            said += &format!("{line}\n");
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("serving") => url = words.next().map(str::to_owned),
+                Some("data") => {
+                    s3_url = line.split("S3 at ").nth(1).and_then(|rest| rest.split(',').next()).map(str::to_owned);
+                }
+                _ => {}
+            }
+            // `docs` is the last line of those that have it; a worker and stats end with `serving`.
+            let last = if arguments[0] == "up" || arguments[0] == "api" { "docs" } else { "serving" };
+            if line.trim_start().starts_with(last) {
+                break;
+            }
+        }
+        let Some(url) = url else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("waybill {arguments:?} ended without an address; it printed: {said}");
+        };
+        Self { child, url, s3_url }
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a killed child can be waited for");
+    }
+
+    /// Ends it with SIGTERM, and returns its exit code.
+    pub async fn terminate(mut self) -> Option<i32> {
+        let status = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill can be run");
+        assert!(status.success());
+        for _ in 0..600 {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("waybill did not go down within 30 s of SIGTERM");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs `waybill {arguments}` to its end.
+pub fn run(arguments: &[&str], environment: &[(String, String)]) -> Output {
+    command(environment).args(arguments).output().expect("waybill can be run")
+}
+
+/// A command that inherits no setting of the environment but those given.
+fn command(environment: &[(String, String)]) -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars() {
+        if name.starts_with("WAYBILL_") || name.starts_with("AWS_") {
+            command.env_remove(name);
+        }
+    }
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// With WAYBILL_TEST_LOGS=1 logs are shown; they are no part of what is tested.
+fn log_file(_arguments: &[String]) -> Stdio {
+    if std::env::var_os("WAYBILL_TEST_LOGS").is_some() { Stdio::inherit() } else { Stdio::null() }
+}

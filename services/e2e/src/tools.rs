@@ -1,0 +1,38 @@
+//! Waiting for a condition, and the servers that scripts/test starts.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+/// Far beyond what any step takes, so that only a real hang meets it.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Waits until `condition` gives a value; panics with `what` at the deadline.
+pub async fn wait_until<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A variable that scripts/test sets.
+pub fn required(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("set {name}, or run scripts/test, which does"))
+}
+
+/// Runs rabbitmqctl against the private broker of scripts/test.
+pub fn rabbitmqctl(arguments: &[&str]) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/rabbitmq");
+    let output = Command::new(script)
+        .arg("ctl")
+        .arg(required("WAYBILL_TEST_RABBITMQ"))
+        .args(arguments)
+        .output()
+        .expect("scripts/rabbitmq can be run");
+    assert!(output.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}

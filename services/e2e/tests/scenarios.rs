@@ -1,0 +1,272 @@
+//! What users do, in both modes: the same scenario in one process, and as separate services.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use waybill_e2e::{Mode, System, naive_country_stats, run, wait_until};
+use waybill_upstream::{CityFault, Options};
+
+/// Runs each scenario once in each mode.
+macro_rules! in_both_modes {
+    ($($scenario:ident),* $(,)?) => {
+        mod one_process {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $scenario() { super::$scenario(Mode::OneProcess).await; })*
+        }
+        mod apart {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $scenario() { super::$scenario(Mode::Apart).await; })*
+        }
+    };
+}
+
+in_both_modes! {
+    three_dates_come_in_and_add_up,
+    a_second_fetch_takes_what_changed_and_nothing_else,
+    bad_files_go_to_quarantine_and_hold_up_nobody,
+    a_passing_fault_is_tried_again,
+    one_key_is_one_job,
+    bad_requests_make_no_job,
+    a_killed_worker_loses_nothing,
+    a_source_from_a_file_runs,
+    the_command_line_does_it_all,
+}
+
+fn small() -> Options {
+    Options { cities: 6, countries: 3, records: 200, ..Options::default() }
+}
+
+async fn three_dates_come_in_and_add_up(mode: Mode) {
+    let system = System::start(mode, small()).await;
+    let days = ["2024-05-01", "2024-05-02", "2024-05-03"];
+    for day in days {
+        // The old route, as old clients call it.
+        let (status, body) = system.send(Method::POST, &system.api, &format!("/process-request?date={day}"), None).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+        let job = system.finish(body["id"].as_str().expect("an id")).await;
+        assert_eq!(job["state"], "succeeded", "{job:#}");
+        assert_eq!(job["tasks"]["stored"], 6);
+    }
+    let expected = naive_country_stats(system.upstream.base_url(), &days, &[]).await;
+    assert_eq!(system.country_stats(days[0], days[2]).await, expected);
+    // Once more, now from what was added up before, and with the slip of the old documentation.
+    assert_eq!(system.get(&system.stats, "/country-stats?from=2024-05-01&to2024-05-03").await, expected);
+
+    // The bytes are in the bucket as they were served, with their statistics beside them.
+    let keys = system.bucket.keys("data/buses/").await;
+    assert_eq!(keys.len(), 18);
+    let (bytes, metadata) = system.bucket.read(&keys[0]).await;
+    let buses: Vec<Value> = serde_json::from_slice(&bytes).expect("a list of buses");
+    assert_eq!(metadata["bus-count"], buses.len().to_string());
+    for name in ["passenger-count", "exist-accident", "average-delay-s", "total-delay-s", "sha256"] {
+        assert!(metadata.contains_key(name), "{name} is missing in {metadata:?}");
+    }
+
+    let http = reqwest::Client::new();
+    let url = format!("{}/v1/stats/buses?from=2024-05-01&to=2024-05-03", system.stats);
+    let first = http.get(&url).send().await.expect("an answer");
+    let etag = first.headers()["ETag"].clone();
+    let again = http.get(&url).header("If-None-Match", &etag).send().await.expect("an answer");
+    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    system.upstream.set_version(0, 1);
+    system.fetch_buses("2024-05-02").await;
+    let changed = http.get(&url).header("If-None-Match", &etag).send().await.expect("an answer");
+    assert_eq!(changed.status(), StatusCode::OK);
+}
+
+async fn a_second_fetch_takes_what_changed_and_nothing_else(mode: Mode) {
+    let system = System::start(mode, small()).await;
+    let day = "2024-05-01";
+    assert_eq!(system.fetch_buses(day).await["tasks"]["stored"], 6);
+    assert_eq!(system.fetch_buses(day).await["tasks"]["unchanged"], 6);
+    system.upstream.set_version(2, 1);
+    system.upstream.set_version(5, 7);
+    // Two jobs for one date at once, while somebody reads.
+    let (one, two, _) = tokio::join!(system.fetch_buses(day), system.fetch_buses(day), system.country_stats(day, day));
+    assert_eq!((&one["state"], &two["state"]), (&json!("succeeded"), &json!("succeeded")), "{one:#} {two:#}");
+    let expected = naive_country_stats(system.upstream.base_url(), &[day], &[]).await;
+    assert_eq!(system.country_stats(day, day).await, expected);
+    assert_eq!(system.bucket.keys("data/buses/").await.len(), 6, "one object for each city");
+}
+
+async fn bad_files_go_to_quarantine_and_hold_up_nobody(mode: Mode) {
+    let system = System::start(mode, small()).await;
+    system.upstream.set_city_fault(1, CityFault::Html);
+    system.upstream.set_city_fault(3, CityFault::Status(404));
+    system.upstream.set_city_fault(4, CityFault::Truncated);
+    let job = system.fetch_buses("2024-05-01").await;
+    assert_eq!(job["state"], "partial", "{job:#}");
+    assert_eq!((&job["tasks"]["stored"], &job["tasks"]["failed"]), (&json!(3), &json!(3)));
+    let reasons = job["errors"].to_string();
+    assert!(reasons.contains("404") && reasons.contains("expected"), "{reasons}");
+
+    let quarantined = system.bucket.keys("quarantine/buses/").await;
+    let reports: Vec<_> = quarantined.iter().filter(|key| key.ends_with(".report.json")).collect();
+    assert_eq!((quarantined.len(), reports.len()), (4, 2), "{quarantined:?}");
+    let (report, _) = system.bucket.read(reports[0]).await;
+    let report: Value = serde_json::from_slice(&report).expect("a report is JSON");
+    assert!(report.to_string().contains("offset"), "{report:#}");
+    assert_eq!(system.bucket.keys("data/buses/").await.len(), 3);
+
+    let failed = system.get(&system.api, &format!("/v1/jobs/{}/tasks?state=failed", job["id"].as_str().expect("an id"))).await;
+    assert_eq!(failed["tasks"].as_array().map(Vec::len), Some(3), "{failed:#}");
+    for city in [1, 3, 4] {
+        system.upstream.clear_city_fault(city);
+    }
+    assert_eq!(system.fetch_buses("2024-05-01").await["state"], "succeeded");
+}
+
+async fn a_passing_fault_is_tried_again(mode: Mode) {
+    let system = System::start(mode, small()).await;
+    system.upstream.set_city_fault(0, CityFault::FailFirst { requests: 2, status: 503 });
+    system.upstream.set_city_fault(1, CityFault::FailFirst { requests: 1, status: 429 });
+    let job = system.fetch_buses("2024-05-01").await;
+    assert_eq!(job["state"], "succeeded", "{job:#}");
+}
+
+async fn one_key_is_one_job(mode: Mode) {
+    let system = System::start(mode, small()).await;
+    let http = reqwest::Client::new();
+    let submit = async |date: &str| {
+        let body = json!({ "source": "buses", "params": { "date": date } });
+        let url = format!("{}/v1/jobs", system.api);
+        let response = http.post(url).header("Idempotency-Key", "nightly").json(&body).send().await.expect("an answer");
+        (response.status(), response.json::<Value>().await.expect("JSON"))
+    };
+    let ((status, one), (_, two)) = tokio::join!(submit("2024-05-01"), submit("2024-05-01"));
+    assert_eq!((status, &one["id"]), (StatusCode::ACCEPTED, &two["id"]));
+    assert_eq!(submit("2024-05-01").await.1["id"], one["id"]);
+    assert_eq!(submit("2024-05-02").await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    system.finish(one["id"].as_str().expect("an id")).await;
+    let jobs = system.get(&system.api, "/v1/jobs").await;
+    assert_eq!(jobs["jobs"].as_array().map(Vec::len), Some(1), "{jobs:#}");
+}
+
+async fn bad_requests_make_no_job(mode: Mode) {
+    let system = System::start(mode, small()).await;
+    let refused = [
+        (Method::POST, "/process-request", 400),
+        (Method::POST, "/process-request?date=2024-02-30", 400),
+        (Method::POST, "/process-request?date=01.05.2024", 400),
+        (Method::POST, "/process-request?date=2024-05-01&colour=red", 400),
+        (Method::GET, "/process-request?date=2024-05-01", 405),
+        (Method::GET, "/v1/jobs/not-a-job", 400),
+        (Method::GET, "/v1/jobs/0190a5a0-0000-7000-8000-000000000000", 404),
+        (Method::GET, "/v1/jobs?state=asleep", 400),
+        (Method::GET, "/nowhere", 404),
+    ];
+    for (method, path, expected) in refused {
+        let (status, problem) = system.send(method, &system.api, path, None).await;
+        assert_eq!(status.as_u16(), expected, "{path}: {problem}");
+        assert_eq!(problem["status"], expected, "{path}: {problem}");
+        assert!(problem["detail"].is_string() && problem["type"].is_string(), "{path}: {problem}");
+    }
+    for (path, expected) in [
+        ("/country-stats", 400),
+        ("/country-stats?from=2024-05-02&to=2024-05-01", 400),
+        ("/country-stats?from=2000-01-01&to=2024-05-01", 400),
+        ("/v1/stats/trams?from=2024-05-01&to=2024-05-01", 404),
+    ] {
+        let (status, problem) = system.send(Method::GET, &system.stats, path, None).await;
+        assert_eq!((status.as_u16(), &problem["status"]), (expected, &json!(expected)), "{path}: {problem}");
+    }
+    for (body, expected) in [
+        (json!({ "source": "trams", "params": {} }), 404),
+        (json!({ "source": "buses", "params": {} }), 400),
+        (json!({ "source": "buses", "params": { "date": "2024-05-01", "city": "1" } }), 400),
+    ] {
+        let (status, problem) = system.send(Method::POST, &system.api, "/v1/jobs", Some(body)).await;
+        assert_eq!((status.as_u16(), &problem["status"]), (expected, &json!(expected)), "{problem}");
+    }
+    assert_eq!(system.get(&system.api, "/v1/jobs").await["jobs"], json!([]));
+}
+
+async fn a_killed_worker_loses_nothing(mode: Mode) {
+    let options = Options { cities: 12, records: 2_000, bytes_per_second: Some(400_000), ..small() };
+    let mut system = System::start(mode, options).await;
+    let days = ["2024-05-01", "2024-05-02"];
+    let mut jobs = Vec::new();
+    for day in days {
+        jobs.push(system.submit("buses", json!({ "date": day })).await);
+    }
+    wait_until("a first city to be stored", async || {
+        (!system.bucket.keys("data/buses/").await.is_empty()).then_some(())
+    })
+    .await;
+    let worker = system.worker();
+    system.kill(worker);
+    system.spawn(worker).await;
+    for job in jobs {
+        let job = system.finish(&job).await;
+        assert_eq!((&job["state"], &job["tasks"]["total"]), (&json!("succeeded"), &json!(12)), "{job:#}");
+    }
+    let expected = naive_country_stats(system.upstream.base_url(), &days, &[]).await;
+    assert_eq!(system.country_stats(days[0], days[1]).await, expected);
+    assert_eq!(system.bucket.keys("data/buses/").await.len(), 24, "one object for each city and day");
+    for (target, process) in std::mem::take(&mut system.processes) {
+        assert_eq!(process.terminate().await, Some(0), "{target} goes down well");
+    }
+}
+
+async fn a_source_from_a_file_runs(mode: Mode) {
+    let definitions = concat!(env!("CARGO_MANIFEST_DIR"), "/../source/tests/definitions");
+    let system = System::start_with_sources(mode, small(), Some(definitions.as_ref())).await;
+    let id = system.submit("stations", json!({ "day": "2024-05-01" })).await;
+    let job = system.finish(&id).await;
+    assert_eq!(job["state"], "succeeded", "{job:#}");
+
+    // The same numbers from the bytes in the bucket, computed another way.
+    let mut expected = (0_u64, f64::MIN, true, 0_i64);
+    for key in system.bucket.keys("data/stations/").await {
+        let (bytes, _) = system.bucket.read(&key).await;
+        for line in String::from_utf8(bytes).expect("UTF-8").lines() {
+            let reading: Value = serde_json::from_str(line).expect("a reading");
+            expected.0 += 1;
+            expected.1 = expected.1.max(reading["pm25"].as_f64().expect("pm25"));
+            expected.2 &= reading["alarm"].as_bool().expect("alarm");
+            expected.3 += reading["humidity"].as_i64().unwrap_or(0);
+        }
+    }
+    let total = &system.get(&system.stats, "/v1/stats/stations?from=2024-05-01&to=2024-05-01").await["total"];
+    assert_eq!(total["readings"], expected.0);
+    assert_eq!(total["pm25_max"].as_f64(), Some(expected.1));
+    assert_eq!(total["all_alarms"], expected.2);
+    assert_eq!(total["humidity_sum"], expected.3);
+}
+
+async fn the_command_line_does_it_all(mode: Mode) {
+    let system = System::start(mode, small()).await;
+    let environment = system.environment();
+    let waybill = |arguments: &[&str]| {
+        let output = run(arguments, &environment);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, id, progress) = waybill(&["submit", "buses", "date=2024-05-01", "--wait", "--key", "one"]);
+    assert_eq!(code, Some(0), "{progress}");
+    assert!(progress.contains("buses date=2024-05-01: succeeded, 6 of 6 tasks"), "{progress}");
+    let (_, again, _) = waybill(&["submit", "buses", "date=2024-05-01", "--key", "one"]);
+    assert_eq!(again, id, "the same key is the same job");
+    let (_, job, _) = waybill(&["job", id.trim()]);
+    assert!(job.contains("state     succeeded"), "{job}");
+    let (_, jobs, _) = waybill(&["jobs"]);
+    assert!(jobs.contains(id.trim()), "{jobs}");
+    let (code, ready, _) = waybill(&["health"]);
+    assert_eq!(code, Some(0), "{ready}");
+
+    let mut environment = environment.clone();
+    environment.push(("WAYBILL_URL".to_owned(), system.stats.clone()));
+    let csv = run(&["stats", "buses", "--from", "2024-05-01", "--to", "2024-05-01", "--format", "csv"], &environment);
+    let mut csv = csv::Reader::from_reader(&csv.stdout[..]);
+    let headers = csv.headers().expect("a header").clone();
+    assert_eq!(headers.iter().take(3).collect::<Vec<_>>(), ["country", "date", "average_delay_s"]);
+    let buses: u64 = csv.records().map(|row| row.expect("a row")[3].parse::<u64>().expect("a count")).sum();
+    let expected = naive_country_stats(system.upstream.base_url(), &["2024-05-01"], &[]).await;
+    let countries = expected.as_object().expect("countries");
+    assert_eq!(buses, countries.values().map(|days| days["2024-05-01"]["bus_count"].as_u64().expect("a count")).sum::<u64>());
+
+    let (code, _, error) = waybill(&["submit", "buses", "date=2024-02-30"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("400") && error.contains("date"), "{error}");
+}
