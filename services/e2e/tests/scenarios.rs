@@ -112,15 +112,19 @@ async fn bad_files_go_to_quarantine_and_hold_up_nobody(mode: Mode) {
     let failed = system.get(&system.api, &format!("/v1/jobs/{}/tasks?state=failed", job["id"].as_str().expect("an id"))).await;
     assert_eq!(failed["tasks"].as_array().map(Vec::len), Some(3), "{failed:#}");
     for city in [1, 3, 4] {
-        system.upstream.clear_city_fault(city);
+        system.upstream.set_city_fault(city, None);
     }
     assert_eq!(system.fetch_buses("2024-05-01").await["state"], "succeeded");
 }
 
+fn first(requests: u64, fault: CityFault) -> CityFault {
+    CityFault::First { requests, fault: Box::new(fault) }
+}
+
 async fn a_passing_fault_is_tried_again(mode: Mode) {
     let system = System::start(mode, small()).await;
-    system.upstream.set_city_fault(0, CityFault::FailFirst { requests: 2, status: 503 });
-    system.upstream.set_city_fault(1, CityFault::FailFirst { requests: 1, status: 429 });
+    system.upstream.set_city_fault(0, first(2, CityFault::Status(503)));
+    system.upstream.set_city_fault(1, first(1, CityFault::Status(429)));
     let job = system.fetch_buses("2024-05-01").await;
     assert_eq!(job["state"], "succeeded", "{job:#}");
 }
