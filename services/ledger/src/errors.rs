@@ -1,13 +1,17 @@
 //! What can go wrong with the ledger.
 
+use waybill_queue::QueueError;
 use waybill_store::StoreError;
 
-/// A fact that could not be read or written.
+/// A fact that could not be read or written, or a message that could not be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The queue did not take a message. What the bucket says is not affected.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// An object in the ledger is not what this version writes.
     #[error("{key} cannot be read: {reason}")]
     Damaged {
@@ -16,4 +20,10 @@ pub enum LedgerError {
         /// Why.
         reason: String,
     },
+}
+
+impl LedgerError {
+    pub(crate) fn damaged(key: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Damaged { key: key.into(), reason: reason.to_string() }
+    }
 }

@@ -2,19 +2,9 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 use waybill_source::{Item, Params};
 
-/// A job's name: a UUIDv7, so that its day is in it and ids sort by age.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct JobId(Uuid);
-
-impl std::fmt::Display for JobId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use crate::JobId;
 
 /// `jobs/{day}/{job}/request.json`: from here on the job exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,4 +74,46 @@ pub struct Failure {
     pub attempts: u32,
     /// When it was given up.
     pub finished: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        keys::{self, Name},
+        testing::{Room, at, done, failure, id, plan},
+    };
+
+    /// These are read by people and by later versions: a change here is a change of the layout.
+    #[tokio::test]
+    async fn facts_as_people_see_them_in_the_bucket() {
+        let room = Room::new().await;
+        let job = id(0, 7);
+        let request = room.submit(job, "2024-05-01", Some("monday")).await.unwrap().request;
+        room.ledger.record_start(job, at(1)).await.unwrap();
+        room.ledger.record_plan(job, plan(2)).await.unwrap();
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        let quarantined =
+            Failure { quarantine: Some("quarantine/buses/1-city-1.json".to_owned()), ..failure("not JSON", 4) };
+        room.ledger.record_failure(job, 1, 0, &quarantined).await.unwrap();
+        room.ledger.status(job).await.unwrap();
+
+        let mut seen = String::new();
+        let names = [
+            Name::Request,
+            Name::Started,
+            Name::Plan,
+            Name::Done { task: 0 },
+            Name::Failed { task: 1, round: 0 },
+            Name::Summary,
+        ];
+        for name in names {
+            let key = keys::of(job, name);
+            let text = room.text(&key).await.unwrap().replace(&request.definition, "{definition}");
+            seen += &format!("{key}\n{text}");
+        }
+        insta::assert_snapshot!(seen, @"");
+        let key = room.text(&keys::idempotency("buses", "monday")).await;
+        assert_eq!(key, room.text(&keys::of(job, Name::Request)).await);
+    }
 }

@@ -1,74 +1,138 @@
-//! Reading and writing a job's facts.
+//! The ledger and what it remembers; the facts that are written and read as they are.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
-use jiff::Timestamp;
+use futures::try_join;
+use jiff::{Timestamp, civil::Date};
+use serde::{Deserialize, Serialize};
 use waybill_queue::Queue;
 use waybill_source::Definition;
 use waybill_store::Store;
 
 use crate::{
-    Done, Failure, JobFilter, JobId, JobPage, LedgerError, Plan, Request, Status, Submission, SubmitError, Submitted,
-    TaskState, TaskStatus,
+    Done, Failure, JobId, LedgerError, Plan, Request,
+    cache::Cache,
+    keys::{self, Name},
+    objects::SMALL,
+    plan::Outline,
+    progress::SharedProgress,
 };
 
-/// The ledger: the store that holds the facts, and the queue that tells workers of them. Cheap to clone.
+/// The longest reason that is kept, in characters, so that a marker can always be read again.
+const REASON_LIMIT: usize = 4_000;
+
+/// The ledger: the store that holds the facts, and the queue that tells workers of them. Cheap to clone;
+/// clones share what they remember.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    store: Store,
-    queue: Arc<dyn Queue>,
+    pub(crate) store: Store,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) memory: Arc<Memory>,
+}
+
+/// What never changes once it is known, and what saves asking twice.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) requests: Cache<JobId, Arc<Request>>,
+    pub(crate) definitions: Cache<String, Arc<Definition>>,
+    /// Keys of definitions that are in the bucket.
+    pub(crate) kept_definitions: Cache<String, ()>,
+    /// Weighed by tasks and items, of about 1 KB each.
+    pub(crate) plans: Cache<JobId, Arc<Plan>>,
+    /// Weighed by tasks and items, of about 60 bytes each.
+    pub(crate) outlines: Cache<JobId, Arc<Outline>>,
+    /// Weighed by tasks, of 24 bytes each.
+    pub(crate) progress: Cache<JobId, SharedProgress>,
+    /// Jobs that have a summary.
+    pub(crate) ended: Cache<JobId, ()>,
+    /// When recovery last sent a job's plan message.
+    pub(crate) sent_again: Cache<JobId, Timestamp>,
+    /// Jobs of which recovery could not send everything that it should have.
+    pub(crate) owed: Cache<JobId, ()>,
+    /// Days in the past of which every job has a summary; at most as many as recovery looks back.
+    pub(crate) ended_days: Mutex<BTreeSet<Date>>,
+}
+
+/// `started.json`: a worker began to plan.
+#[derive(Debug, Serialize, Deserialize)]
+struct Started {
+    started: Timestamp,
 }
 
 impl Ledger {
     /// A ledger in `store`'s bucket.
     pub fn new(store: Store, queue: Arc<dyn Queue>) -> Self {
-        todo!()
-    }
-
-    /// Makes a job: the definition's text, the key if there is one, the request; then tells the queue. A
-    /// queue that is away does not matter: [`Self::recover`] tells it later.
-    pub async fn submit(&self, submission: Submission<'_>) -> Result<Submitted, SubmitError> {
-        todo!()
+        let memory = Memory {
+            requests: Cache::new(1_024),
+            definitions: Cache::new(256),
+            kept_definitions: Cache::new(256),
+            plans: Cache::weighted(8, 50_000),
+            outlines: Cache::weighted(256, 500_000),
+            progress: Cache::weighted(256, 2_000_000),
+            ended: Cache::new(100_000),
+            sent_again: Cache::new(100_000),
+            owed: Cache::new(100_000),
+            ended_days: Mutex::default(),
+        };
+        Self { store, queue, memory: Arc::new(memory) }
     }
 
     /// What was asked; `None` for an unknown job. Cached: it never changes.
     pub async fn request(&self, job: JobId) -> Result<Option<Arc<Request>>, LedgerError> {
-        todo!()
+        if let Some(request) = self.memory.requests.get(&job) {
+            return Ok(Some(request));
+        }
+        let request: Option<Request> = self.read(&keys::of(job, Name::Request), SMALL).await?;
+        Ok(request.map(|request| self.remember_request(request)))
+    }
+
+    pub(crate) fn remember_request(&self, request: Request) -> Arc<Request> {
+        let request = Arc::new(request);
+        self.memory.requests.insert(request.job, request.clone(), 1);
+        request
     }
 
     /// The definition that a job was asked with. Cached: it never changes.
     pub async fn definition(&self, source: &str, hash: &str) -> Result<Arc<Definition>, LedgerError> {
-        todo!()
+        let key = keys::definition(source, hash);
+        if let Some(definition) = self.memory.definitions.get(&key) {
+            return Ok(definition);
+        }
+        let damaged = |reason: String| LedgerError::damaged(&key, reason);
+        let text = self.store.get(&key, SMALL).await?.ok_or_else(|| damaged("it is not there".to_owned()))?;
+        let text = std::str::from_utf8(&text).map_err(|error| damaged(error.to_string()))?;
+        let definition = Definition::parse(&key, text).map_err(|mistakes| damaged(mistakes.to_string()))?;
+        if definition.hash() != hash {
+            return Err(damaged("its hash is not the one in its name".to_owned()));
+        }
+        let definition = Arc::new(definition);
+        self.memory.definitions.insert(key, definition.clone(), 1);
+        Ok(definition)
     }
 
     /// Says that a worker begins to plan; the first time counts.
     pub async fn record_start(&self, job: JobId, now: Timestamp) -> Result<(), LedgerError> {
-        todo!()
+        self.settle(&keys::of(job, Name::Started), Started { started: now }, SMALL).await?;
+        Ok(())
     }
 
-    /// Writes the plan unless there is one, and returns the one that counts.
-    pub async fn record_plan(&self, job: JobId, plan: Plan) -> Result<Arc<Plan>, LedgerError> {
-        todo!()
-    }
-
-    /// The plan, once there is one. Cached.
-    pub async fn plan(&self, job: JobId) -> Result<Option<Arc<Plan>>, LedgerError> {
-        todo!()
+    /// When a worker first began to plan.
+    pub(crate) async fn started(&self, job: JobId) -> Result<Option<Timestamp>, LedgerError> {
+        let started: Option<Started> = self.read(&keys::of(job, Name::Started), SMALL).await?;
+        Ok(started.map(|fact| fact.started))
     }
 
     /// Says that the planning was given up.
     pub async fn record_plan_failure(&self, job: JobId, round: u32, failure: &Failure) -> Result<(), LedgerError> {
-        todo!()
-    }
-
-    /// Sends out every task of the plan that has no marker yet. `again`: they may have been sent before.
-    pub async fn publish_tasks(&self, request: &Request, plan: &Plan, again: bool) -> Result<(), LedgerError> {
-        todo!()
+        self.record(job, Name::PlanFailed { round }, &shortened(failure)).await
     }
 
     /// Says that a task ended well; the first to say so counts.
     pub async fn record_done(&self, job: JobId, task: u32, done: &Done) -> Result<(), LedgerError> {
-        todo!()
+        self.record(job, Name::Done { task }, done).await
     }
 
     /// Says that a task was given up in this round.
@@ -79,40 +143,27 @@ impl Ledger {
         round: u32,
         failure: &Failure,
     ) -> Result<(), LedgerError> {
-        todo!()
+        self.record(job, Name::Failed { task, round }, &shortened(failure)).await
+    }
+
+    async fn record<T: Serialize>(&self, job: JobId, name: Name, marker: &T) -> Result<(), LedgerError> {
+        self.create(&keys::of(job, name), marker, SMALL).await?;
+        Ok(())
     }
 
     /// Whether a task ended, well or (in this round) not: nothing to do for whoever holds its message.
     pub async fn is_settled(&self, job: JobId, task: u32, round: u32) -> Result<bool, LedgerError> {
-        todo!()
+        let done = keys::of(job, Name::Done { task });
+        let failed = keys::of(job, Name::Failed { task, round });
+        let (done, failed) = try_join!(self.store.head(&done), self.store.head(&failed))?;
+        Ok(done.is_some() || failed.is_some())
     }
+}
 
-    /// Where a job stands: its summary, or one LIST of its markers. `None` for an unknown job.
-    pub async fn status(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
-        todo!()
-    }
-
-    /// A job's tasks, in the plan's order, from number `from`, at most `limit`.
-    pub async fn tasks(
-        &self,
-        job: JobId,
-        state: Option<TaskState>,
-        from: u64,
-        limit: usize,
-    ) -> Result<Option<Vec<TaskStatus>>, LedgerError> {
-        todo!()
-    }
-
-    /// Jobs, newest first, after `after`.
-    pub async fn jobs(&self, filter: &JobFilter, after: Option<JobId>, limit: usize) -> Result<JobPage, LedgerError> {
-        todo!()
-    }
-
-    /// Writes the summary of every job of the last days that has ended and has none; tells the queue of
-    /// jobs that were accepted while it was away (older than a minute, not begun). With `everything`,
-    /// as after a start with an empty queue: of every unfinished job and task. Returns how many messages
-    /// were sent.
-    pub async fn recover(&self, now: Timestamp, everything: bool) -> Result<u64, LedgerError> {
-        todo!()
-    }
+fn shortened(failure: &Failure) -> Failure {
+    let reason = match failure.reason.char_indices().nth(REASON_LIMIT) {
+        Some((end, _)) => format!("{}…", &failure.reason[..end]),
+        None => failure.reason.clone(),
+    };
+    Failure { reason, ..failure.clone() }
 }

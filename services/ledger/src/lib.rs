@@ -6,16 +6,31 @@
 //!
 //! Times come in as arguments: nothing here reads a clock.
 
+mod cache;
 mod errors;
+mod facts;
+mod id;
 mod job;
+mod keys;
 mod ledger;
 mod listing;
+mod objects;
+mod plan;
+mod progress;
+mod publish;
+mod recover;
 mod status;
 mod submit;
+mod tasks;
+#[cfg(test)]
+mod testing;
+mod walk;
 
 pub use errors::LedgerError;
-pub use job::{Done, Failure, JobId, Outcome, Plan, Request};
+pub use id::{JobId, JobIdError};
+pub use job::{Done, Failure, Outcome, Plan, Request};
 pub use ledger::Ledger;
 pub use listing::{JobFilter, JobPage};
-pub use status::{State, Status, Tally, TaskError, TaskState, TaskStatus};
+pub use status::{State, Status, Tally, TaskError};
 pub use submit::{Submission, SubmitError, Submitted};
+pub use tasks::{TaskState, TaskStatus};

@@ -1,6 +1,13 @@
 //! Jobs, newest first.
 
-use crate::{JobId, State, Status};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::{JobId, Ledger, LedgerError, State, Status};
+
+/// Jobs looked at in one go.
+const AT_ONCE: usize = 16;
+/// Jobs looked at for one page, where a filter may let none of them through.
+const LOOKED_AT_LIMIT: usize = 1_000;
 
 /// Which jobs to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,4 +25,106 @@ pub struct JobPage {
     pub jobs: Vec<Status>,
     /// Where the next page begins: after this job. None on the last page.
     pub next: Option<JobId>,
+}
+
+impl JobFilter {
+    fn lets_all_through(&self) -> bool {
+        self.source.is_none() && self.state.is_none()
+    }
+
+    fn lets_through(&self, status: &Status) -> bool {
+        self.source.as_ref().is_none_or(|source| *source == status.request.source)
+            && self.state.is_none_or(|state| state == status.state)
+    }
+}
+
+impl Ledger {
+    /// Jobs, newest first, after `after`; at most `limit`, at least one.
+    pub async fn jobs(&self, filter: &JobFilter, after: Option<JobId>, limit: usize) -> Result<JobPage, LedgerError> {
+        let limit = limit.max(1);
+        let mut walk = self.walk(after).await?;
+        let mut jobs = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            let wanted = if filter.lets_all_through() { AT_ONCE.min(limit - jobs.len()) } else { AT_ONCE };
+            let batch = walk.next(self, wanted).await?;
+            if batch.is_empty() {
+                return Ok(JobPage { jobs, next: None });
+            }
+            let looks = stream::iter(batch).map(|job| async move { Ok((job, self.look(job, filter).await?)) });
+            let looks: Result<Vec<_>, LedgerError> = looks.buffered(AT_ONCE).try_collect().await;
+            let mut looks = looks?.into_iter().peekable();
+            while let Some((job, status)) = looks.next() {
+                jobs.extend(status);
+                looked_at += 1;
+                if jobs.len() == limit || looked_at == LOOKED_AT_LIMIT {
+                    let more = looks.peek().is_some() || walk.has_more();
+                    return Ok(JobPage { jobs, next: more.then_some(job) });
+                }
+            }
+        }
+    }
+
+    /// A job's status, if the filter lets it through. The request is cheaper than the status.
+    async fn look(&self, job: JobId, filter: &JobFilter) -> Result<Option<Status>, LedgerError> {
+        if let Some(source) = &filter.source
+            && self.request(job).await?.is_none_or(|request| request.source != *source)
+        {
+            return Ok(None);
+        }
+        Ok(self.status(job).await?.filter(|status| filter.lets_through(status)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Room, id};
+
+    async fn walk(ledger: &Ledger, filter: &JobFilter, limit: usize) -> Vec<JobId> {
+        let (mut jobs, mut after) = (Vec::new(), None);
+        loop {
+            let page = ledger.jobs(filter, after, limit).await.unwrap();
+            assert!(page.jobs.len() <= limit);
+            jobs.extend(page.jobs.iter().map(|status| status.request.job));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return jobs,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_together_are_the_whole_list_newest_first() {
+        let room = Room::new().await;
+        assert_eq!(
+            room.ledger.jobs(&JobFilter::default(), None, 10).await.unwrap(),
+            JobPage { jobs: vec![], next: None }
+        );
+        // Five days, fifty jobs on each.
+        let mut all: Vec<JobId> = (0..250).map(|n| id(n / 50 * 86_400 + n % 7, n.cast_unsigned())).collect();
+        for (n, job) in all.iter().enumerate() {
+            if n % 10 == 0 {
+                room.planned(*job, 0).await
+            } else {
+                room.job(*job).await
+            };
+        }
+        let succeeded: Vec<JobId> = all.iter().copied().step_by(10).collect();
+        all.sort_unstable_by(|left, right| right.cmp(left));
+
+        let any = JobFilter::default();
+        let state = JobFilter { source: Some("buses".to_owned()), state: Some(State::Succeeded) };
+        for limit in [1, 7, 50, 250, 1_000] {
+            assert_eq!(walk(&room.ledger, &any, limit).await, all, "limit {limit}");
+            let mut found = walk(&room.ledger, &state, limit).await;
+            assert!(found.is_sorted_by(|left, right| left > right));
+            found.sort_unstable();
+            let mut expected = succeeded.clone();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "limit {limit}");
+        }
+        let other = JobFilter { source: Some("weather".to_owned()), state: None };
+        assert_eq!(walk(&room.another(), &other, 10).await, []);
+    }
 }

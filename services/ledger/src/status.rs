@@ -3,7 +3,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Outcome, Request};
+use crate::{
+    Failure, JobId, Ledger, LedgerError, Request,
+    facts::Facts,
+    keys::{self, Name},
+    objects,
+    progress::lock,
+};
 
 /// Where a job stands. It only moves forward, but for a retry of what had failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -79,40 +85,292 @@ pub struct Status {
     pub errors: Vec<TaskError>,
 }
 
-/// How one task stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TaskState {
-    /// Waiting or running.
-    Pending,
-    /// A new object was stored.
-    Stored,
-    /// The upstream had what was stored already.
-    Unchanged,
-    /// Given up.
-    Failed,
-}
-
-impl From<Outcome> for TaskState {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Stored => Self::Stored,
-            Outcome::Unchanged => Self::Unchanged,
-        }
+impl Status {
+    /// Whether a summary still says what the names say. A `.done` outranks a failure however late it comes,
+    /// and a plan outranks a planning that was given up; a job that succeeded cannot change any more.
+    fn holds(&self, facts: &Facts) -> bool {
+        let total = u32::try_from(self.tasks.total).unwrap_or(u32::MAX);
+        let planned = facts.planned.then(|| facts.tally(total));
+        let ended_well = self.tasks.stored + self.tasks.unchanged;
+        let same_tasks =
+            planned.as_ref().is_none_or(|tally| tally.stored == ended_well && tally.failed == self.tasks.failed);
+        same_tasks && facts.state(planned.as_ref()) == self.state
     }
 }
 
-/// One task, for people.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TaskStatus {
-    /// Its number.
-    pub task: u64,
-    /// Its items' keys.
-    pub items: Vec<String>,
-    /// How it stands.
-    pub state: TaskState,
-    /// How it ended well, if it did.
-    pub done: Option<crate::Done>,
-    /// Why it failed, if it did.
-    pub failure: Option<Failure>,
+impl Ledger {
+    /// Where a job stands: its summary, or one LIST of its markers. `None` for an unknown job.
+    pub async fn status(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
+        let summary = self.summary(job).await?;
+        if let Some(summary) = &summary
+            && summary.state == State::Succeeded
+        {
+            return Ok(Some(summary.clone()));
+        }
+        let Some(request) = self.request(job).await? else { return Ok(None) };
+        let facts = self.facts(job).await?;
+        if let Some(summary) = summary
+            && summary.holds(&facts)
+        {
+            return Ok(Some(summary));
+        }
+        let status = self.derive(&request, &facts).await?;
+        if status.state.is_terminal()
+            && let Err(error) = self.write_summary(&status).await
+        {
+            tracing::warn!(job.id = %job, source = status.request.source, %error, "summary not written");
+        }
+        Ok(Some(status))
+    }
+
+    /// The status that follows from the facts.
+    pub(crate) async fn derive(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
+        if !facts.planned {
+            return self.derive_unplanned(request, facts).await;
+        }
+        let job = request.job;
+        let progress = self.progress(job, facts).await?;
+        let (mut status, first_failures) = {
+            // One look at all of it, so that the numbers of a status belong together.
+            let progress = lock(&progress);
+            let tally = progress.tally();
+            let state = facts.state(Some(&tally));
+            let status = Status {
+                request: request.clone(),
+                state,
+                started: progress.started,
+                finished: state.is_terminal().then(|| progress.finished()),
+                tasks: tally,
+                bytes: progress.bytes,
+                records: progress.records,
+                errors: Vec::new(),
+            };
+            (status, progress.first_failures())
+        };
+        if !first_failures.is_empty() {
+            let outline = self.outline(job).await?;
+            let failures = self.failures(job, first_failures).await?;
+            let errors = failures.into_iter().map(|(task, failure)| TaskError {
+                task: Some(task.into()),
+                items: outline.items(task),
+                failure,
+            });
+            status.errors = errors.collect();
+        }
+        Ok(status)
+    }
+
+    async fn derive_unplanned(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
+        let job = request.job;
+        let failure: Option<Failure> = match facts.plan_failed() {
+            Some(round) => self.read(&keys::of(job, Name::PlanFailed { round }), objects::SMALL).await?,
+            None => None,
+        };
+        Ok(Status {
+            request: request.clone(),
+            state: facts.state(None),
+            started: if facts.started { self.started(job).await? } else { None },
+            finished: failure.as_ref().map(|failure| failure.finished),
+            tasks: Tally::default(),
+            bytes: 0,
+            records: 0,
+            errors: failure.map(|failure| TaskError { task: None, items: Vec::new(), failure }).into_iter().collect(),
+        })
+    }
+
+    async fn summary(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
+        match self.read(&keys::of(job, Name::Summary), objects::SUMMARY).await {
+            // It is derived: what cannot be read is made again.
+            Err(LedgerError::Damaged { key, reason }) => {
+                tracing::warn!(job.id = %job, object.key = key, reason, "summary cannot be read");
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    /// Writes the summary of a job that has ended, so that reading it gets cheap.
+    pub(crate) async fn write_summary(&self, status: &Status) -> Result<(), LedgerError> {
+        let job = status.request.job;
+        self.put(&keys::of(job, Name::Summary), status, objects::SUMMARY).await?;
+        tracing::info!(
+            job.id = %job,
+            source = status.request.source,
+            state = ?status.state,
+            tasks = status.tasks.total,
+            failed = status.tasks.failed,
+            size_bytes = status.bytes,
+            "job ended"
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Outcome,
+        testing::{Room, at, done, failure, id, plan},
+    };
+
+    #[tokio::test]
+    async fn a_job_goes_through_its_states() {
+        let room = Room::new().await;
+        let (ledger, job) = (&room.ledger, id(0, 1));
+        let state = async || room.ledger.status(job).await.unwrap().map(|status| status.state);
+        assert_eq!(state().await, None);
+        room.job(job).await;
+        assert_eq!(state().await, Some(State::Queued));
+        ledger.record_start(job, at(1)).await.unwrap();
+        ledger.record_start(job, at(5)).await.unwrap();
+        assert_eq!(state().await, Some(State::Planning));
+        ledger.record_plan(job, plan(3)).await.unwrap();
+        assert_eq!(ledger.record_plan(job, plan(9)).await.unwrap().tasks.len(), 3);
+        assert_eq!(state().await, Some(State::Running));
+        ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        ledger.record_failure(job, 1, 0, &failure("the upstream answers 503", 9)).await.unwrap();
+        assert_eq!(state().await, Some(State::Running));
+        ledger.record_done(job, 2, &done(Outcome::Unchanged, 4)).await.unwrap();
+
+        let status = ledger.status(job).await.unwrap().unwrap();
+        assert_eq!(status.state, State::Partial);
+        assert_eq!(status.tasks, Tally { total: 3, pending: 0, stored: 1, unchanged: 1, failed: 1 });
+        assert_eq!((status.started, status.finished), (Some(at(1)), Some(at(9))));
+        assert_eq!((status.bytes, status.records), (2_000, 20));
+        let error = TaskError {
+            task: Some(1),
+            items: vec!["1-city-1".to_owned()],
+            failure: failure("the upstream answers 503", 9),
+        };
+        assert_eq!(status.errors, [error]);
+        // The summary was written; whoever reads it sees the same.
+        assert_eq!(room.another().status(job).await.unwrap().unwrap(), status);
+        let summary = room.text(&keys::of(job, Name::Summary)).await.unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&summary).unwrap(), status);
+    }
+
+    #[tokio::test]
+    async fn the_end_follows_from_the_tasks() {
+        let room = Room::new().await;
+        for (n, (well, badly, expected)) in
+            [(2, 0, State::Succeeded), (0, 0, State::Succeeded), (1, 1, State::Partial), (0, 2, State::Failed)]
+                .into_iter()
+                .enumerate()
+        {
+            let job = id(0, n as u64);
+            room.planned(job, 2.min(well + badly) as usize).await;
+            for task in 0..well {
+                room.ledger.record_done(job, task, &done(Outcome::Stored, 3)).await.unwrap();
+            }
+            for task in well..well + badly {
+                room.ledger.record_failure(job, task, 0, &failure("gone", 4)).await.unwrap();
+            }
+            let status = room.ledger.status(job).await.unwrap().unwrap();
+            assert_eq!(status.state, expected);
+            assert!(status.finished.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_planning_that_was_given_up_fails_the_job_unless_there_is_a_plan() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.job(job).await;
+        room.ledger.record_start(job, at(1)).await.unwrap();
+        room.ledger.record_plan_failure(job, 0, &failure("/cities answers 500", 7)).await.unwrap();
+        let status = room.ledger.status(job).await.unwrap().unwrap();
+        assert_eq!((status.state, status.finished), (State::Failed, Some(at(7))));
+        assert_eq!(
+            status.errors,
+            [TaskError { task: None, items: vec![], failure: failure("/cities answers 500", 7) }]
+        );
+        assert_eq!(room.another().status(job).await.unwrap().unwrap(), status);
+
+        room.ledger.record_plan(job, plan(1)).await.unwrap();
+        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Running);
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 8)).await.unwrap();
+        assert_eq!(room.another().status(job).await.unwrap().unwrap().state, State::Succeeded);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_job_is_cancelled() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 2).await;
+        room.store.put(&keys::of(job, Name::Cancelled), "application/json", "{}".into()).await.unwrap();
+        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Cancelled);
+        // A task that was past the point of looking still counts.
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 8)).await.unwrap();
+        let status = room.another().status(job).await.unwrap().unwrap();
+        assert_eq!((status.state, status.tasks.stored, status.tasks.pending), (State::Cancelled, 1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_success_outranks_a_failure_even_after_the_summary() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 2).await;
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_failure(job, 1, 0, &failure("lost its worker", 4)).await.unwrap();
+        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Partial);
+        room.ledger.record_done(job, 1, &done(Outcome::Stored, 6)).await.unwrap();
+        for ledger in [room.ledger.clone(), room.another()] {
+            let status = ledger.status(job).await.unwrap().unwrap();
+            assert_eq!((status.state, status.finished), (State::Succeeded, Some(at(6))));
+            assert_eq!((status.tasks.failed, status.errors), (0, vec![]));
+        }
+        // The other way round nothing changes.
+        room.ledger.record_failure(job, 1, 0, &failure("late", 9)).await.unwrap();
+        assert_eq!(room.another().status(job).await.unwrap().unwrap().state, State::Succeeded);
+    }
+
+    #[tokio::test]
+    async fn ten_failures_are_told_and_those_pushed_out_come_back() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 40).await;
+        for task in (0..39).rev() {
+            room.ledger.record_failure(job, task, 0, &failure(&format!("reason {task}"), 4)).await.unwrap();
+        }
+        let told = async |ledger: &Ledger| {
+            let errors = ledger.status(job).await.unwrap().unwrap().errors;
+            errors.into_iter().map(|error| (error.task.unwrap(), error.failure.reason)).collect::<Vec<_>>()
+        };
+        let expected = |tasks: std::ops::Range<u64>| tasks.map(|n| (n, format!("reason {n}"))).collect::<Vec<_>>();
+        assert_eq!(told(&room.ledger).await, expected(0..10));
+        for task in 0..5 {
+            room.ledger.record_done(job, task, &done(Outcome::Stored, 6)).await.unwrap();
+        }
+        assert_eq!(told(&room.ledger).await, expected(5..15));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_summary_is_made_again() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 0).await;
+        let status = room.ledger.status(job).await.unwrap();
+        room.store.put(&keys::of(job, Name::Summary), "application/json", "{\"state\":".into()).await.unwrap();
+        assert_eq!(room.ledger.status(job).await.unwrap(), status);
+        assert_eq!(room.another().status(job).await.unwrap(), status);
+    }
+
+    #[tokio::test]
+    async fn a_retry_makes_what_had_failed_pending() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 2).await;
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
+        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Partial);
+        room.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
+        let status = room.ledger.status(job).await.unwrap().unwrap();
+        assert_eq!((status.state, status.tasks.pending, status.errors.len()), (State::Running, 1, 0));
+        assert!(!room.ledger.is_settled(job, 1, 1).await.unwrap());
+        room.ledger.record_failure(job, 1, 1, &failure("still gone", 9)).await.unwrap();
+        let status = room.ledger.status(job).await.unwrap().unwrap();
+        assert_eq!((status.state, status.finished), (State::Partial, Some(at(9))));
+        assert_eq!(status.errors[0].failure.reason, "still gone");
+    }
 }

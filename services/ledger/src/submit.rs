@@ -1,10 +1,22 @@
 //! A job is submitted: the one moment at which it comes to exist.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use jiff::Timestamp;
 use uuid::Uuid;
 use waybill_source::{Definition, Params};
+use waybill_store::Created;
 
-use crate::{LedgerError, Request};
+use crate::{
+    JobId, Ledger, LedgerError, Request,
+    keys::{self, Name},
+    objects::SMALL,
+};
+
+/// How long an answer waits for the queue. A message that takes longer may still arrive; one that is lost
+/// is sent by [`Ledger::recover`].
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is submitted, checked already.
 #[derive(Debug)]
@@ -35,8 +47,159 @@ pub struct Submitted {
 pub enum SubmitError {
     /// The idempotency key belongs to a job with another body.
     #[error("the idempotency key belongs to job {0}, which was asked for something else")]
-    KeyReused(crate::JobId),
+    KeyReused(JobId),
     /// The bucket is away: nothing was accepted, or nobody knows.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+impl Ledger {
+    /// Makes a job: the definition's text, the key if there is one, the request; then tells the queue. A
+    /// queue that is away does not matter: [`Self::recover`] tells it later.
+    pub async fn submit(&self, submission: Submission<'_>) -> Result<Submitted, SubmitError> {
+        let Submission { definition, params, idempotency_key, id, now } = submission;
+        let request = Request {
+            job: JobId::new(id),
+            source: definition.name().to_owned(),
+            params,
+            definition: definition.hash().to_owned(),
+            idempotency_key,
+            created: now,
+        };
+        self.keep_definition(definition).await?;
+        let submitted = self.settle_key(request).await?;
+        let request = &submitted.request;
+        if !submitted.is_new && self.request(request.job).await?.is_some() {
+            return Ok(submitted);
+        }
+        // Either ours, or one whose submitter wrote the key and went no further: then it is completed here.
+        let created = self.create(&keys::of(request.job, Name::Request), request, SMALL).await?;
+        self.remember_request(request.clone());
+        if created == Created::New {
+            tracing::info!(job.id = %request.job, source = request.source, "job accepted");
+            self.announce(request).await;
+        }
+        Ok(submitted)
+    }
+
+    /// The text must be there before any request that names it.
+    async fn keep_definition(&self, definition: &Definition) -> Result<(), LedgerError> {
+        let key = keys::definition(definition.name(), definition.hash());
+        if self.memory.kept_definitions.get(&key).is_none() {
+            let text = Bytes::copy_from_slice(definition.text().as_bytes());
+            self.store.create(&key, "application/toml", text).await?;
+            self.memory.kept_definitions.insert(key, (), 1);
+        }
+        Ok(())
+    }
+
+    /// Whose the idempotency key is. Its object holds the whole request, so that whoever finds it can
+    /// complete the job. The definition of the first time counts: a changed one is not another body.
+    async fn settle_key(&self, request: Request) -> Result<Submitted, SubmitError> {
+        let Some(key) = &request.idempotency_key else {
+            return Ok(Submitted { request, is_new: true });
+        };
+        let holder = self.settle(&keys::idempotency(&request.source, key), request.clone(), SMALL).await?;
+        if holder.source != request.source || holder.params != request.params {
+            return Err(SubmitError::KeyReused(holder.job));
+        }
+        Ok(Submitted { is_new: holder.job == request.job, request: holder })
+    }
+
+    async fn announce(&self, request: &Request) {
+        let reason = match tokio::time::timeout(PUBLISH_TIMEOUT, self.publish_plan(request)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        tracing::warn!(job.id = %request.job, source = request.source, reason, "job not announced yet");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use waybill_source::Definition;
+
+    use super::*;
+    use crate::testing::{Room, at, id};
+
+    #[tokio::test]
+    async fn a_job_is_made_and_announced_once() {
+        let room = Room::new().await;
+        let submitted = room.submit(id(0, 1), "2024-05-01", Some("monday")).await.unwrap();
+        assert!(submitted.is_new);
+        assert_eq!(room.queue.sent(), [format!("plan {}", id(0, 1))]);
+        let key = keys::definition("buses", &submitted.request.definition);
+        assert_eq!(room.text(&key).await.as_deref(), Some(room.definition.text()));
+        let definition = room.another().definition("buses", &submitted.request.definition).await.unwrap();
+        assert_eq!(definition.hash(), room.definition.hash());
+
+        let again = room.submit(id(5, 2), "2024-05-01", Some("monday")).await.unwrap();
+        assert_eq!(again, Submitted { request: submitted.request, is_new: false });
+        assert!(room.queue.sent().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_key_belongs_to_one_body() {
+        let room = Room::new().await;
+        room.submit(id(0, 1), "2024-05-01", Some("monday")).await.unwrap();
+        let error = room.submit(id(5, 2), "2024-05-02", Some("monday")).await.unwrap_err();
+        assert!(matches!(&error, SubmitError::KeyReused(job) if *job == id(0, 1)));
+        insta::assert_snapshot!(error, @"");
+        assert!(room.ledger.request(id(5, 2)).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_changed_definition_is_not_another_body() {
+        let room = Room::new().await;
+        let first = room.submit(id(0, 1), "2024-05-01", Some("monday")).await.unwrap().request;
+        let changed = Definition::parse("buses.toml", &format!("{}\n# changed", room.definition.text())).unwrap();
+        let submission = Submission { definition: &changed, ..room.submission(id(5, 2), "2024-05-01", Some("monday")) };
+        let second = room.another().submit(submission).await.unwrap();
+        assert_eq!(second, Submitted { request: first, is_new: false });
+    }
+
+    #[tokio::test]
+    async fn one_key_of_sixteen_at_once_is_one_job() {
+        let room = Room::new().await;
+        let submits = (0..16).map(|n| {
+            let (room, ledger) = (&room, room.another());
+            async move { ledger.submit(room.submission(id(0, n), "2024-05-01", Some("monday"))).await.unwrap() }
+        });
+        let submitted = join_all(submits).await;
+        assert_eq!(submitted.iter().filter(|submitted| submitted.is_new).count(), 1);
+        assert!(submitted.iter().all(|one| one.request == submitted[0].request));
+        let page = room.ledger.jobs(&Default::default(), None, 100).await.unwrap();
+        assert_eq!(page.jobs.len(), 1);
+        let mut sent = room.queue.sent();
+        sent.dedup();
+        assert_eq!(sent, [format!("plan {}", submitted[0].request.job)]);
+    }
+
+    #[tokio::test]
+    async fn a_key_whose_submitter_died_is_completed_by_the_next() {
+        let room = Room::new().await;
+        let first = room.submit(id(0, 1), "2024-05-01", Some("monday")).await.unwrap().request;
+        room.store.delete(&[keys::of(id(0, 1), Name::Request)]).await.unwrap();
+        room.queue.sent();
+
+        let another = room.another();
+        assert!(another.request(id(0, 1)).await.unwrap().is_none());
+        let second = another.submit(room.submission(id(9, 2), "2024-05-01", Some("monday"))).await.unwrap();
+        assert_eq!(second, Submitted { request: first.clone(), is_new: false });
+        assert_eq!(*room.another().request(id(0, 1)).await.unwrap().unwrap(), first);
+        assert_eq!(room.queue.sent(), [format!("plan {}", id(0, 1))]);
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_away_does_not_matter() {
+        let room = Room::new().await;
+        room.queue.take_only(0);
+        assert!(room.submit(id(0, 1), "2024-05-01", None).await.unwrap().is_new);
+        assert!(room.queue.sent().is_empty());
+        room.queue.take_all();
+        assert_eq!(room.ledger.recover(at(61), false).await.unwrap(), 1);
+        assert_eq!(room.queue.sent(), [format!("plan {}", id(0, 1))]);
+    }
 }

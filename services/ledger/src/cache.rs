@@ -1,0 +1,113 @@
+//! What this process remembers of the bucket, in bounded memory. A lock here is never held across an await.
+
+use std::{
+    hash::Hash,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use lru::LruCache;
+
+/// The values used last, at most so many and of at most so much weight.
+#[derive(Debug)]
+pub(crate) struct Cache<K: Hash + Eq, V> {
+    inner: Mutex<Inner<K, V>>,
+    max_entries: usize,
+    max_weight: usize,
+}
+
+#[derive(Debug)]
+struct Inner<K: Hash + Eq, V> {
+    entries: LruCache<K, (V, usize)>,
+    weight: usize,
+}
+
+impl<K: Hash + Eq, V: Clone> Cache<K, V> {
+    /// A cache of values whose weight does not matter.
+    pub(crate) fn new(max_entries: usize) -> Self {
+        Self::weighted(max_entries, usize::MAX)
+    }
+
+    pub(crate) fn weighted(max_entries: usize, max_weight: usize) -> Self {
+        // Unbounded for the crate, which would otherwise set aside memory for a full cache at once.
+        let inner = Inner { entries: LruCache::unbounded(), weight: 0 };
+        Self { inner: Mutex::new(inner), max_entries, max_weight }
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<V> {
+        self.lock().entries.get(key).map(|(value, _)| value.clone())
+    }
+
+    pub(crate) fn insert(&self, key: K, value: V, weight: usize) {
+        self.lock().put(key, value, weight, self.max_entries, self.max_weight);
+    }
+
+    /// The value that is there, or else this one, which is then there.
+    pub(crate) fn get_or_insert(&self, key: K, value: V, weight: usize) -> V {
+        let mut inner = self.lock();
+        if let Some((there, _)) = inner.entries.get(&key) {
+            return there.clone();
+        }
+        inner.put(key, value.clone(), weight, self.max_entries, self.max_weight);
+        value
+    }
+
+    pub(crate) fn remove(&self, key: &K) {
+        let mut inner = self.lock();
+        if let Some((_, weight)) = inner.entries.pop(key) {
+            inner.weight -= weight;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<K, V>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Hash + Eq, V> Inner<K, V> {
+    fn put(&mut self, key: K, value: V, weight: usize, max_entries: usize, max_weight: usize) {
+        if weight > max_weight {
+            // Alone too heavy: it must not push out all the others for nothing.
+            return;
+        }
+        if let Some((_, replaced)) = self.entries.put(key, (value, weight)) {
+            self.weight -= replaced;
+        }
+        self.weight += weight;
+        while self.entries.len() > max_entries || self.weight > max_weight {
+            let Some((_, (_, dropped))) = self.entries.pop_lru() else { break };
+            self.weight -= dropped;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_used_leave_when_there_are_too_many() {
+        let cache = Cache::new(2);
+        cache.insert(1, 'a', 0);
+        cache.insert(2, 'b', 0);
+        cache.get(&1);
+        cache.insert(3, 'c', 0);
+        assert_eq!([cache.get(&1), cache.get(&2), cache.get(&3)], [Some('a'), None, Some('c')]);
+    }
+
+    #[test]
+    fn the_weight_is_bounded_also_when_values_are_replaced_or_removed() {
+        let cache = Cache::weighted(10, 10);
+        for _ in 0..100 {
+            cache.insert(1, 'a', 6);
+            cache.remove(&1);
+            cache.insert(1, 'a', 6);
+        }
+        cache.insert(2, 'b', 4);
+        assert_eq!([cache.get(&1), cache.get(&2)], [Some('a'), Some('b')]);
+        cache.insert(3, 'c', 1);
+        assert_eq!([cache.get(&1), cache.get(&3)], [None, Some('c')]);
+        cache.insert(4, 'd', 11);
+        assert_eq!([cache.get(&2), cache.get(&4)], [Some('b'), None]);
+        assert_eq!(cache.get_or_insert(2, 'x', 1), 'b');
+    }
+}

@@ -1,0 +1,64 @@
+//! Facts as JSON objects. Only what is derived is ever written over.
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use waybill_store::{Created, StoreError};
+
+use crate::{Ledger, LedgerError};
+
+/// The most that is read of a request or a marker.
+pub(crate) const SMALL: usize = 1 << 20;
+/// The most that is read of a plan, which is about a million items.
+pub(crate) const PLAN: usize = 256 << 20;
+/// The most that is read of a summary; it repeats the keys of ten tasks' items.
+pub(crate) const SUMMARY: usize = 64 << 20;
+
+const JSON: &str = "application/json";
+
+impl Ledger {
+    /// Reads a fact; `None` where there is none.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, key: &str, limit: usize) -> Result<Option<T>, LedgerError> {
+        match self.store.get(key, limit).await? {
+            Some(body) => serde_json::from_slice(&body).map(Some).map_err(|error| LedgerError::damaged(key, error)),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes a fact, unless somebody did.
+    pub(crate) async fn create<T: Serialize>(&self, key: &str, fact: &T, limit: usize) -> Result<Created, LedgerError> {
+        Ok(self.store.create(key, JSON, to_json(key, fact, limit)?).await?)
+    }
+
+    /// Writes a fact, unless somebody did, and returns the one that counts.
+    ///
+    /// Where the store does not refuse overwrites, two callers at the same instant may still both write;
+    /// reading it back makes all agree who read after the later write.
+    pub(crate) async fn settle<T>(&self, key: &str, fact: T, limit: usize) -> Result<T, LedgerError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let refuses = self.store.refuses_overwrites().await?;
+        if !refuses && let Some(earlier) = self.read(key, limit).await? {
+            return Ok(earlier);
+        }
+        match self.create(key, &fact, limit).await? {
+            Created::New if refuses => Ok(fact),
+            _ => self.read(key, limit).await?.ok_or_else(|| LedgerError::damaged(key, "it was there, and is gone")),
+        }
+    }
+
+    /// Writes what is derived and can be made again.
+    pub(crate) async fn put<T: Serialize>(&self, key: &str, derived: &T, limit: usize) -> Result<(), LedgerError> {
+        Ok(self.store.put(key, JSON, to_json(key, derived, limit)?).await?)
+    }
+}
+
+/// One line, for people who look with `cat`. What could not be read again is not written.
+fn to_json<T: Serialize>(key: &str, value: &T, limit: usize) -> Result<Bytes, LedgerError> {
+    let mut json = serde_json::to_vec(value).expect("facts are maps with text keys and finite numbers");
+    json.push(b'\n');
+    if json.len() > limit {
+        return Err(StoreError::TooLarge { key: key.to_owned(), limit }.into());
+    }
+    Ok(json.into())
+}

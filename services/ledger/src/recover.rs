@@ -1,0 +1,260 @@
+//! Looking after jobs that nobody holds: those that have ended without a summary, and those whose messages
+//! were lost. Everything it does may be done twice, and by several processes at once.
+
+use std::sync::{
+    PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
+
+use crate::{
+    JobId, Ledger, LedgerError, Request, State,
+    id::utc_day,
+    keys::{self, Name},
+};
+
+/// How far back jobs are looked after.
+const DAYS: i64 = 30;
+/// Jobs looked at in one go.
+const AT_ONCE: usize = 16;
+/// A job that nobody has begun for so long may have been accepted while the queue was away.
+const UNBEGUN: SignedDuration = SignedDuration::from_secs(60);
+/// A busy fleet is not sent the same job over and over.
+const BETWEEN_SENDS: SignedDuration = SignedDuration::from_mins(10);
+
+/// One look at all jobs.
+#[derive(Debug)]
+struct Pass {
+    now: Timestamp,
+    everything: bool,
+    /// The plans' lane refused one message: the others are not tried, which would take seconds each.
+    plans_refused: AtomicBool,
+    sent: AtomicU64,
+}
+
+impl Ledger {
+    /// Writes the summary of every job of the last days that has ended and has none; tells the queue of
+    /// jobs that were accepted while it was away (older than a minute, not begun). With `everything`,
+    /// as after a start with an empty queue: of every unfinished job and task. Returns how many messages
+    /// were sent.
+    ///
+    /// A job that cannot be looked after is logged, and the next call does for it what this one should
+    /// have done. An error means that jobs were not even listed: call again with the same `everything`.
+    pub async fn recover(&self, now: Timestamp, everything: bool) -> Result<u64, LedgerError> {
+        let pass = Pass { now, everything, plans_refused: AtomicBool::new(false), sent: AtomicU64::new(0) };
+        let today = utc_day(now);
+        let oldest = today.saturating_sub((DAYS + 1).days());
+        self.forget_days_before(oldest);
+        for day in self.days(Some(oldest)).await? {
+            if !self.has_ended(day) && self.look_after_day(day, &pass).await? && day < today.saturating_sub(1.day()) {
+                // No job is made for a day that is over, and no clock is a day wrong.
+                self.ended_days().insert(day);
+            }
+        }
+        Ok(pass.sent.into_inner())
+    }
+
+    /// Returns whether every job of the day has a summary.
+    async fn look_after_day(&self, day: Date, pass: &Pass) -> Result<bool, LedgerError> {
+        let mut all_ended = true;
+        let mut after = None;
+        loop {
+            let (jobs, next) = self.ids_page(day, after.as_deref()).await?;
+            let unknown = jobs.into_iter().filter(|job| self.memory.ended.get(job).is_none());
+            let looks = stream::iter(unknown).map(|job| self.look_after(job, pass)).buffer_unordered(AT_ONCE);
+            // A fold, not `all`, which would stop at the first that has not ended.
+            all_ended &= looks.fold(true, |all, ended| async move { all && ended }).await;
+            if next.is_none() {
+                return Ok(all_ended);
+            }
+            after = next;
+        }
+    }
+
+    /// Returns whether the job has a summary.
+    async fn look_after(&self, job: JobId, pass: &Pass) -> bool {
+        let everything = pass.everything || self.memory.owed.get(&job).is_some();
+        match self.try_look_after(job, pass, everything).await {
+            Ok(ended) => {
+                self.memory.owed.remove(&job);
+                if ended {
+                    self.memory.ended.insert(job, (), 1);
+                }
+                ended
+            }
+            Err(error) => {
+                tracing::warn!(job.id = %job, %error, "job not looked after");
+                if everything {
+                    self.memory.owed.insert(job, (), 1);
+                }
+                false
+            }
+        }
+    }
+
+    async fn try_look_after(&self, job: JobId, pass: &Pass, everything: bool) -> Result<bool, LedgerError> {
+        if self.store.head(&keys::of(job, Name::Summary)).await?.is_some() {
+            return Ok(true);
+        }
+        let Some(request) = self.request(job).await? else { return Ok(false) };
+        let facts = self.facts(job).await?;
+        let tally = if facts.planned { Some(facts.tally(self.outline(job).await?.total())) } else { None };
+        match facts.state(tally.as_ref()) {
+            state if state.is_terminal() => {
+                let status = self.derive(&request, &facts).await?;
+                self.write_summary(&status).await?;
+                return Ok(true);
+            }
+            State::Queued if everything || self.is_forgotten(&request, pass.now) => {
+                self.send_plan(&request, pass).await?;
+            }
+            State::Planning if everything => self.send_plan(&request, pass).await?,
+            State::Running if everything => self.send_unmarked(&request, pass).await?,
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn is_forgotten(&self, request: &Request, now: Timestamp) -> bool {
+        let sent_again = self.memory.sent_again.get(&request.job);
+        now.duration_since(request.created) > UNBEGUN
+            && sent_again.is_none_or(|at| now.duration_since(at) >= BETWEEN_SENDS)
+    }
+
+    async fn send_plan(&self, request: &Request, pass: &Pass) -> Result<(), LedgerError> {
+        if pass.plans_refused.load(Ordering::Relaxed) {
+            return Err(waybill_queue::QueueError::Unavailable("it refused a plan just now".to_owned()).into());
+        }
+        if let Err(error) = self.publish_plan(request).await {
+            pass.plans_refused.store(true, Ordering::Relaxed);
+            return Err(error);
+        }
+        tracing::info!(job.id = %request.job, source = request.source, "plan sent again");
+        self.memory.sent_again.insert(request.job, pass.now, 1);
+        pass.sent.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn send_unmarked(&self, request: &Request, pass: &Pass) -> Result<(), LedgerError> {
+        let Some(plan) = self.plan(request.job).await? else { return Ok(()) };
+        let sent = self.send_tasks(request, &plan, true).await?;
+        tracing::info!(job.id = %request.job, source = request.source, sent, "tasks sent again");
+        pass.sent.fetch_add(sent, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn has_ended(&self, day: Date) -> bool {
+        self.ended_days().contains(&day)
+    }
+
+    fn forget_days_before(&self, oldest: Date) {
+        self.ended_days().retain(|day| *day > oldest);
+    }
+
+    fn ended_days(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Date>> {
+        self.memory.ended_days.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Outcome,
+        testing::{Room, at, done, failure, id},
+    };
+
+    #[tokio::test]
+    async fn a_job_that_nobody_began_is_sent_again_but_not_over_and_over() {
+        let room = Room::new().await;
+        room.job(id(0, 1)).await;
+        room.planned(id(0, 2), 3).await;
+        room.job(id(0, 3)).await;
+        room.ledger.record_start(id(0, 3), at(1)).await.unwrap();
+        room.queue.sent();
+        for (second, sent) in [(60, 0), (61, 1), (62, 0), (660, 0), (661, 1)] {
+            assert_eq!(room.ledger.recover(at(second), false).await.unwrap(), sent, "after {second} s");
+        }
+        let expected = format!("plan {}", id(0, 1));
+        assert_eq!(room.queue.sent(), [expected.clone(), expected]);
+    }
+
+    #[tokio::test]
+    async fn after_a_start_exactly_what_is_missing_is_sent() {
+        let room = Room::new().await;
+        let jobs: Vec<JobId> = (1..=5).map(|n| id(0, n)).collect();
+        room.job(jobs[0]).await;
+        room.job(jobs[1]).await;
+        room.ledger.record_start(jobs[1], at(1)).await.unwrap();
+        for job in &jobs[2..4] {
+            room.planned(*job, 4).await;
+            room.ledger.record_done(*job, 1, &done(Outcome::Stored, 3)).await.unwrap();
+            room.ledger.record_failure(*job, 3, 0, &failure("gone", 3)).await.unwrap();
+        }
+        for task in [0, 2] {
+            room.ledger.record_done(jobs[3], task, &done(Outcome::Stored, 3)).await.unwrap();
+        }
+        // Older than what is looked after.
+        room.job(id(-40 * 86_400, 9)).await;
+        room.queue.sent();
+
+        let another = room.another();
+        assert_eq!(another.recover(at(2), true).await.unwrap(), 4);
+        let expected = [
+            format!("again {} 0", jobs[2]),
+            format!("again {} 2", jobs[2]),
+            format!("plan {}", jobs[0]),
+            format!("plan {}", jobs[1]),
+        ];
+        assert_eq!(room.queue.sent(), expected);
+        // The one that had ended has its summary, and that is all that a second look does.
+        let summary = keys::of(jobs[3], Name::Summary);
+        assert_eq!(room.another().status(jobs[3]).await.unwrap().unwrap().state, State::Partial);
+        assert!(room.text(&summary).await.is_some());
+        assert_eq!(another.recover(at(3), false).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_sent_is_sent_the_next_time() {
+        let room = Room::new().await;
+        for n in 0..3 {
+            room.planned(id(0, n), 2).await;
+            room.job(id(1, n)).await;
+        }
+        room.queue.sent();
+        let another = room.another();
+        room.queue.take_only(4);
+        let sent_at_first = another.recover(at(2), true).await.unwrap();
+        assert!(sent_at_first <= 4);
+        room.queue.take_all();
+        another.recover(at(3), false).await.unwrap();
+        let mut sent = room.queue.sent();
+        sent.dedup();
+        assert_eq!(sent.len(), 9, "every plan and every task");
+        assert_eq!(another.recover(at(4), false).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_damaged_job_does_not_stop_the_others() {
+        let room = Room::new().await;
+        let damaged = keys::of(id(0, 1), Name::Request);
+        room.store.put(&damaged, "application/json", "{".into()).await.unwrap();
+        room.planned(id(0, 2), 0).await;
+        assert_eq!(room.another().recover(at(2), true).await.unwrap(), 0);
+        assert!(room.text(&keys::of(id(0, 2), Name::Summary)).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_day_that_is_over_is_not_looked_at_again() {
+        let room = Room::new().await;
+        room.planned(id(0, 1), 0).await;
+        let later = at(3 * 86_400);
+        room.ledger.recover(later, false).await.unwrap();
+        assert!(room.ledger.has_ended(id(0, 1).day()));
+        let much_later = at(40 * 86_400);
+        room.ledger.recover(much_later, false).await.unwrap();
+        assert!(!room.ledger.has_ended(id(0, 1).day()));
+    }
+}

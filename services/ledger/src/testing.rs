@@ -1,0 +1,184 @@
+//! What the tests of this crate share: a ledger on an embedded store, and a queue that remembers what it was given.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tempfile::TempDir;
+use uuid::Uuid;
+use waybill_queue::{Consumer, Lane, Message, Queue, QueueError};
+use waybill_source::{Catalog, Definition, Item, Params};
+use waybill_store::{Embedded, Store};
+
+use crate::{Done, Failure, JobId, Ledger, Outcome, Plan, Request, Submission, SubmitError, Submitted};
+
+/// 2024-05-01T08:00:00Z, in seconds.
+pub(crate) const MORNING: i64 = 1_714_550_400;
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(MORNING + second).unwrap()
+}
+
+/// An id of that second; the same two numbers are the same id.
+pub(crate) fn id(second: i64, number: u64) -> JobId {
+    let milliseconds = u64::try_from(at(second).as_millisecond()).unwrap();
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    JobId::new(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
+}
+
+pub(crate) fn done(outcome: Outcome, second: i64) -> Done {
+    Done {
+        outcome,
+        object: "data/buses/country=chile/date=2024-05-01/0-arica.20240501T080002.000000Z-0123456789ab.json".to_owned(),
+        bytes: 1_000,
+        records: 10,
+        seconds: 0.25,
+        attempts: 1,
+        finished: at(second),
+    }
+}
+
+pub(crate) fn failure(reason: &str, second: i64) -> Failure {
+    Failure { reason: reason.to_owned(), quarantine: None, attempts: 3, finished: at(second) }
+}
+
+/// A plan of so many tasks of one city each.
+pub(crate) fn plan(tasks: usize) -> Plan {
+    let item = |n: usize| {
+        let fields = [("id".to_owned(), n.into()), ("name".to_owned(), format!("City {n}").into())];
+        Item { key: format!("{n}-city-{n}"), values: [("city".to_owned(), fields.into())].into() }
+    };
+    Plan { planned: at(2), tasks: (0..tasks).map(|n| vec![item(n)]).collect() }
+}
+
+/// A bucket, a queue, and a ledger on both.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) ledger: Ledger,
+    pub(crate) store: Store,
+    pub(crate) queue: Arc<Recording>,
+    pub(crate) definition: Arc<Definition>,
+    _embedded: Embedded,
+    _folder: TempDir,
+}
+
+impl Room {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let embedded = Embedded::open(folder.path()).await.unwrap();
+        let store = embedded.store("waybill").unwrap();
+        let queue = Arc::new(Recording::default());
+        let ledger = Ledger::new(store.clone(), queue.clone());
+        let definition = Catalog::shipped().get("buses").unwrap().clone();
+        Self { ledger, store, queue, definition, _embedded: embedded, _folder: folder }
+    }
+
+    /// The ledger of another process, which remembers nothing.
+    pub(crate) fn another(&self) -> Ledger {
+        Ledger::new(self.store.clone(), self.queue.clone())
+    }
+
+    pub(crate) fn submission(&self, job: JobId, date: &str, key: Option<&str>) -> Submission<'_> {
+        Submission {
+            definition: &self.definition,
+            params: Params([("date".to_owned(), date.to_owned())].into()),
+            idempotency_key: key.map(str::to_owned),
+            id: Uuid::from(job),
+            now: at(0),
+        }
+    }
+
+    pub(crate) async fn submit(&self, job: JobId, date: &str, key: Option<&str>) -> Result<Submitted, SubmitError> {
+        self.ledger.submit(self.submission(job, date, key)).await
+    }
+
+    /// A job that was accepted.
+    pub(crate) async fn job(&self, job: JobId) -> Request {
+        self.submit(job, "2024-05-01", None).await.unwrap().request
+    }
+
+    /// A job that was planned.
+    pub(crate) async fn planned(&self, job: JobId, tasks: usize) -> Request {
+        let request = self.job(job).await;
+        self.ledger.record_start(job, at(1)).await.unwrap();
+        self.ledger.record_plan(job, plan(tasks)).await.unwrap();
+        request
+    }
+
+    /// An object as people see it in the bucket.
+    pub(crate) async fn text(&self, key: &str) -> Option<String> {
+        let body = self.store.get(key, 1 << 20).await.unwrap()?;
+        Some(String::from_utf8(body.to_vec()).unwrap())
+    }
+}
+
+/// A queue without consumers.
+#[derive(Debug, Default)]
+pub(crate) struct Recording {
+    sent: Mutex<Vec<Message>>,
+    /// How many more messages it takes, if it is away after those.
+    takes: Mutex<Option<usize>>,
+}
+
+impl Recording {
+    pub(crate) fn take_only(&self, messages: usize) {
+        *self.takes.lock().unwrap() = Some(messages);
+    }
+
+    pub(crate) fn take_all(&self) {
+        *self.takes.lock().unwrap() = None;
+    }
+
+    /// What was sent since the last time, as `plan {job}`, `task {job} {task}` or `again {job} {task}`, in order of text.
+    pub(crate) fn sent(&self) -> Vec<String> {
+        let messages = std::mem::take(&mut *self.sent.lock().unwrap());
+        let mut sent: Vec<_> = messages
+            .iter()
+            .map(|message| match message {
+                Message::PlanJob(plan) => format!("plan {}", plan.job_id),
+                Message::RunTask(task) => {
+                    format!("{} {} {}", if task.again { "again" } else { "task" }, task.job_id, task.task)
+                }
+            })
+            .collect();
+        sent.sort();
+        sent
+    }
+
+    pub(crate) fn messages(&self) -> Vec<Message> {
+        std::mem::take(&mut *self.sent.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl Queue for Recording {
+    async fn publish(&self, _: &Lane, message: &Message, _: Duration) -> Result<(), QueueError> {
+        if let Some(takes) = &mut *self.takes.lock().unwrap() {
+            *takes = takes.checked_sub(1).ok_or_else(|| QueueError::Unavailable("the broker is away".to_owned()))?;
+        }
+        self.sent.lock().unwrap().push(message.clone());
+        Ok(())
+    }
+
+    async fn consume(&self, _: &Lane) -> Result<Box<dyn Consumer>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn bury(&self, _: &Lane, _: &Message, _: &str) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn check(&self) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    async fn close(&self) {}
+}
