@@ -1,8 +1,13 @@
 //! Items: what a job is made of, and the requests that lead to them.
+//!
+//! Plain values; how they come about is the definition's business.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+/// Field values by `[[items]]` name.
+pub(crate) type Values = BTreeMap<String, BTreeMap<String, serde_json::Value>>;
 
 /// One thing to fetch: a city. Its values are what templates see, its key is unique within the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

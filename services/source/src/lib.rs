@@ -6,6 +6,7 @@
 mod catalog;
 mod decimal;
 mod definition;
+mod hash;
 mod item;
 mod name;
 mod params;
@@ -21,7 +22,7 @@ pub use definition::{Definition, Diagnostic, Diagnostics, Format};
 pub use item::{Item, ItemDraft, ItemError, Request};
 pub use name::{ObjectName, item_prefix};
 pub use params::{ParamError, Params};
-pub use path::RecordPath;
+pub use path::{RecordPath, RecordPathError};
 pub use record::{Constraints, Field, FieldType, Schema};
 pub use scan::{Rejection, Scanned, Scanner};
 pub use statistic::{Statistic, Statistics, Totals};

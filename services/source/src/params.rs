@@ -1,4 +1,6 @@
 //! What a job is given: named values, checked against the definition.
+//!
+//! A value leaves this room in one spelling only, so that equal jobs compare equal.
 
 use std::collections::BTreeMap;
 
@@ -19,4 +21,167 @@ pub struct ParamError {
     pub expected: String,
     /// What was given, cut to a readable length: `"01.05.2024"`, or `nothing`.
     pub found: String,
+}
+
+/// A parameter as the definition declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Param {
+    pub(crate) name: String,
+    pub(crate) kind: ParamKind,
+}
+
+/// The type of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ParamKind {
+    Date,
+    String,
+    Integer,
+}
+
+/// The longest text that a parameter may be, in characters.
+const MAX_CHARS: usize = 1_000;
+/// The years that a date may lie in: wide enough for any archive, narrow enough to catch a slip.
+const YEARS: std::ops::RangeInclusive<i16> = 1900..=2199;
+
+impl ParamKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Date, Self::String, Self::Integer];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Date => "date",
+            Self::String => "string",
+            Self::Integer => "integer",
+        }
+    }
+
+    fn expected(self) -> String {
+        match self {
+            Self::Date => format!("a date such as 2024-05-01, in the years {} to {}", YEARS.start(), YEARS.end()),
+            Self::String => "a text of 1 to 1,000 characters without control characters".into(),
+            Self::Integer => "a whole number of at most 64 bits".into(),
+        }
+    }
+
+    fn canonical(self, given: &str) -> Option<String> {
+        match self {
+            Self::Date => parse_date(given).map(|date| date.to_string()),
+            Self::String => {
+                let fits = !given.is_empty() && given.chars().count() <= MAX_CHARS;
+                (fits && !given.contains(char::is_control)).then(|| given.to_owned())
+            }
+            Self::Integer => given.parse::<i64>().ok().map(|number| number.to_string()),
+        }
+    }
+}
+
+/// `YYYY-MM-DD` and nothing else: other ISO 8601 spellings of a day would be second names of one job.
+pub(crate) fn parse_date(text: &str) -> Option<jiff::civil::Date> {
+    let shape = text.len() == 10
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
+    let date: jiff::civil::Date = shape.then(|| text.parse().ok()).flatten()?;
+    YEARS.contains(&date.year()).then_some(date)
+}
+
+/// Checks what a job was given: everything declared, nothing else.
+pub(crate) fn bind(declared: &[Param], given: &BTreeMap<String, String>) -> Result<Params, ParamError> {
+    if let Some(name) = given.keys().find(|name| declared.iter().all(|param| param.name != **name)) {
+        let known: Vec<_> = declared.iter().map(|param| format!("`{}`", param.name)).collect();
+        let expected = if known.is_empty() { "no parameters".into() } else { format!("only {}", known.join(", ")) };
+        return Err(ParamError {
+            name: readable(name),
+            expected,
+            found: "a parameter that this source does not take".into(),
+        });
+    }
+    let bound = declared.iter().map(|Param { name, kind }| {
+        let found = given.get(name);
+        match found.and_then(|text| kind.canonical(text)) {
+            Some(value) => Ok((name.clone(), value)),
+            None => Err(ParamError {
+                name: name.clone(),
+                expected: kind.expected(),
+                found: found.map_or_else(|| "nothing".into(), |text| format!("{:?}", readable(text))),
+            }),
+        }
+    });
+    Ok(Params(bound.collect::<Result<_, _>>()?))
+}
+
+/// The first 60 characters: what comes from outside is shown, but not at any length.
+pub(crate) fn readable(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn try_bind(given: &[(&str, &str)]) -> Result<String, String> {
+        let declared = ParamKind::ALL.map(|kind| Param { name: kind.as_str().into(), kind });
+        let given = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        bind(&declared, &given).map(|params| serde_json::to_string(&params).unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_are_brought_into_one_spelling() {
+        insta::assert_snapshot!(
+            try_bind(&[("date", "2024-02-29"), ("string", " Łódź 🚌 "), ("integer", "+007")]).unwrap(), @r#"{"date":"2024-02-29","integer":"7","string":" Łódź 🚌 "}"#);
+        assert!(
+            try_bind(&[("date", "1900-01-01"), ("string", &"é".repeat(1000)), ("integer", "-9223372036854775808")])
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn errors_name_the_parameter_and_what_was_expected() {
+        let with = |name: &str, value: &str| {
+            let mut given = vec![("date", "2024-05-01"), ("integer", "1"), ("string", "x")];
+            given.retain(|(known, _)| *known != name);
+            given.push((name, value));
+            try_bind(&given).unwrap_err()
+        };
+        let long = "x".repeat(1001);
+        let wrong = [
+            ("date", "2024-02-30"),
+            ("date", "01.05.2024"),
+            ("date", "20240501"),
+            ("date", "2024-05-01T00:00:00"),
+            ("date", ""),
+            ("date", " 2024-05-01"),
+            ("date", "1899-12-31"),
+            ("date", "2200-01-01"),
+            ("date", "２０２４-05"),
+            ("string", ""),
+            ("string", "a\nb"),
+            ("string", &long),
+            ("integer", "1.0"),
+            ("integer", "9223372036854775808"),
+            ("country", "x"),
+        ];
+        insta::assert_snapshot!(wrong.map(|(name, value)| with(name, value)).join("\n"), @r#"
+        parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "2024-02-30"
+        parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "01.05.2024"
+        parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "20240501"
+        parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "2024-05-01T00:00:00"
+        parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found ""
+        parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found " 2024-05-01"
+        parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "1899-12-31"
+        parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "2200-01-01"
+        parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "２０２４-05"
+        parameter `string`: expected a text of 1 to 1,000 characters without control characters, found ""
+        parameter `string`: expected a text of 1 to 1,000 characters without control characters, found "a\nb"
+        parameter `string`: expected a text of 1 to 1,000 characters without control characters, found "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
+        parameter `integer`: expected a whole number of at most 64 bits, found "1.0"
+        parameter `integer`: expected a whole number of at most 64 bits, found "9223372036854775808"
+        parameter `country`: expected only `date`, `string`, `integer`, found a parameter that this source does not take
+        "#);
+        insta::assert_snapshot!(try_bind(&[("string", "x"), ("integer", "1")]).unwrap_err(), @"parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found nothing");
+        insta::assert_snapshot!(bind(&[], &BTreeMap::from([("x".into(), "1".into())])).unwrap_err(), @"parameter `x`: expected no parameters, found a parameter that this source does not take");
+    }
 }

@@ -1,0 +1,230 @@
+//! A definition's text made a [`Definition`], or every mistake in it.
+
+use toml::{Spanned, de::DeTable};
+
+use super::{
+    Definition,
+    diagnostic::{Diagnostics, Report, quote_all, suggest},
+    fetch, items,
+    reader::{Node, Table, Text, list, string},
+    record,
+    scope::Scope,
+    stats, store,
+};
+use crate::{
+    FieldType,
+    hash::sha256_hex,
+    params::{Param, ParamKind},
+};
+
+/// The longest name of a source: it is part of queue names and keys.
+const MAX_NAME: usize = 63;
+/// The longest title, in characters.
+const MAX_TITLE: usize = 200;
+
+pub(super) fn parse(file: &str, text: &str) -> Result<Definition, Diagnostics> {
+    let mut report = Report::new(file, text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        for error in errors {
+            report.add(error.span().map_or(0, |span| span.start), error.message());
+        }
+        return Err(report.finish());
+    }
+    let built = build(&mut report, text, &document);
+    if report.is_empty() { Ok(built.expect("what is missing was reported")) } else { Err(report.finish()) }
+}
+
+/// Reads every part before it gives up for a missing one, so that all mistakes are reported.
+fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -> Option<Definition> {
+    let mut root = Table::root(document.get_ref());
+    let name = root.string(report, "name").and_then(|text| source_name(report, text));
+    let title = root.string(report, "title").and_then(|text| title(report, text));
+    let base_url = root.string(report, "base_url").and_then(|text| base_url(report, text));
+    let params = root.optional("params").map_or_else(Vec::new, |node| params(report, node));
+    let items_node = root.required(report, "items").and_then(|node| list(report, node, "items"));
+    let (sets, items) = items_node.map_or_else(Default::default, |nodes| items::read(report, nodes, &params));
+    let scope = Scope { params: &params, items: &sets, later: &[] };
+    let fetch = root.table(report, "fetch").and_then(|table| fetch::read(report, table, &scope));
+    let schema = root.table(report, "record").and_then(|table| record::read(report, table));
+    let statistics = root.optional_table(report, "stats").map(|table| stats::read(report, &table, schema.as_ref()));
+    let partition = root.table(report, "store").and_then(|table| store::read(report, table, &scope));
+    root.close(report);
+    Some(Definition {
+        name: name?,
+        title: title?,
+        base_url: base_url?,
+        text: text.to_owned(),
+        hash: sha256_hex(text.as_bytes()),
+        params,
+        items: items?,
+        fetch: fetch?,
+        schema: schema?,
+        statistics: statistics.unwrap_or_default(),
+        partition: partition?,
+    })
+}
+
+fn source_name(report: &mut Report<'_>, text: Text<'_>) -> Option<String> {
+    let good = text.value.len() <= MAX_NAME
+        && text.value.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if !good {
+        let help = format!(
+            "a letter, then letters, digits and `-`, lower-case, at most {MAX_NAME}; try `{}`",
+            slug::slugify(text.value)
+        );
+        report.add_with_help(text.at, format!("`{}` cannot be the name of a source", text.value), help);
+    }
+    good.then(|| text.value.to_owned())
+}
+
+fn title(report: &mut Report<'_>, text: Text<'_>) -> Option<String> {
+    let good = !text.value.trim().is_empty()
+        && text.value.chars().count() <= MAX_TITLE
+        && !text.value.contains(char::is_control);
+    if !good {
+        report.add(text.at, format!("`title` must be one line of 1 to {MAX_TITLE} characters"));
+    }
+    good.then(|| text.value.to_owned())
+}
+
+/// The address without a `/` at its end. It is written into objects and logs, so no secret may be in it.
+fn base_url(report: &mut Report<'_>, text: Text<'_>) -> Option<String> {
+    let wrong = match url::Url::parse(text.value) {
+        Err(error) => format!("`base_url` is no URL: {error}"),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => "`base_url` must begin with http:// or https://".into(),
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "`base_url` must not contain credentials".into()
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => "`base_url` must not contain `?` or `#`".into(),
+        Ok(url) => return Some(url.as_str().trim_end_matches('/').to_owned()),
+    };
+    report.add_with_help(text.at, wrong, "an address such as https://api.example.com/v1");
+    None
+}
+
+fn params(report: &mut Report<'_>, node: Node<'_, '_>) -> Vec<Param> {
+    let mut params: Vec<Param> = Vec::new();
+    // `params = []` says the same as leaving it out.
+    let entries = match node.get_ref().as_array() {
+        Some(entries) if entries.is_empty() => return params,
+        _ => list(report, node, "params").unwrap_or_default(),
+    };
+    for entry in entries {
+        let Some(mut table) = Table::open(report, entry, "a parameter") else { continue };
+        let name = table.string(report, "name").map(|text| {
+            identifier(report, text);
+            text.value
+        });
+        let kind = table.string(report, "type").map(|text| {
+            ParamKind::ALL.into_iter().find(|kind| kind.as_str() == text.value).unwrap_or_else(|| {
+                let known = ParamKind::ALL.map(ParamKind::as_str);
+                report.add_with_help(
+                    text.at,
+                    format!("no parameter has the type `{}`", text.value),
+                    suggest(text.value, known),
+                );
+                ParamKind::Date
+            })
+        });
+        if let Some(name) = name {
+            if params.iter().any(|param| param.name == name) {
+                report.add(table.at(), format!("there are two parameters `{name}`"));
+            } else {
+                // A parameter that was refused still counts as known, and as good for everything, so that
+                // templates are not blamed for it.
+                params.push(Param { name: name.to_owned(), kind: kind.unwrap_or(ParamKind::Date) });
+            }
+        }
+        table.close(report);
+    }
+    params
+}
+
+/// A name that templates can write after a dot or alone.
+pub(super) fn identifier(report: &mut Report<'_>, text: Text<'_>) -> Option<String> {
+    /// Words that mean something else in a template.
+    const TAKEN: [&str; 21] = [
+        "params", "env", "loop", "self", "super", "caller", "true", "false", "none", "and", "or", "not", "in", "is",
+        "if", "else", "elif", "for", "True", "False", "None",
+    ];
+    let shape = text.value.len() <= MAX_NAME
+        && text.value.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if !shape {
+        let help = format!("a letter, then letters, digits and `_`, lower-case, at most {MAX_NAME}");
+        report.add_with_help(text.at, format!("`{}` cannot be a name", text.value), help);
+    } else if TAKEN.contains(&text.value) {
+        report.add(text.at, format!("the name `{}` means something else in templates", text.value));
+        return None;
+    }
+    shape.then(|| text.value.to_owned())
+}
+
+/// Every type of a field, by its name.
+const TYPES: [(&str, FieldType); 7] = [
+    ("string", FieldType::String),
+    ("integer", FieldType::Integer),
+    ("number", FieldType::Number),
+    ("boolean", FieldType::Boolean),
+    ("datetime", FieldType::Datetime),
+    ("date", FieldType::Date),
+    ("duration", FieldType::Duration),
+];
+
+/// A type's name with its article: `an integer`.
+pub(super) fn a_type(kind: FieldType) -> String {
+    let name = TYPES.iter().find(|(_, known)| *known == kind).map_or("field", |(name, _)| name);
+    format!("{} {name}", if name.starts_with('i') { "an" } else { "a" })
+}
+
+/// The name and type of a field; `others` are the fields before it. The type is `None` where it was refused.
+pub(super) fn field<'f>(
+    report: &mut Report<'_>,
+    table: &mut Table<'_, '_>,
+    others: impl IntoIterator<Item = &'f str>,
+) -> Option<(String, Option<FieldType>)> {
+    let name = table.string(report, "name");
+    let kind = table.string(report, "type").and_then(|text| {
+        let kind = TYPES.iter().find(|(name, _)| *name == text.value).map(|(_, kind)| *kind);
+        if kind.is_none() {
+            let help = suggest(text.value, TYPES.map(|(name, _)| name));
+            report.add_with_help(text.at, format!("no field has the type `{}`", text.value), help);
+        }
+        kind
+    });
+    let name = name?;
+    if name.value.is_empty() {
+        report.add(name.at, "a field's name is empty");
+    }
+    if others.into_iter().any(|other| other == name.value) {
+        report.add(name.at, format!("there are two fields `{}`", name.value));
+        return None;
+    }
+    Some((name.value.to_owned(), kind))
+}
+
+/// A string that is one of a few.
+pub(super) fn one_of<T: Copy, const N: usize>(
+    report: &mut Report<'_>,
+    text: Text<'_>,
+    what: &str,
+    known: [(&str, T); N],
+) -> Option<T> {
+    let found = known.iter().find(|(name, _)| *name == text.value);
+    if found.is_none() {
+        let help = format!("known: {}", quote_all(known.iter().map(|(name, _)| *name)));
+        report.add_with_help(text.at, format!("there is no {what} `{}`", text.value), help);
+    }
+    found.map(|(_, value)| *value)
+}
+
+/// A list of strings.
+pub(super) fn strings<'a>(
+    report: &mut Report<'_>,
+    nodes: &'a [Spanned<toml::de::DeValue<'_>>],
+    what: &str,
+) -> Vec<Text<'a>> {
+    nodes.iter().filter_map(|node| string(report, node, what)).collect()
+}
