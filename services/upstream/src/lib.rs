@@ -1,1 +1,41 @@
-//! x
+//! A stand-in for the servers that Waybill fetches from: bus files of any size, and faults on request.
+//!
+//! Everything it says is a pure function of a seed, so two machines get the same bytes, and a file of
+//! gigabytes is never held: any part of it is computed where it is asked for. It shares no code with
+//! the rooms that fetch from it, so that no misreading of HTTP can cancel out. It must never be told
+//! anything about who fetches.
+//!
+//! ```
+//! # async fn example() -> std::io::Result<()> {
+//! use waybill_upstream::{CityFault, Options, Upstream};
+//!
+//! let upstream = Upstream::new(Options { records: 100, ..Options::default() }).start().await?;
+//! upstream.set_city_fault(3, CityFault::Status(500));
+//! println!("{}/cities/0/stats?date=2024-05-01", upstream.base_url());
+//! # Ok(()) }
+//! ```
+
+mod answer;
+mod atlas;
+mod buses;
+mod conditions;
+mod content;
+mod control;
+mod day;
+mod fault;
+mod file;
+mod mix;
+mod options;
+mod pool;
+mod problem;
+mod requests;
+mod server;
+mod spoil;
+mod state;
+mod stations;
+
+pub use atlas::City;
+pub use fault::{Chance, CityFault, Faults, NotAChance};
+pub use options::{Changes, Options};
+pub use requests::Requests;
+pub use server::{Running, Upstream};

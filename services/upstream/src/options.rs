@@ -1,0 +1,79 @@
+//! What an upstream is made with, and what of it can be changed while it runs.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Deserialize;
+
+use crate::{City, Faults};
+
+/// What an upstream is made with.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// The same seed: the same cities, the same bytes, the same faults.
+    pub seed: u64,
+    /// How many cities, with ids from 0.
+    pub cities: u64,
+    /// How many countries they are in; 0 counts as 1.
+    pub countries: u64,
+    /// Records in the file of a city and date: half to one and a half times as many, and sometimes
+    /// none. A record is 114 bytes; there are at most 2^40 of them.
+    pub records: u64,
+    /// Exactly `records` in every file.
+    pub exact: bool,
+    /// What goes wrong with files.
+    pub faults: Faults,
+    /// The wait before every answer; in JSON and TOML an ISO 8601 duration or `50ms`.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
+    pub delay: Duration,
+    /// How fast the body of a file comes; none, or 0, is as fast as it can be made.
+    pub bytes_per_second: Option<u64>,
+    /// Whether files have an `ETag`, and `If-None-Match` is answered with 304.
+    pub etag: bool,
+    /// Whether files can be asked for in parts, with `Range` and `If-Range`.
+    pub range: bool,
+    /// Whether `PUT /control` and `GET /control` are there: for tests in another process. Whoever
+    /// reaches the port may use them, so keep it on loopback.
+    pub control: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            cities: 12,
+            countries: 4,
+            records: 2_000,
+            exact: false,
+            faults: Faults::default(),
+            delay: Duration::ZERO,
+            bytes_per_second: None,
+            etag: true,
+            range: true,
+            control: false,
+        }
+    }
+}
+
+/// What to change while it runs; what is not named stays as it is. This is the body of `PUT /control`:
+/// `{"delay":"50ms","faults":{"cities":{"3":{"status":500}}},"versions":{"0":1}}`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Changes {
+    /// All faults anew; requests are counted from 0 again.
+    pub faults: Option<Faults>,
+    /// See [`Options::delay`].
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::optional")]
+    pub delay: Option<Duration>,
+    /// See [`Options::bytes_per_second`]; 0 for full speed.
+    pub bytes_per_second: Option<u64>,
+    /// See [`Options::etag`].
+    pub etag: Option<bool>,
+    /// See [`Options::range`].
+    pub range: Option<bool>,
+    /// By city: which version of its data is served. Another version is other data, of other length,
+    /// with another ETag; 0 is where it began.
+    pub versions: BTreeMap<u64, u64>,
+    /// Cities to rename, or, with an id that there is not, to add.
+    pub cities: Vec<City>,
+}

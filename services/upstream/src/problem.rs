@@ -1,0 +1,21 @@
+//! Errors as problems (RFC 9457).
+
+use poem::{Response, http::StatusCode};
+use serde_json::json;
+
+/// An error with a sentence for people.
+pub(crate) fn problem(status: StatusCode, detail: &str) -> Response {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = json!({ "status": status.as_u16(), "title": title, "detail": detail });
+    Response::builder().status(status).content_type("application/problem+json").body(body.to_string())
+}
+
+/// 404.
+pub(crate) fn not_found(what: &str) -> Response {
+    problem(StatusCode::NOT_FOUND, &format!("there is no {what}"))
+}
+
+/// 400 for a missing or impossible day.
+pub(crate) fn no_day(parameter: &str) -> Response {
+    problem(StatusCode::BAD_REQUEST, &format!("expected {parameter}=YYYY-MM-DD, a day of the calendar"))
+}

@@ -1,0 +1,93 @@
+//! What was asked for, and what was answered.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use serde::Serialize;
+
+/// Counters since the start. Requests to `/control` are not in them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Requests {
+    /// Requests for the list of cities.
+    pub list: u64,
+    /// Requests for a city's file.
+    pub data: u64,
+    /// All others.
+    pub other: u64,
+    /// Answers by status; 304 are those that saved a download, 206 the resumed ones.
+    pub status: BTreeMap<u16, u64>,
+    /// Bytes of bodies of files, as far as they were sent.
+    pub bytes: u64,
+    /// The most requests for files that were under way at one moment, to the last byte of the body.
+    pub most_at_once: u64,
+}
+
+impl Requests {
+    /// How many answers had this status.
+    pub fn answered(&self, status: u16) -> u64 {
+        self.status.get(&status).copied().unwrap_or_default()
+    }
+}
+
+/// The counters, shared.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counters(Arc<Mutex<Tally>>);
+
+#[derive(Debug, Default)]
+struct Tally {
+    requests: Requests,
+    under_way: u64,
+}
+
+impl Counters {
+    pub(crate) fn read(&self) -> Requests {
+        self.lock().requests.clone()
+    }
+
+    pub(crate) fn asked(&self, path: &str) {
+        let requests = &mut self.lock().requests;
+        match path {
+            "/cities" => requests.list += 1,
+            path if path.starts_with("/cities/") => requests.data += 1,
+            _ => requests.other += 1,
+        }
+    }
+
+    pub(crate) fn answered(&self, status: u16) {
+        *self.lock().requests.status.entry(status).or_default() += 1;
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.lock().requests.bytes += bytes as u64;
+    }
+
+    /// Counts a request for a file as under way until the answer is dropped.
+    pub(crate) fn begin(&self) -> UnderWay {
+        let mut tally = self.lock();
+        tally.under_way += 1;
+        tally.requests.most_at_once = tally.requests.most_at_once.max(tally.under_way);
+        UnderWay(self.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tally> {
+        self.0.lock().expect("nobody panics while counting")
+    }
+}
+
+/// A request for a file that is under way.
+#[derive(Debug)]
+pub(crate) struct UnderWay(Counters);
+
+impl UnderWay {
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.lock().under_way -= 1;
+    }
+}

@@ -1,0 +1,133 @@
+//! What an upstream knows: what it was made with, what was changed since, and what was asked.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use crate::{
+    Changes, City, CityFault, Faults, Options, atlas, content::Content, day::Day, file::CityFile, pool::Pool,
+    requests::Counters, spoil::spoil,
+};
+
+/// Shared by all requests.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// As it was made; what can be changed is in `live`.
+    pub(crate) options: Options,
+    pub(crate) counters: Counters,
+    pool: Arc<Pool>,
+    live: Mutex<Live>,
+}
+
+/// What can be changed while it runs.
+#[derive(Debug)]
+struct Live {
+    faults: Faults,
+    manner: Manner,
+    versions: HashMap<u64, u64>,
+    cities: BTreeMap<u64, City>,
+    /// Requests so far by city and day; kept only while there are faults.
+    asked: HashMap<(u64, u64), u64>,
+}
+
+/// How an answer is given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) delay: Duration,
+    pub(crate) bytes_per_second: Option<u64>,
+    pub(crate) etag: bool,
+    pub(crate) range: bool,
+}
+
+/// What a request for a file meets.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) content: Content,
+    pub(crate) fault: Option<CityFault>,
+    pub(crate) retry_after: u64,
+}
+
+impl State {
+    pub(crate) fn new(options: Options) -> Self {
+        let Options { ref faults, delay, bytes_per_second, etag, range, seed, .. } = options;
+        let live = Live {
+            faults: faults.clone(),
+            manner: Manner { delay, bytes_per_second, etag, range },
+            versions: HashMap::new(),
+            cities: BTreeMap::new(),
+            asked: HashMap::new(),
+        };
+        Self { pool: Arc::new(Pool::new(seed)), counters: Counters::default(), live: Mutex::new(live), options }
+    }
+
+    pub(crate) fn change(&self, changes: Changes) {
+        let Changes { faults, delay, bytes_per_second, etag, range, versions, cities } = changes;
+        let mut live = self.live();
+        if let Some(faults) = faults {
+            live.faults = faults;
+            live.asked.clear();
+        }
+        let manner = &mut live.manner;
+        manner.delay = delay.unwrap_or(manner.delay);
+        manner.bytes_per_second = bytes_per_second.or(manner.bytes_per_second);
+        manner.etag = etag.unwrap_or(manner.etag);
+        manner.range = range.unwrap_or(manner.range);
+        live.versions.extend(versions);
+        live.cities.extend(cities.into_iter().map(|city| (city.id, city)));
+    }
+
+    /// One city more or less among the faults; the others' requests are not counted anew.
+    pub(crate) fn change_city_fault(&self, city: u64, fault: Option<CityFault>) {
+        let mut live = self.live();
+        live.asked.retain(|(asked, _), _| *asked != city);
+        match fault {
+            Some(fault) => live.faults.cities.insert(city, fault),
+            None => live.faults.cities.remove(&city),
+        };
+    }
+
+    pub(crate) fn manner(&self) -> Manner {
+        self.live().manner
+    }
+
+    /// At most `limit` cities with ids from `first` on, in order.
+    pub(crate) fn cities(&self, first: u64, limit: usize) -> Vec<City> {
+        let live = self.live();
+        let made = (first..self.options.cities).map(|id| self.city(&live, id));
+        let added = live.cities.range(first.max(self.options.cities)..).map(|(_, city)| city.clone());
+        made.chain(added).take(limit).collect()
+    }
+
+    /// Counts a request for a file, and says what it meets; none for an unknown city.
+    pub(crate) fn turn(&self, city: u64, day: Day) -> Option<Turn> {
+        let live = &mut *self.live();
+        if city >= self.options.cities && !live.cities.contains_key(&city) {
+            return None;
+        }
+        let version = live.versions.get(&city).copied().unwrap_or_default();
+        let fault = if live.faults.any() {
+            let asked = live.asked.entry((city, day.number)).or_default();
+            *asked += 1;
+            live.faults.pick(self.options.seed, city, day.number, *asked - 1)
+        } else {
+            None
+        };
+        let records = atlas::records(&self.options, city, day, version);
+        let file = CityFile::new(self.pool.clone(), self.options.seed, city, day, version, records);
+        let content = match &fault {
+            Some(fault) => spoil(fault, file),
+            None => Content::File(file),
+        };
+        Some(Turn { content, fault, retry_after: live.faults.retry_after })
+    }
+
+    fn city(&self, live: &Live, id: u64) -> City {
+        live.cities.get(&id).cloned().unwrap_or_else(|| atlas::city(&self.options, id))
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().expect("nobody panics while holding it")
+    }
+}

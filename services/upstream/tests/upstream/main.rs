@@ -1,0 +1,6 @@
+//! The upstream over HTTP, as a client meets it; one program, so that it is linked once.
+
+mod buses;
+mod faults;
+mod site;
+mod stations;
