@@ -12,8 +12,8 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 
-pub use embedded::Embedded;
-pub use message::{Message, PlanJob, RunTask};
+pub use embedded::{Buried, Embedded};
+pub use message::{DecodeError, Message, PlanJob, RunTask};
 pub use rabbitmq::{RabbitMq, RabbitMqSettings};
 
 /// Where a message goes: one lane for plans, one per source for its tasks.
@@ -108,8 +108,16 @@ impl Delivery {
     }
 }
 
-/// How an implementation settles a delivery.
+/// How an implementation settles a delivery. Dropping one unsettled gives the message back.
 #[async_trait]
 trait Settle: Send {
     async fn settle(self: Box<Self>, done: bool) -> bool;
+}
+
+/// The longest reason that is kept with a buried message, in bytes: it has to fit into one frame.
+const REASON: usize = 4_096;
+
+/// As much of a reason as is kept.
+fn shortened(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(REASON)]
 }

@@ -1,0 +1,202 @@
+//! Consuming: one channel per consumer, one message in hand, and everything built anew when either is lost.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use backoff::ExponentialBackoff;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+use lapin::{
+    Acker, Channel,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions},
+    types::{AMQPValue, FieldTable},
+};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
+use super::{
+    Broker,
+    link::{Session, patience, pause},
+    topology::Route,
+};
+use crate::{Consumer, Delivery, Lane, Message, Settle};
+
+/// How long one consumer may take to be set up.
+const SET_UP: Duration = Duration::from_secs(20);
+
+/// How long settling may take: an acknowledgement on a dead connection waits for its heartbeat.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// A consumer that lived this long was a good one; the next try need not wait longer for its end.
+const GOOD: Duration = Duration::from_secs(10);
+
+/// Consumes one lane, for as long as the queue is open.
+pub(super) struct LaneConsumer {
+    broker: Arc<Broker>,
+    lane: Lane,
+    route: Route,
+    state: State,
+}
+
+enum State {
+    /// Kept here and not in `next`, so that whoever asks often and briefly gets there all the same.
+    Building(BoxFuture<'static, Box<Live>>),
+    Live(Box<Live>),
+    Closed,
+}
+
+/// A consumer that the broker knows.
+struct Live {
+    channel: Channel,
+    deliveries: lapin::Consumer,
+    since: Instant,
+    patience: ExponentialBackoff,
+}
+
+impl LaneConsumer {
+    pub(super) fn new(broker: Arc<Broker>, lane: Lane, route: Route) -> Self {
+        let state = State::Building(build(broker.clone(), route.clone(), patience()).boxed());
+        Self { broker, lane, route, state }
+    }
+
+    /// One step towards a delivery. Cancel-safe: what is awaited lives in `self`, except for burying,
+    /// where a message in hand goes back when dropped.
+    async fn step(&mut self) -> Option<Delivery> {
+        match &mut self.state {
+            State::Building(building) => self.state = State::Live(building.await),
+            State::Live(live) => match live.deliveries.next().await {
+                Some(Ok(delivery)) => {
+                    let in_hand = Box::new(InHand { acker: Some(delivery.acker), _channel: live.channel.clone() });
+                    let redelivered = delivery.redelivered || delivery_count(&delivery.properties) > 0;
+                    match Message::decode(&delivery.data) {
+                        Ok(message) => return Some(Delivery { message, redelivered, settle: in_hand }),
+                        Err(error) => self.put_aside(in_hand, delivery.data, &error.to_string()).await,
+                    }
+                }
+                // The channel or the connection failed; or the queue was deleted, or the consumer
+                // cancelled. In each case a new one is the answer.
+                Some(Err(error)) => self.rebuild(&error.to_string()).await,
+                None => self.rebuild("the broker cancelled the consumer").await,
+            },
+            State::Closed => std::future::pending().await,
+        }
+        None
+    }
+
+    async fn rebuild(&mut self, reason: &str) {
+        debug!(lane = %self.lane, reason, "the consumer is built anew");
+        if let State::Live(live) = std::mem::replace(&mut self.state, State::Closed) {
+            let patience = if live.since.elapsed() > GOOD { patience() } else { live.patience };
+            self.state = State::Building(build(self.broker.clone(), self.route.clone(), patience).boxed());
+        }
+    }
+
+    /// Buries what is no message, so that it does not come again and again.
+    async fn put_aside(&mut self, in_hand: Box<InHand>, bytes: Vec<u8>, reason: &str) {
+        match self.broker.bury(&self.lane, bytes, reason).await {
+            Ok(()) => drop(in_hand.settle(true).await),
+            // Then the broker itself puts it among the dead, without the reason.
+            Err(error) => {
+                warn!(lane = %self.lane, reason, %error, "a message that cannot be read is rejected");
+                in_hand.refuse().await;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Consumer for LaneConsumer {
+    async fn next(&mut self) -> Option<Delivery> {
+        let closed = self.broker.closed.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = closed.cancelled() => {
+                    // Cancels the consumer; a delivery in hand keeps the channel until it is settled.
+                    self.state = State::Closed;
+                    return None;
+                }
+                delivery = self.step() => if delivery.is_some() { return delivery },
+            }
+        }
+    }
+}
+
+/// Sets up a consumer, for as long as it takes.
+async fn build(broker: Arc<Broker>, route: Route, mut patience: ExponentialBackoff) -> Box<Live> {
+    loop {
+        let session = broker.consuming.up().await;
+        let reason = match timeout(SET_UP, open(&broker, &session, &route)).await {
+            Ok(Ok((channel, deliveries))) => {
+                return Box::new(Live { channel, deliveries, since: Instant::now(), patience });
+            }
+            Ok(Err(error)) => broker.address.reason(error),
+            Err(_) => "the broker does not answer".to_owned(),
+        };
+        if session.connection.status().connected() {
+            warn!(queue = %route.queue, reason, "the queue cannot be consumed; trying on");
+        }
+        pause(&mut patience).await;
+    }
+}
+
+async fn open(broker: &Broker, session: &Session, route: &Route) -> lapin::Result<(Channel, lapin::Consumer)> {
+    let channel = session.connection.create_channel().await?;
+    broker.topology.declare(&channel, route).await?;
+    channel.basic_qos(1, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions::default();
+    let deliveries = channel.basic_consume(route.queue.clone(), "".into(), options, FieldTable::default()).await?;
+    Ok((channel, deliveries))
+}
+
+/// How often a quorum queue gave this message out before.
+fn delivery_count(properties: &lapin::BasicProperties) -> i64 {
+    let header = properties.headers().as_ref().and_then(|headers| headers.inner().get("x-delivery-count"));
+    match header {
+        Some(AMQPValue::LongLongInt(count)) => *count,
+        Some(AMQPValue::LongInt(count)) => (*count).into(),
+        _ => 0,
+    }
+}
+
+/// A delivery that is not settled yet; it keeps its channel open.
+struct InHand {
+    acker: Option<Acker>,
+    _channel: Channel,
+}
+
+impl InHand {
+    async fn refuse(mut self: Box<Self>) {
+        if let Some(acker) = self.acker.take() {
+            let refused = acker.reject(BasicRejectOptions { requeue: false });
+            // Where this fails, the connection is lost, and the message comes again.
+            let _ = timeout(SETTLE, refused).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Settle for InHand {
+    async fn settle(mut self: Box<Self>, done: bool) -> bool {
+        let Some(acker) = self.acker.take() else { return false };
+        let settled = timeout(SETTLE, async {
+            if done {
+                acker.ack(BasicAckOptions::default()).await
+            } else {
+                // Given back in good order: newer brokers do not count this as a failed delivery.
+                acker.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await
+            }
+        });
+        // After a reconnect the channel no longer knows the delivery, and says so in the bool.
+        matches!(settled.await, Ok(Ok(true)))
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        if let Some(acker) = self.acker.take() {
+            // Dropped unsettled, as in a panic: every broker counts this return, and puts the message aside
+            // after too many. The first poll hands the command over; nobody waits for the rest.
+            let _ = acker.reject(BasicRejectOptions { requeue: true }).now_or_never();
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! RabbitMQ: the contract, and what happens when the broker, the network or an operator gets in the way.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a test is to be seen")]
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lapin::{
+    BasicProperties, Channel,
+    message::BasicGetMessage,
+    options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+    uri::AMQPUri,
+};
+use waybill_queue::{Delivery, Message, Queue, QueueError};
+
+mod broker;
+#[macro_use]
+mod contract;
+
+use broker::{Mode, Proxy, with_prefix};
+use contract::{SharedQueue, buses, consumer, next, number, send, task, within};
+
+async fn on_a_fresh_queue<F: Future<Output = ()>>(promise: impl FnOnce(SharedQueue) -> F) {
+    with_prefix(|prefix, _| promise(broker::queue(broker::url(), &prefix))).await;
+}
+
+contract!(on_a_fresh_queue);
+
+/// Publishes until it is taken: while a connection is rebuilt it may be refused.
+async fn send_whatever_it_takes(queue: &SharedQueue, number: u32) {
+    within(async {
+        while queue.publish(&buses(), &task(number), Duration::ZERO).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// Takes deliveries until the one with this number is acknowledged; others may come again in between.
+async fn take(consumer: &mut Box<dyn waybill_queue::Consumer>, expected: u32) {
+    within(async {
+        loop {
+            let delivery = next(consumer).await;
+            let number = number(&delivery);
+            if delivery.ack().await && number == expected {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+/// The first message among the dead.
+async fn dead(admin: &Channel, prefix: &str) -> BasicGetMessage {
+    let queue = format!("{prefix}.dead");
+    within(async {
+        loop {
+            let options = BasicGetOptions { no_ack: true };
+            if let Some(message) = admin.basic_get(queue.as_str().into(), options).await.unwrap() {
+                return message;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+fn header(message: &BasicGetMessage, name: &str) -> Option<String> {
+    match message.properties.headers().as_ref()?.inner().get(name)? {
+        AMQPValue::LongString(text) => Some(text.to_string()),
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consumers_and_publishers_go_on_after_a_cut() {
+    with_prefix(async |prefix, _| {
+        let proxy = Proxy::start(Mode::Forward).await;
+        let queue: SharedQueue = broker::queue(proxy.url.clone(), &prefix);
+        let mut consumer = consumer(&queue).await;
+        for round in 0..3 {
+            send_whatever_it_takes(&queue, round).await;
+            let in_hand = loop {
+                let delivery = next(&mut consumer).await;
+                if number(&delivery) == round {
+                    break delivery;
+                }
+                delivery.ack().await;
+            };
+            proxy.cut();
+            // Its connection is gone, so it comes again; the old delivery says so once that is known.
+            let again = loop {
+                let delivery = next(&mut consumer).await;
+                if number(&delivery) == round {
+                    break delivery;
+                }
+                delivery.ack().await;
+            };
+            assert!(again.redelivered);
+            assert!(!within(in_hand.ack()).await);
+            assert!(within(again.ack()).await);
+        }
+        send_whatever_it_takes(&queue, 9).await;
+        take(&mut consumer, 9).await;
+        queue.check().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_comes_late_is_waited_for() {
+    with_prefix(async |prefix, _| {
+        let proxy = Proxy::start(Mode::Refuse).await;
+        let queue: SharedQueue = broker::queue(proxy.url.clone(), &prefix);
+        let mut consumer = consumer(&queue).await;
+        let first = tokio::spawn(async move { next(&mut consumer).await });
+        // Meanwhile nothing hangs, and the reason is said.
+        let refused = within(queue.publish(&buses(), &task(1), Duration::ZERO)).await;
+        let Err(QueueError::Unavailable(reason)) = refused else { panic!("{refused:?}") };
+        let secret = proxy.url.parse::<AMQPUri>().unwrap().authority.userinfo.password;
+        assert!(reason.contains("127.0.0.1") && !reason.contains(&secret), "{reason}");
+        assert!(matches!(queue.check().await, Err(QueueError::Unavailable(_))));
+        proxy.set(Mode::Forward);
+        send_whatever_it_takes(&queue, 1).await;
+        let first: Delivery = within(first).await.unwrap();
+        assert_eq!(number(&first), 1);
+        assert!(first.ack().await);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_says_nothing_fails_a_publisher_in_time() {
+    with_prefix(async |prefix, _| {
+        let proxy = Proxy::start(Mode::Forward).await;
+        let queue: SharedQueue = broker::queue(proxy.url.clone(), &prefix);
+        send_whatever_it_takes(&queue, 1).await;
+        proxy.set(Mode::Stall);
+        let begun = Instant::now();
+        let publishers = (0..40).map(|_| {
+            let queue = queue.clone();
+            tokio::spawn(async move { queue.publish(&buses(), &task(2), Duration::ZERO).await })
+        });
+        for publisher in publishers.collect::<Vec<_>>() {
+            let published = publisher.await.unwrap();
+            assert!(matches!(published, Err(QueueError::Unavailable(_))), "{published:?}");
+        }
+        assert!(matches!(queue.check().await, Err(QueueError::Unavailable(_))));
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+        // What was refused may come all the same, but no more of it than was under way.
+        proxy.set(Mode::Forward);
+        send_whatever_it_takes(&queue, 3).await;
+        let mut consumer = consumer(&queue).await;
+        let mut late = 0;
+        loop {
+            let delivery = next(&mut consumer).await;
+            late += usize::from(number(&delivery) == 2);
+            let last = number(&delivery) == 3;
+            assert!(delivery.ack().await);
+            if last {
+                break;
+            }
+        }
+        assert!(late <= 16, "{late}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_deleted_under_everyone_is_declared_anew() {
+    with_prefix(async |prefix, admin| {
+        let queue: SharedQueue = broker::queue(broker::url(), &prefix);
+        send(&queue, [1]).await;
+        let name = format!("{prefix}.tasks.buses");
+        // Nobody consumes: the publisher notices.
+        admin.queue_delete(name.as_str().into(), Default::default()).await.unwrap();
+        send(&queue, [2]).await;
+        let mut consumer = consumer(&queue).await;
+        take(&mut consumer, 2).await;
+        // With a consumer on it, and the exchange gone as well.
+        admin.queue_delete(name.as_str().into(), Default::default()).await.unwrap();
+        admin.exchange_delete(prefix.as_str().into(), Default::default()).await.unwrap();
+        send(&queue, [3]).await;
+        take(&mut consumer, 3).await;
+        // The consumer alone.
+        admin.queue_delete(name.as_str().into(), Default::default()).await.unwrap();
+        let waiting = tokio::spawn(async move { take(&mut consumer, 4).await });
+        send(&queue, [4]).await;
+        within(waiting).await.unwrap();
+        // A delay queue.
+        let delay = Duration::from_secs(1);
+        queue.publish(&buses(), &task(5), delay).await.unwrap();
+        admin.queue_delete(format!("{prefix}.delay.1s").as_str().into(), Default::default()).await.unwrap();
+        queue.publish(&buses(), &task(6), delay).await.unwrap();
+        take(&mut self::consumer(&queue).await, 6).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_read_is_buried() {
+    with_prefix(async |prefix, admin| {
+        let queue: SharedQueue = broker::queue(broker::url(), &prefix);
+        let mut consumer = consumer(&queue).await;
+        send(&queue, [1]).await;
+        take(&mut consumer, 1).await;
+        let options = BasicPublishOptions::default();
+        let properties = BasicProperties::default();
+        let publish = admin.basic_publish(prefix.as_str().into(), "tasks.buses".into(), options, b"hello", properties);
+        publish.await.unwrap().await.unwrap();
+        send(&queue, [2]).await;
+        let delivery = next(&mut consumer).await;
+        assert_eq!(number(&delivery), 2);
+        assert!(delivery.ack().await);
+        let dead = dead(&admin, &prefix).await;
+        assert_eq!(dead.data, b"hello");
+        assert_eq!(header(&dead, "lane").as_deref(), Some("tasks.buses"));
+        assert!(header(&dead, "reason").unwrap().starts_with("not a message: "));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_buried_lies_among_the_dead() {
+    with_prefix(async |prefix, admin| {
+        let queue = broker::queue(broker::url(), &prefix);
+        assert!(queue.is_durable());
+        within(queue.bury(&buses(), &task(7), "no such city")).await.unwrap();
+        let dead = dead(&admin, &prefix).await;
+        assert_eq!(Message::decode(&dead.data), Ok(task(7)));
+        assert_eq!(header(&dead, "reason").as_deref(), Some("no such city"));
+        assert_eq!(*dead.properties.delivery_mode(), Some(2));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_nobody_ever_settles_is_put_aside_by_the_broker() {
+    with_prefix(async |prefix, admin| {
+        let queue: SharedQueue = broker::queue(broker::url(), &prefix);
+        send(&queue, [1]).await;
+        let mut consumer = consumer(&queue).await;
+        let mut deliveries = 0;
+        let dead = tokio::spawn(async move { dead(&admin, &prefix).await });
+        while !dead.is_finished() {
+            tokio::select! {
+                delivery = consumer.next() => {
+                    deliveries += 1;
+                    assert!(deliveries <= 21);
+                    drop(delivery);
+                }
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+        }
+        assert_eq!(Message::decode(&within(dead).await.unwrap().data), Ok(task(1)));
+        assert_eq!(deliveries, 21);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_of_another_shape_is_an_error_in_words() {
+    with_prefix(async |prefix, admin| {
+        let name = format!("{prefix}.tasks.buses");
+        admin.queue_declare(name.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default()).await.unwrap();
+        let queue: SharedQueue = broker::queue(broker::url(), &prefix);
+        let refused = within(queue.publish(&buses(), &task(1), Duration::ZERO)).await;
+        assert!(refused.unwrap_err().to_string().contains("PRECONDITION_FAILED"));
+        // Once somebody has put it right, the consumer goes on by itself.
+        let mut consumer = consumer(&queue).await;
+        let waiting = tokio::spawn(async move { take(&mut consumer, 2).await });
+        admin.queue_delete(name.as_str().into(), Default::default()).await.unwrap();
+        send_whatever_it_takes(&queue, 2).await;
+        within(waiting).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_login_is_told_without_the_password() {
+    let mut uri: AMQPUri = broker::url().parse().unwrap();
+    uri.authority.userinfo.password = "s3cret".into();
+    let queue = broker::queue(uri.to_string(), &broker::prefix());
+    let refused = within(queue.publish(&buses(), &task(1), Duration::ZERO)).await;
+    let text = format!("{refused:?} {queue:?}");
+    assert!(text.contains("ACCESS_REFUSED") && !text.contains("s3cret"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_everything_closes_the_connections() {
+    with_prefix(async |prefix, _| {
+        let proxy = Proxy::start(Mode::Forward).await;
+        let queue: SharedQueue = broker::queue(proxy.url.clone(), &prefix);
+        send(&queue, [1]).await;
+        let mut consumer = consumer(&queue).await;
+        let in_hand = next(&mut consumer).await;
+        assert_eq!(proxy.connections(), 2);
+        let alive = Arc::downgrade(&queue);
+        queue.close().await;
+        drop((queue, consumer));
+        assert!(alive.upgrade().is_none());
+        // The work in hand keeps its connection, so that it can still be settled.
+        within(proxy.until(|connections| connections == 1)).await;
+        assert!(in_hand.ack().await);
+        within(proxy.until(|connections| connections == 0)).await;
+    })
+    .await;
+}
