@@ -2,10 +2,21 @@
 //!
 //! The services above own their routes; this room knows none of them.
 
+mod allow;
+mod body;
+mod convert;
+mod etag;
+mod guard;
 mod probes;
 mod problem;
+mod query;
 mod serve;
+mod text;
 
+pub use body::JsonBody;
+pub use etag::matches;
 pub use probes::{Check, Probes};
-pub use problem::Problem;
+pub use problem::{Details, Problem, quoted};
+pub use query::known_query;
 pub use serve::{app, serve};
+pub use text::{Date, Id};

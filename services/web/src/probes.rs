@@ -1,6 +1,12 @@
 //! `/live` and `/ready`.
 
-use futures::future::BoxFuture;
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::future::{BoxFuture, join_all};
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi, payload::Json};
+
+/// The longest that a check may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Something that must work for this process to be of use: `("store", || store.check())`.
 pub struct Check {
@@ -16,4 +22,76 @@ pub struct Probes {
     pub checks: Vec<Check>,
     /// Once cancelled, `/ready` is 503.
     pub shutdown: tokio_util::sync::CancellationToken,
+}
+
+/// Whether a process is of use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase")]
+enum Readiness {
+    /// Every check passed.
+    Ready,
+    /// A check failed.
+    #[default]
+    Unready,
+    /// It is going down; it takes no new work.
+    Draining,
+}
+
+/// What `/ready` says.
+#[derive(Debug, Object)]
+#[oai(read_only_all)]
+struct Report {
+    status: Readiness,
+    /// `ok`, or what is wrong, by check.
+    checks: BTreeMap<String, String>,
+}
+
+#[derive(Debug, ApiResponse)]
+enum Answer {
+    /// Send requests here.
+    #[oai(status = 200)]
+    Ready(Json<Report>),
+    /// Send requests elsewhere.
+    #[oai(status = 503)]
+    NotReady(Json<Report>),
+}
+
+/// That the process runs.
+#[derive(Debug, Object)]
+#[oai(read_only_all)]
+struct Live {
+    /// Always `live`.
+    status: String,
+}
+
+#[OpenApi]
+impl Probes {
+    /// Whether the process runs.
+    #[oai(path = "/live", method = "get", operation_id = "live")]
+    async fn live(&self) -> Json<Live> {
+        Json(Live { status: "live".to_owned() })
+    }
+
+    /// Whether the process is of use now.
+    #[oai(path = "/ready", method = "get", operation_id = "ready")]
+    async fn ready(&self) -> Answer {
+        if self.shutdown.is_cancelled() {
+            return Answer::NotReady(Json(Report { status: Readiness::Draining, checks: BTreeMap::new() }));
+        }
+        let checks: BTreeMap<_, _> = join_all(self.checks.iter().map(outcome)).await.into_iter().collect();
+        if checks.values().all(|outcome| outcome == "ok") {
+            Answer::Ready(Json(Report { status: Readiness::Ready, checks }))
+        } else {
+            Answer::NotReady(Json(Report { status: Readiness::Unready, checks }))
+        }
+    }
+}
+
+async fn outcome(check: &Check) -> (String, String) {
+    let outcome = match tokio::time::timeout(CHECK_LIMIT, (check.run)()).await {
+        Ok(Ok(())) => "ok".to_owned(),
+        Ok(Err(reason)) => reason,
+        Err(_elapsed) => format!("no answer within {} seconds", CHECK_LIMIT.as_secs()),
+    };
+    (check.name.to_owned(), outcome)
 }

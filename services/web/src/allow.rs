@@ -1,0 +1,61 @@
+//! Methods that a path does not have are answered with the ones it has (RFC 9110 §15.5.6).
+
+use std::collections::HashMap;
+
+use poem::{
+    EndpointExt, Request,
+    endpoint::{BoxEndpoint, make_sync},
+    http::Method,
+};
+use poem_openapi::{
+    OpenApi,
+    registry::{MetaApi, Registry},
+};
+
+use crate::Problem;
+
+/// The same routes, with an answer to every other method.
+pub(crate) struct Allowing<A>(pub(crate) A);
+
+/// HEAD is not here: poem answers it where there is a GET.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS, Method::TRACE];
+
+impl<A: OpenApi> OpenApi for Allowing<A> {
+    fn meta() -> Vec<MetaApi> {
+        A::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        A::register(registry);
+    }
+
+    fn add_routes(self, table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+        self.0.add_routes(table);
+        for routes in table.values_mut() {
+            let allow = allowed(routes.keys());
+            for method in METHODS.into_iter().chain((!routes.contains_key(&Method::GET)).then_some(Method::HEAD)) {
+                routes.entry(method).or_insert_with(|| refuse(allow.clone()));
+            }
+        }
+    }
+}
+
+/// Answers every method that is not allowed; `allow` as in the header.
+pub(crate) fn refuse(allow: String) -> BoxEndpoint<'static> {
+    make_sync(move |request: Request| {
+        let path = request.uri().path();
+        Err::<(), _>(poem::Error::from(Problem::method_not_allowed(request.method().as_str(), path, allow.clone())))
+    })
+    .map_to_response()
+    .boxed()
+}
+
+fn allowed<'a>(methods: impl Iterator<Item = &'a Method>) -> String {
+    let mut names: Vec<&str> = methods.map(Method::as_str).collect();
+    if names.contains(&"GET") {
+        names.push("HEAD");
+    }
+    names.sort_unstable();
+    names.join(", ")
+}
