@@ -1,5 +1,6 @@
 //! What people see of a wrong definition.
 
+use proptest::prelude::*;
 use waybill_source::Definition;
 
 const BUSES: &str = include_str!("../sources/buses.toml");
@@ -306,6 +307,7 @@ fn statistics() {
         ("{ avg = \"delay\" }", "{ avg = \"delay\", decimals = 10 }"),
         ("= \"count\"", "= \"number\""),
         ("bus_count ", "Bus-Count "),
+        ("bus_count ", "records "),
         ("passenger_count =", "total_delay_s ="),
     ]), @r#"
     x.toml:38:27: no record has a field `passenger`
@@ -324,6 +326,8 @@ fn statistics() {
       help: write "count", or a kind and a field: { sum = "passengers" }
     x.toml:37:1: `Bus-Count` cannot be a name
       help: a letter, then letters, digits and `_`, lower-case, at most 63
+    x.toml:37:1: `records` would be stored as `records`, which says where an object came from
+      help: give it another name
     x.toml:40:1: `average_delay_s` and `total_delay_s` would both be stored as `total-delay-s`
       help: give one of them another name
     "#);
@@ -417,4 +421,29 @@ fn variations_are_accepted() {
     assert_eq!(slash.base_url(), "http://127.0.0.1:8000/v1");
     assert_eq!(slash.text().len(), BUSES.len() + 4);
     assert_eq!(slash.hash().len(), 64);
+}
+
+proptest! {
+    /// Whatever is wrong, it is told: nothing panics, and nothing is refused without a reason.
+    #[test]
+    fn any_cut_definition_is_told_about(text in prop_oneof![Just(BUSES), Just(STATIONS)], from: prop::sample::Index, length in 0usize..200) {
+        let from = text.floor_char_boundary(from.index(text.len()));
+        let to = text.floor_char_boundary((from + length).min(text.len()));
+        if let Err(diagnostics) = Definition::parse("x.toml", &format!("{}{}", &text[..from], &text[to..])) {
+            prop_assert!(!diagnostics.0.is_empty());
+        }
+    }
+
+    #[test]
+    fn any_value_of_a_wrong_kind_is_told_about(
+        from in prop::sample::select(vec!["\"date\"", "\"string\"", "true", " 0", "16", "\"$[*]\"", "\"count\"", "\"PT10M\"", "\"delay\"", "\"city\""]),
+        to in prop::sample::select(vec!["7", "-1", "1.5", "nan", "\"\"", "\"x\"", "[]", "[[]]", "{}", "{ a = {} }", "true", "2024-05-01", "\"{{\""]),
+        nth: prop::sample::Index,
+    ) {
+        let (at, _) = BUSES.match_indices(from).nth(nth.index(BUSES.matches(from).count())).unwrap();
+        let wrong = format!("{}{to}{}", &BUSES[..at], &BUSES[at + from.len()..]);
+        if let Err(diagnostics) = Definition::parse("x.toml", &wrong) {
+            prop_assert!(diagnostics.to_string().starts_with("x.toml:"));
+        }
+    }
 }

@@ -11,8 +11,24 @@ use super::{
 };
 use crate::{FieldType, Schema, Statistic, Statistics};
 
-/// Metadata of an object is 2 KB in all, names and values; statistics may take this much of the names.
-const MAX_METADATA_NAMES: usize = 800;
+/// Metadata of an object is 2 KB in all, names and values; statistics may take this much.
+const MAX_METADATA: usize = 1_500;
+/// The longest value of a statistic: an `i128` in decimal.
+const MAX_VALUE: usize = 40;
+/// What else is in an object's metadata; a statistic of such a name would take its place.
+const PROVENANCE: [&str; 11] = [
+    "records",
+    "bytes",
+    "sha256",
+    "definition",
+    "fetched-at",
+    "source",
+    "job",
+    "etag",
+    "last-modified",
+    "item",
+    "url-path",
+];
 /// How a statistic over a field is spelled.
 const KINDS: [&str; 6] = ["sum", "min", "max", "any", "all", "avg"];
 
@@ -24,6 +40,11 @@ pub(super) fn read(report: &mut Report<'_>, table: &Table<'_, '_>, schema: Optio
         identifier(report, name);
         let Some(statistic) = read_one(report, name, node, schema) else { continue };
         for key in metadata_names(name.value, &statistic) {
+            if PROVENANCE.contains(&key.as_str()) || key.starts_with("item-") {
+                let message =
+                    format!("`{}` would be stored as `{key}`, which says where an object came from", name.value);
+                report.add_with_help(name.at, message, "give it another name");
+            }
             if let Some(other) = taken.insert(key.clone(), name.value) {
                 let message = format!("`{}` and `{other}` would both be stored as `{key}`", name.value);
                 report.add_with_help(name.at, message, "give one of them another name");
@@ -31,7 +52,7 @@ pub(super) fn read(report: &mut Report<'_>, table: &Table<'_, '_>, schema: Optio
         }
         statistics.list.push((name.value.to_owned(), statistic));
     }
-    if taken.keys().map(String::len).sum::<usize>() > MAX_METADATA_NAMES {
+    if taken.keys().map(|name| name.len() + MAX_VALUE).sum::<usize>() > MAX_METADATA {
         report.add(table.at(), "there are more statistics than an object's metadata can hold (2 KB)");
     }
     statistics
