@@ -11,7 +11,7 @@ use crate::{
 const PAGE: usize = 1_000;
 
 /// A task's marker; the greater of two counts, in whichever order they were written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Marker {
     /// Given up in this round.
     Failed(u32),

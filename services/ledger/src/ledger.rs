@@ -50,8 +50,8 @@ pub(crate) struct Memory {
     pub(crate) ended: Cache<JobId, ()>,
     /// When recovery last sent a job's plan message.
     pub(crate) sent_again: Cache<JobId, Timestamp>,
-    /// Jobs of which recovery could not send everything that it should have.
-    pub(crate) owed: Cache<JobId, ()>,
+    /// Jobs of which recovery could not send everything that it should have, and the first task not sent.
+    pub(crate) owed: Cache<JobId, u32>,
     /// Days in the past of which every job has a summary; at most as many as recovery looks back.
     pub(crate) ended_days: Mutex<BTreeSet<Date>>,
 }

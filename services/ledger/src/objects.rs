@@ -37,13 +37,11 @@ impl Ledger {
     where
         T: Serialize + DeserializeOwned,
     {
-        let refuses = self.store.refuses_overwrites().await?;
-        if !refuses && let Some(earlier) = self.read(key, limit).await? {
-            return Ok(earlier);
-        }
         match self.create(key, &fact, limit).await? {
-            Created::New if refuses => Ok(fact),
-            _ => self.read(key, limit).await?.ok_or_else(|| LedgerError::damaged(key, "it was there, and is gone")),
+            Created::New if self.store.refuses_overwrites().await? => Ok(fact),
+            Created::New | Created::Exists => {
+                self.read(key, limit).await?.ok_or_else(|| LedgerError::damaged(key, "it was there, and is gone"))
+            }
         }
     }
 

@@ -1,32 +1,71 @@
 //! Messages. They only say what to look at, so any of them may be sent twice, and all of them again.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use waybill_queue::{Lane, Message, PlanJob, RunTask};
 
-use crate::{Ledger, LedgerError, Plan, Request};
+use crate::{Ledger, LedgerError, Plan, Request, facts::Facts};
 
 /// Publishes that wait for their confirms at once.
 const PUBLISHES_AT_ONCE: usize = 32;
+
+/// How far a job's tasks were sent out.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    up_to: AtomicU32,
+    messages: AtomicU32,
+}
+
+impl Sent {
+    pub(crate) fn from(task: u32) -> Self {
+        Self { up_to: task.into(), messages: AtomicU32::default() }
+    }
+
+    /// The first task that was not sent.
+    pub(crate) fn up_to(&self) -> u32 {
+        self.up_to.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn messages(&self) -> u32 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, task: u32) {
+        self.up_to.store(task + 1, Ordering::Relaxed);
+        self.messages.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 impl Ledger {
     /// Sends out every task of the plan that has no marker yet. `again`: they may have been sent before;
     /// only then are the markers looked at. After an error some were sent, and it can be called `again`.
     pub async fn publish_tasks(&self, request: &Request, plan: &Plan, again: bool) -> Result<(), LedgerError> {
-        let sent = self.send_tasks(request, plan, again).await?;
+        let facts = if again { self.facts(request.job).await? } else { Facts::default() };
+        let sent = Sent::default();
+        self.send_tasks(request, plan, &facts, again, &sent).await?;
+        let sent = sent.messages();
         tracing::info!(job.id = %request.job, source = request.source, sent, again, "tasks sent out");
         Ok(())
     }
 
-    /// The same, and how many were sent.
-    pub(crate) async fn send_tasks(&self, request: &Request, plan: &Plan, again: bool) -> Result<u64, LedgerError> {
-        let facts = if again { self.facts(request.job).await? } else { Default::default() };
+    /// Sends out what has no marker, in the plan's order, from where `sent` stands. `sent` is kept up to date, so
+    /// that it is right also where this is dropped half-way.
+    pub(crate) async fn send_tasks(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        facts: &Facts,
+        again: bool,
+        sent: &Sent,
+    ) -> Result<(), LedgerError> {
         let lane = &Lane::Source(request.source.clone());
-        let unmarked = (0..).zip(&plan.tasks).filter(|(task, _)| facts.marker(*task).is_none());
-        stream::iter(unmarked)
+        let tasks = (0..).zip(&plan.tasks).skip(sent.up_to() as usize);
+        stream::iter(tasks.filter(|(task, _)| facts.marker(*task).is_none()))
             .map(|(task, items)| {
-                let items = serde_json::to_string(items).expect("items are maps with text keys");
                 let message = Message::RunTask(RunTask {
                     job_id: request.job.to_string(),
                     source: request.source.clone(),
@@ -34,12 +73,15 @@ impl Ledger {
                     round: facts.round,
                     attempt: 1,
                     again,
-                    items,
+                    items: serde_json::to_string(items).expect("items are maps with text keys"),
                 });
-                async move { self.queue.publish(lane, &message, Duration::ZERO).await }
+                async move { self.queue.publish(lane, &message, Duration::ZERO).await.map(|()| task) }
             })
-            .buffer_unordered(PUBLISHES_AT_ONCE)
-            .try_fold(0, |sent, ()| async move { Ok(sent + 1) })
+            .buffered(PUBLISHES_AT_ONCE)
+            .try_for_each(|task| {
+                sent.count(task);
+                std::future::ready(Ok(()))
+            })
             .await
             .map_err(LedgerError::from)
     }
