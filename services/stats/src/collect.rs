@@ -73,7 +73,7 @@ impl Collector {
     pub async fn collect(&self, definition: &Arc<Definition>, range: Range) -> Result<Report, CollectError> {
         let groups = self.groups(definition).await?;
         let reports: Vec<_> = stream::iter(groups)
-            .map(|group| async move {
+            .map(move |group| async move {
                 let (days, hash) = self.group(definition, &group, range).await?;
                 Ok::<_, CollectError>((group, days, hash))
             })
@@ -194,9 +194,13 @@ impl Collector {
         let slash = if group.is_empty() { "" } else { "/" };
         let key = format!("stats/{}/{group}{slash}{}.json", definition.name(), listing.last.strftime("%Y-%m"));
         let mut aggregate = Aggregate::load(&self.store, &key, definition.hash()).await?;
-        let unknown: Vec<&String> = listing.keys().filter(|key| !aggregate.objects.contains_key(*key)).collect();
-        let heads: Vec<_> = stream::iter(unknown.iter().copied())
-            .map(|key| async move { Ok::<_, StoreError>((key.clone(), self.store.head(key).await?)) })
+        let unknown: Vec<String> =
+            listing.keys().filter(|key| !aggregate.objects.contains_key(*key)).cloned().collect();
+        let heads: Vec<_> = stream::iter(unknown)
+            .map(async |key| {
+                let head = self.store.head(&key).await?;
+                Ok::<_, StoreError>((key, head))
+            })
             .buffer_unordered(HEADS_AT_ONCE)
             .try_collect()
             .await?;

@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_refused_by_name() {
-        let refused = |from, to| Range::parse(from, to).unwrap_err().parameter.unwrap();
+        let refused = |from, to| Range::parse(from, to).unwrap_err().parameter.clone().unwrap();
         assert_eq!(refused(None, Some("2024-05-01")), "from");
         assert_eq!(refused(Some("2024-05-01"), None), "to");
         assert_eq!(refused(Some("2024-02-30"), Some("2024-05-01")), "from");
