@@ -126,7 +126,7 @@ fn answer(report: &Report, if_none_match: Option<&str>, body: impl FnOnce() -> V
 fn total(definition: &Definition, report: &Report) -> Result<Value, Problem> {
     let mut total = definition.statistics().zero();
     for totals in report.groups.values().flat_map(|days| days.values()) {
-        definition.statistics().merge(&mut total, totals).map_err(|error| Problem::internal(&CollectError::Overflow(error)))?;
+        definition.statistics().merge(&mut total, totals).map_err(|error| Problem::internal(CollectError::Overflow(error)))?;
     }
     Ok(definition.statistics().to_json(&total).into())
 }

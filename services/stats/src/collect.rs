@@ -31,13 +31,14 @@ const MONTHS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zer
 
 type Days = BTreeMap<Date, Totals>;
 type Hash = [u8; 32];
+type Remembered = LruCache<String, (Hash, Arc<Days>)>;
 
 /// Adds up, and remembers what it added up.
 #[derive(Debug, Clone)]
 pub struct Collector {
     store: Store,
     /// Totals of a month in a group, with the hash of the keys they were made from.
-    remembered: Arc<Mutex<LruCache<String, (Hash, Arc<Days>)>>>,
+    remembered: Arc<Mutex<Remembered>>,
 }
 
 /// Totals of a range.
@@ -232,7 +233,7 @@ impl Collector {
         Ok(Some(days))
     }
 
-    fn remembered(&self) -> std::sync::MutexGuard<'_, LruCache<String, (Hash, Arc<Days>)>> {
+    fn remembered(&self) -> std::sync::MutexGuard<'_, Remembered> {
         self.remembered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -4,9 +4,9 @@ use jiff::civil::Date;
 use waybill_web::Problem;
 
 /// The longest range: ten years and a bit. Bounds the length of an answer.
-pub const MAX_DAYS: i64 = 3_700;
+const MAX_DAYS: i64 = 3_700;
 
-/// Days `from` to `to`, both included, at most [`MAX_DAYS`].
+/// Days `from` to `to`, both included, at most 3,700.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     from: Date,

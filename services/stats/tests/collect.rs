@@ -1,5 +1,7 @@
 //! Statistics against a naive fold over what was put, on an embedded store.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{Timestamp, ToSpan, civil::Date};
