@@ -2,6 +2,26 @@
 //!
 //! A task goes fetch → spool → check every record and add up → store with metadata → marker →
 //! acknowledge, in that order, so that a crash anywhere only repeats work.
+//!
+//! Nothing in this room knows which store or queue is behind the traits, and nothing in it may name an
+//! upstream: addresses come from a definition or from the operator.
+
+mod context;
+mod fetch;
+mod fetches;
+mod housekeeper;
+mod intake;
+mod listing;
+mod metadata;
+mod outcome;
+mod partial;
+mod plan;
+mod quarantine;
+mod retry;
+mod runner;
+mod spool;
+mod task;
+mod upstream;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -45,7 +65,12 @@ pub struct RetryPolicy {
 
 /// Serves every lane until `shutdown`; then takes nothing new, and finishes what runs within
 /// `deadline` or gives it back.
+///
+/// # Errors
+/// Where a base URL cannot be used, or the HTTP client cannot be made. A store, a broker or an upstream
+/// that is away is no error: the worker waits for it.
 pub async fn run(worker: Worker, shutdown: CancellationToken, deadline: Duration) -> anyhow::Result<()> {
-    let _ = (worker, shutdown, deadline);
-    todo!()
+    let context = Arc::new(context::Context::new(worker, shutdown)?);
+    runner::serve(context, deadline).await;
+    Ok(())
 }

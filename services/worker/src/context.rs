@@ -1,0 +1,64 @@
+//! What every part of a worker shares, and which tasks it has in hand.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
+use tokio_util::sync::CancellationToken;
+use waybill_ledger::JobId;
+
+use crate::{Worker, upstream::Upstream};
+
+/// What planning and tasks need. One per worker.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The store, the ledger, the queue and the settings.
+    pub(crate) worker: Worker,
+    /// The one HTTP client.
+    pub(crate) upstream: Upstream,
+    /// Cancelled when the process goes down: nothing new is begun, waits end.
+    pub(crate) shutdown: CancellationToken,
+    /// A broker that lost its connection delivers again what this process still works on.
+    in_flight: InFlight,
+}
+
+impl Context {
+    pub(crate) fn new(worker: Worker, shutdown: CancellationToken) -> anyhow::Result<Self> {
+        let upstream = Upstream::new(worker.base_urls.clone())?;
+        Ok(Self { worker, upstream, shutdown, in_flight: InFlight::default() })
+    }
+
+    /// Takes a job's planning (`None`) or one of its tasks in hand; `None` where this process has it already.
+    pub(crate) fn take(&self, job: JobId, task: Option<u32>) -> Option<InHand<'_>> {
+        self.in_flight.take((job, task))
+    }
+}
+
+type Piece = (JobId, Option<u32>);
+
+#[derive(Debug, Default)]
+struct InFlight(Mutex<HashSet<Piece>>);
+
+impl InFlight {
+    fn take(&self, piece: Piece) -> Option<InHand<'_>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(piece)
+            .then_some(InHand { all: self, piece })
+    }
+}
+
+/// A piece of work in hand, until dropped.
+#[derive(Debug)]
+pub(crate) struct InHand<'a> {
+    all: &'a InFlight,
+    piece: Piece,
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.piece);
+    }
+}

@@ -1,0 +1,233 @@
+//! How a piece of work ended, and the one place that says what follows from it: a marker and an
+//! acknowledgement, another delivery later, or the end.
+//!
+//! No message is acknowledged before its marker is written, or a copy of it is in the queue's charge.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use waybill_ledger::{Done, Failure, JobId, LedgerError};
+use waybill_queue::{Delivery, Lane, Message};
+use waybill_source::ItemError;
+use waybill_store::StoreError;
+
+use crate::{
+    context::Context,
+    retry::{self, GaveUp},
+};
+
+/// How long a message waits whose work this process has in hand already.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// How a planning or a task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The job is planned, and its tasks are sent out.
+    Planned { tasks: usize },
+    /// A new object was stored.
+    Stored(Object),
+    /// The upstream has what is stored already.
+    Unchanged(Object),
+    /// There was nothing to do any more.
+    Settled,
+    /// The same work is in hand here already.
+    Busy,
+    /// Not now; after `after` at least, where the upstream said so.
+    Retry { after: Option<Duration>, reason: String },
+    /// The file failed its checks and is in quarantine.
+    Rejected { reason: String, quarantine: String },
+    /// Trying again does not help.
+    Failed { reason: String },
+    /// There is no job that this message belongs to.
+    Orphaned { reason: String },
+    /// The process goes down.
+    Interrupted,
+}
+
+/// An item's object in data/.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Object {
+    pub(crate) key: String,
+    pub(crate) bytes: u64,
+    pub(crate) records: u64,
+}
+
+/// What a message is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work {
+    pub(crate) job: JobId,
+    /// None for a planning.
+    pub(crate) task: Option<u32>,
+    round: u32,
+    /// From 1.
+    attempt: u32,
+}
+
+impl Work {
+    /// `None` where the message names no job.
+    pub(crate) fn of(message: &Message) -> Option<Self> {
+        let (id, task, round, attempt) = match message {
+            Message::PlanJob(plan) => (&plan.job_id, None, 0, plan.attempt),
+            Message::RunTask(task) => (&task.job_id, Some(task.task), task.round, task.attempt),
+        };
+        Some(Self { job: id.parse().ok()?, task, round, attempt: attempt.max(1) })
+    }
+}
+
+/// Does what follows from an outcome.
+pub(crate) async fn settle(
+    context: &Context,
+    lane: &Lane,
+    delivery: Delivery,
+    work: Work,
+    outcome: Outcome,
+    began: Instant,
+) {
+    let policy = context.worker.retry;
+    let outcome = match outcome {
+        Outcome::Retry { after, reason } if work.attempt < policy.attempts => {
+            let delay = retry::delay(policy, work.attempt).max(after.unwrap_or_default());
+            tracing::warn!(reason, delay_ms = delay.as_millis() as u64, "put off");
+            return hand_on(context, lane, delivery, work.attempt + 1, delay).await;
+        }
+        Outcome::Retry { reason, .. } => Outcome::Failed { reason },
+        other => other,
+    };
+    if let Err(error) = mark(context, work, &outcome, began).await {
+        // The attempt does not count: its end could not be written down.
+        tracing::warn!(%error, "no marker could be written");
+        return hand_on(context, lane, delivery, work.attempt, retry::delay(policy, work.attempt)).await;
+    }
+    let duration_ms = began.elapsed().as_millis() as u64;
+    let ended = match &outcome {
+        Outcome::Stored(Object { key, bytes, records }) => {
+            tracing::info!(object.key = key, size_bytes = bytes, records, duration_ms, "stored");
+            delivery.ack().await
+        }
+        Outcome::Unchanged(Object { key, bytes, records }) => {
+            tracing::info!(object.key = key, size_bytes = bytes, records, duration_ms, "unchanged");
+            delivery.ack().await
+        }
+        Outcome::Planned { tasks } => {
+            tracing::info!(tasks, duration_ms, "planned");
+            delivery.ack().await
+        }
+        Outcome::Rejected { reason, quarantine } => {
+            tracing::warn!(reason, object.key = quarantine, duration_ms, "rejected");
+            bury(context, lane, delivery, reason).await
+        }
+        Outcome::Failed { reason } => {
+            tracing::warn!(reason, attempts = work.attempt, duration_ms, "failed");
+            bury(context, lane, delivery, reason).await
+        }
+        Outcome::Orphaned { reason } => {
+            tracing::error!(reason, "orphaned");
+            bury(context, lane, delivery, reason).await
+        }
+        Outcome::Busy => return hand_on(context, lane, delivery, work.attempt, BUSY).await,
+        Outcome::Interrupted | Outcome::Retry { .. } => delivery.give_back().await,
+        Outcome::Settled => delivery.ack().await,
+    };
+    if !ended {
+        tracing::debug!("the queue had forgotten this delivery, and will send it again");
+    }
+}
+
+/// Writes down how the work ended, if it did. A plan is written where it is made.
+async fn mark(context: &Context, work: Work, outcome: &Outcome, began: Instant) -> Result<(), LedgerError> {
+    let ledger = &context.worker.ledger;
+    let finished = Timestamp::now();
+    let (reason, quarantine) = match outcome {
+        Outcome::Stored(object) | Outcome::Unchanged(object) => {
+            let Some(task) = work.task else { return Ok(()) };
+            let stored = matches!(outcome, Outcome::Stored(_));
+            let done = Done {
+                outcome: if stored { waybill_ledger::Outcome::Stored } else { waybill_ledger::Outcome::Unchanged },
+                object: object.key.clone(),
+                bytes: object.bytes,
+                records: object.records,
+                seconds: began.elapsed().as_secs_f64(),
+                attempts: work.attempt,
+                finished,
+            };
+            return ledger.record_done(work.job, task, &done).await;
+        }
+        Outcome::Failed { reason } => (reason, None),
+        Outcome::Rejected { reason, quarantine } => (reason, Some(quarantine.clone())),
+        Outcome::Planned { .. }
+        | Outcome::Settled
+        | Outcome::Busy
+        | Outcome::Retry { .. }
+        | Outcome::Orphaned { .. }
+        | Outcome::Interrupted => return Ok(()),
+    };
+    let failure = Failure { reason: reason.clone(), quarantine, attempts: work.attempt, finished };
+    match work.task {
+        Some(task) => ledger.record_failure(work.job, task, work.round, &failure).await,
+        None => ledger.record_plan_failure(work.job, work.round, &failure).await,
+    }
+}
+
+/// Puts a copy into the queue, to come later, and lets the original go.
+async fn hand_on(context: &Context, lane: &Lane, delivery: Delivery, attempt: u32, delay: Duration) {
+    let copy = match delivery.message.clone() {
+        Message::PlanJob(plan) => Message::PlanJob(waybill_queue::PlanJob { attempt, ..plan }),
+        Message::RunTask(task) => Message::RunTask(waybill_queue::RunTask { attempt, again: true, ..task }),
+    };
+    // Never without a delay: a consumer that waits for room on its own lane might wait for itself.
+    match context.worker.queue.publish(lane, &copy, delay.max(Duration::from_millis(1))).await {
+        Ok(()) => {
+            delivery.ack().await;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no copy could be put into the queue");
+            // Whether or not the process goes down, the delivery goes back; only not in a tight loop.
+            let _ = retry::pause(context.worker.retry.max_wait, &context.shutdown).await;
+            delivery.give_back().await;
+        }
+    }
+}
+
+/// The marker is written, so that a message that cannot be put beside the lanes is only a loss for whoever
+/// wanted to look at it.
+pub(crate) async fn bury(context: &Context, lane: &Lane, delivery: Delivery, reason: &str) -> bool {
+    if let Err(error) = context.worker.queue.bury(lane, &delivery.message, reason).await {
+        tracing::warn!(%error, "the message could not be buried");
+    }
+    delivery.ack().await
+}
+
+impl From<StoreError> for Outcome {
+    fn from(error: StoreError) -> Self {
+        // A refusal is a matter of settings, which somebody may put right before the last attempt.
+        if !matches!(error, StoreError::Unavailable { .. }) {
+            tracing::error!(%error, "the store refuses");
+        }
+        Self::Retry { after: None, reason: error.to_string() }
+    }
+}
+
+impl From<LedgerError> for Outcome {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Store(error) => error.into(),
+            other => Self::Retry { after: None, reason: other.to_string() },
+        }
+    }
+}
+
+impl From<ItemError> for Outcome {
+    fn from(error: ItemError) -> Self {
+        Self::Failed { reason: error.to_string() }
+    }
+}
+
+impl From<GaveUp> for Outcome {
+    fn from(gave_up: GaveUp) -> Self {
+        match gave_up {
+            GaveUp::Later { after, reason } => Self::Retry { after, reason },
+            GaveUp::Never { reason } => Self::Failed { reason },
+            GaveUp::Interrupted => Self::Interrupted,
+        }
+    }
+}

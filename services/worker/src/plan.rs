@@ -1,0 +1,116 @@
+//! One job planned: its items asked for, its plan written, its tasks sent out.
+//!
+//! The plan that was written first is the one that counts, whoever wrote it.
+
+use std::{collections::HashSet, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use waybill_ledger::{JobId, Plan, Request};
+use waybill_queue::PlanJob;
+use waybill_source::{Definition, Item, ItemDraft, ItemError, Params};
+
+use crate::{context::Context, listing, outcome::Outcome};
+
+/// Listings of one level asked for at once.
+const AT_ONCE: usize = 8;
+/// The most items of a job.
+const MOST: usize = 1_000_000;
+
+/// Plans the job that a message asks for.
+pub(crate) async fn run(context: &Context, job: JobId, message: &PlanJob, redelivered: bool) -> Outcome {
+    start(context, job, redelivered || message.attempt > 1).await.unwrap_or_else(|ended| ended)
+}
+
+async fn start(context: &Context, job: JobId, again: bool) -> Result<Outcome, Outcome> {
+    let ledger = &context.worker.ledger;
+    let Some(request) = ledger.request(job).await? else {
+        return Err(Outcome::Orphaned { reason: "there is no such job".to_owned() });
+    };
+    if let Some(plan) = ledger.plan(job).await? {
+        ledger.publish_tasks(&request, &plan, true).await?;
+        return Ok(Outcome::Planned { tasks: plan.tasks.len() });
+    }
+    if again && ledger.status(job).await?.is_some_and(|status| status.state.is_terminal()) {
+        return Ok(Outcome::Settled);
+    }
+    ledger.record_start(job, Timestamp::now()).await?;
+    let definition = ledger.definition(&request.source, &request.definition).await?;
+    let tasks = Planner { context, definition, request: request.clone() }.tasks().await?;
+    let planned = Timestamp::now();
+    let plan = ledger.record_plan(job, Plan { planned, tasks }).await?;
+    // Whoever wrote another plan first has sent out its tasks, or died before all were sent.
+    ledger.publish_tasks(&request, &plan, plan.planned != planned).await?;
+    Ok(Outcome::Planned { tasks: plan.tasks.len() })
+}
+
+struct Planner<'a> {
+    context: &'a Context,
+    definition: Arc<Definition>,
+    request: Arc<Request>,
+}
+
+impl Planner<'_> {
+    async fn tasks(&self) -> Result<Vec<Vec<Item>>, Outcome> {
+        let mut drafts = vec![ItemDraft::default()];
+        for level in 0..self.definition.levels() {
+            drafts = stream::iter(drafts)
+                .map(|parent| self.below(level, parent))
+                .buffered(AT_ONCE)
+                .try_fold(Vec::new(), |mut all, mut some| async move {
+                    all.append(&mut some);
+                    if all.len() > MOST { Err(too_many()) } else { Ok(all) }
+                })
+                .await?;
+        }
+        let (definition, request) = (self.definition.clone(), self.request.clone());
+        off_the_runtime(move || one_task_per_item(&definition, &request.params, drafts)).await
+    }
+
+    /// The items of `level` below one item of the level above.
+    async fn below(&self, level: usize, parent: ItemDraft) -> Result<Vec<ItemDraft>, Outcome> {
+        let listing = self.definition.listing(level, &self.request.params, &parent)?;
+        let target = self.context.upstream.target(&self.definition, &listing);
+        let target = target.map_err(|reason| Outcome::Failed { reason })?;
+        let body = listing::read(self.context, &self.definition, &target).await?;
+        let (definition, request) = (self.definition.clone(), self.request.clone());
+        off_the_runtime(move || {
+            definition.expand(level, &request.params, &parent, &body).map_err(|error| Outcome::Failed {
+                reason: format!("the listing {} cannot be used: {error}", target.path),
+            })
+        })
+        .await
+    }
+}
+
+fn one_task_per_item(
+    definition: &Definition,
+    params: &Params,
+    drafts: Vec<ItemDraft>,
+) -> Result<Vec<Vec<Item>>, Outcome> {
+    let items = drafts.into_iter().map(|draft| definition.item(params, draft));
+    let items: Vec<Item> = items.collect::<Result<_, ItemError>>()?;
+    let mut keys = HashSet::with_capacity(items.len());
+    match items.iter().find(|item| !keys.insert(&item.key)) {
+        Some(item) => Err(Outcome::Failed {
+            reason: format!("two items have the key `{}`: the definition's `key` must tell them apart", item.key),
+        }),
+        None => Ok(items.into_iter().map(|item| vec![item]).collect()),
+    }
+}
+
+fn too_many() -> Outcome {
+    Outcome::Failed { reason: format!("the upstream lists more than {MOST} items") }
+}
+
+/// A large listing takes longer than other tasks on the same thread should wait.
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Outcome> + Send + 'static,
+) -> Result<T, Outcome> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // A panic is passed on to whoever runs the planning, and counted there.
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(Outcome::Interrupted),
+    }
+}

@@ -1,0 +1,71 @@
+//! A file that failed its checks is kept, with a report of what was wrong; never in data/.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use waybill_ledger::JobId;
+use waybill_source::{ObjectName, Rejection};
+use waybill_store::{Store, StoreError, Upload, UploadBody};
+
+/// The report beside a quarantined file.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report<'a> {
+    pub(crate) job: JobId,
+    pub(crate) task: u32,
+    pub(crate) source: &'a str,
+    /// The item's key.
+    pub(crate) item: &'a str,
+    /// Of the request, without its query.
+    pub(crate) path: &'a str,
+    pub(crate) rejection: &'a Rejection,
+    /// Of the file beside the report.
+    pub(crate) bytes: u64,
+    pub(crate) sha256: &'a str,
+    pub(crate) fetched_at: Timestamp,
+}
+
+/// Keeps a rejected file under the name it would have had, in quarantine/, and returns its key.
+pub(crate) async fn keep(
+    store: &Store,
+    name: &ObjectName,
+    content_type: &'static str,
+    body: UploadBody,
+    report: &Report<'_>,
+) -> Result<String, StoreError> {
+    let (file, beside) = keys(name);
+    let text = |value: &str| value.to_owned();
+    let metadata = vec![
+        (text("job"), report.job.to_string()),
+        (text("task"), report.task.to_string()),
+        (text("sha256"), text(report.sha256)),
+        (text("report"), text(beside.rsplit('/').next().unwrap_or(&beside))),
+    ];
+    store.upload(&file, Upload { content_type, metadata, body }).await?;
+    let json = serde_json::to_vec_pretty(report).expect("texts and numbers are always JSON");
+    store.create(&beside, "application/json", json.into()).await?;
+    Ok(file)
+}
+
+fn keys(name: &ObjectName) -> (String, String) {
+    let key = name.key();
+    let file = format!("quarantine/{}", key.strip_prefix("data/").unwrap_or(&key));
+    let stem = file.strip_suffix(&name.extension).unwrap_or(&file);
+    let report = format!("{stem}report.json");
+    (file, report)
+}
+
+#[cfg(test)]
+mod tests {
+    use waybill_source::Format;
+
+    use super::*;
+
+    #[test]
+    fn a_rejected_file_and_its_report_lie_side_by_side() {
+        let at = "2024-05-01T08:00:00Z".parse().unwrap();
+        let name = ObjectName::new("buses", "country=x/date=2024-05-01", "0-a", at, &"ab".repeat(32), Format::Json);
+        let (file, report) = keys(&name);
+        let stem = file.strip_suffix(".json").unwrap();
+        assert!(stem.starts_with("quarantine/buses/country=x/date=2024-05-01/0-a."), "{file}");
+        assert_eq!(report, format!("{stem}.report.json"));
+    }
+}

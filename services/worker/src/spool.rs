@@ -1,0 +1,84 @@
+//! Where a file's bytes wait for its upload: in memory while small, else in a file with no name.
+//!
+//! A file with no name goes away with the process, however it dies. Writing blocks once the bytes are in
+//! a file, so that from then on it must never be done on a thread of the async runtime.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use waybill_store::UploadBody;
+
+/// What one spool keeps in memory. Sixteen of them run at once, within 64 MiB together with all else.
+const IN_MEMORY: usize = 1 << 20;
+
+/// The bytes of one file, as they came.
+#[derive(Debug, Default)]
+pub(crate) struct Spool {
+    memory: Vec<u8>,
+    file: Option<File>,
+    len: u64,
+}
+
+impl Spool {
+    /// How many bytes came so far.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Takes the next bytes.
+    pub(crate) fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        match &mut self.file {
+            None if self.memory.len() + piece.len() <= IN_MEMORY => self.memory.extend_from_slice(piece),
+            None => {
+                let mut file = tempfile::tempfile()?;
+                file.write_all(&std::mem::take(&mut self.memory))?;
+                file.write_all(piece)?;
+                self.file = Some(file);
+            }
+            Some(file) => file.write_all(piece)?,
+        }
+        self.len += piece.len() as u64;
+        Ok(())
+    }
+
+    /// All bytes, to be uploaded.
+    pub(crate) fn into_body(self) -> UploadBody {
+        match self.file {
+            None => UploadBody::Bytes(Bytes::from(self.memory)),
+            Some(file) => UploadBody::File { file: Arc::new(file), len: self.len },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_there_in_memory_and_in_a_file() {
+        for size in [0, 1, IN_MEMORY - 1, IN_MEMORY, IN_MEMORY + 1, 3 * IN_MEMORY + 7] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+            let mut spool = Spool::default();
+            for piece in bytes.chunks(100_000) {
+                spool.write(piece).unwrap();
+            }
+            assert_eq!(spool.len(), size as u64);
+            match spool.into_body() {
+                UploadBody::Bytes(found) => assert!(size <= IN_MEMORY && found == bytes),
+                UploadBody::File { file, len } => {
+                    assert!(size > IN_MEMORY && len == size as u64);
+                    let mut found = vec![0; size];
+                    file.read_exact_at(&mut found, 0).unwrap();
+                    assert_eq!(file.metadata().unwrap().len(), len);
+                    assert!(found == bytes);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The HTTP client, and what its errors mean.
+//!
+//! No text made here may show more of an address than its path: a base URL may name a private host, and
+//! a query may carry a secret.
+
+use std::{collections::HashMap, error::Error, time::Duration};
+
+use anyhow::{Context as _, bail};
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
+use reqwest::{
+    Client, RequestBuilder, Response, StatusCode, Url,
+    header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER},
+    redirect::{Attempt, Policy},
+};
+use waybill_source::{Definition, Request};
+
+use crate::retry::Fault;
+
+/// To connect, name resolution and TLS included.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Between two reads.
+const IDLE: Duration = Duration::from_secs(60);
+/// Redirects followed, all within the upstream's own origin.
+const REDIRECTS: usize = 5;
+
+/// Every upstream, over one pool of connections.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    client: Client,
+    base_urls: HashMap<String, String>,
+}
+
+/// Something to ask an upstream for.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    url: Url,
+    /// The path, for people: never with the query.
+    pub(crate) path: String,
+}
+
+impl Upstream {
+    /// Refuses a base URL that cannot be used.
+    pub(crate) fn new(base_urls: HashMap<String, String>) -> anyhow::Result<Self> {
+        for (source, base) in &base_urls {
+            if let Err(reason) = parse_base(base) {
+                bail!("the base URL of source `{source}` {reason}");
+            }
+        }
+        let client = Client::builder()
+            .user_agent(concat!("waybill/", env!("CARGO_PKG_VERSION")))
+            // The bytes are stored as served, so they must not be packed on the way.
+            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
+            .redirect(Policy::custom(same_origin))
+            .connect_timeout(CONNECT)
+            .read_timeout(IDLE)
+            .build()
+            .context("the HTTP client cannot be made")?;
+        Ok(Self { client, base_urls })
+    }
+
+    /// Where a request of this source goes. The error says, for people, why it goes nowhere.
+    pub(crate) fn target(&self, definition: &Definition, request: &Request) -> Result<Target, String> {
+        let base = self.base_urls.get(definition.name()).map_or_else(|| definition.base_url(), String::as_str);
+        let base = parse_base(base).map_err(|why| format!("the base URL of source `{}` {why}", definition.name()))?;
+        target(base, request)
+    }
+
+    /// A request that can still be given headers.
+    pub(crate) fn get(&self, target: &Target) -> RequestBuilder {
+        self.client.get(target.url.clone())
+    }
+
+    /// Sends a request and waits for the head of the answer, whatever its status.
+    pub(crate) async fn send(&self, request: RequestBuilder, target: &Target) -> Result<Response, Fault> {
+        request.send().await.map_err(|error| unsent(&error, &target.path))
+    }
+}
+
+fn parse_base(base: &str) -> Result<Url, String> {
+    let url = Url::parse(base).map_err(|error| format!("is none: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("must begin with http:// or https://".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not contain credentials".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must end with its path".to_owned());
+    }
+    Ok(url)
+}
+
+fn target(mut url: Url, request: &Request) -> Result<Target, String> {
+    let path = format!("{}{}", url.path().trim_end_matches('/'), request.path);
+    url.set_path(&path);
+    // Dot segments are resolved by every URL parser: a value that came from an upstream must not lead
+    // out of the path that the definition wrote.
+    if !request.path.starts_with('/') || url.path().matches('/').count() != path.matches('/').count() {
+        return Err(format!("the path {} does not stay where the definition put it", request.path));
+    }
+    if !request.query.is_empty() {
+        url.query_pairs_mut().extend_pairs(&request.query);
+    }
+    Ok(Target { url, path: request.path.clone() })
+}
+
+fn same_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    if attempt.previous().len() > REDIRECTS {
+        return attempt.error(format!("more than {REDIRECTS} redirects"));
+    }
+    match attempt.previous().first() {
+        Some(first) if first.origin() == attempt.url().origin() => attempt.follow(),
+        _ => attempt.error("it leads to another server"),
+    }
+}
+
+/// What an answer means that is not the one asked for.
+pub(crate) fn refused(status: StatusCode, headers: &HeaderMap, path: &str, now: Timestamp) -> Fault {
+    let reason = format!("the upstream answered {status} for {path}");
+    match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {}
+        _ if status.is_server_error() => {}
+        _ => return Fault::permanent(reason),
+    }
+    Fault::Transient { err: reason, retry_after: retry_after(headers, now) }
+}
+
+/// Seconds or a date, as RFC 9110 has it; anything else counts as not sent.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = DateTimeParser::new().parse_timestamp(value).ok()?;
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+}
+
+fn unsent(error: &reqwest::Error, path: &str) -> Fault {
+    if error.is_redirect() {
+        Fault::permanent(format!("the upstream's redirect of {path} was not followed: {}", cause(error)))
+    } else if error.is_builder() {
+        Fault::permanent(format!("the request for {path} cannot be made: {}", cause(error)))
+    } else if error.is_timeout() {
+        Fault::transient(format!("the upstream did not answer in time for {path}"))
+    } else if error.is_connect() {
+        Fault::transient(format!("the upstream could not be reached for {path}: {}", cause(error)))
+    } else {
+        Fault::transient(format!("the upstream gave no answer for {path}: {}", cause(error)))
+    }
+}
+
+/// A body that broke off after `received` bytes.
+pub(crate) fn dropped(error: &reqwest::Error, path: &str, received: u64) -> Fault {
+    let cause = if error.is_timeout() { "no more came in time".to_owned() } else { cause(error) };
+    Fault::transient(format!("the download of {path} broke off after {received} bytes: {cause}"))
+}
+
+/// The innermost cause: the outer ones name the whole URL.
+fn cause(error: &reqwest::Error) -> String {
+    let mut innermost: Option<&dyn Error> = error.source();
+    while let Some(inner) = innermost.and_then(Error::source) {
+        innermost = Some(inner);
+    }
+    innermost.map_or_else(|| "unknown".to_owned(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(path: &str) -> Request {
+        Request { path: path.to_owned(), query: vec![("date".to_owned(), "a b&c".to_owned())] }
+    }
+
+    fn to(base: &str, path: &str) -> Result<String, String> {
+        parse_base(base).and_then(|base| target(base, &request(path))).map(|target| target.url.to_string())
+    }
+
+    #[test]
+    fn a_request_goes_below_the_base_url() {
+        for (base, url) in [
+            ("http://a:1", "http://a:1/cities/7/stats?date=a+b%26c"),
+            ("http://a:1/", "http://a:1/cities/7/stats?date=a+b%26c"),
+            ("http://a/v1/", "http://a/v1/cities/7/stats?date=a+b%26c"),
+        ] {
+            assert_eq!(to(base, "/cities/7/stats").unwrap(), url);
+        }
+        assert_eq!(to("http://a", "/c/%2F%3F%23%20").unwrap(), "http://a/c/%2F%3F%23%20?date=a+b%26c");
+    }
+
+    #[test]
+    fn a_path_cannot_leave_its_place() {
+        for path in ["/cities/../stats", "/cities/%2e%2E/stats", "/cities/./x", "@evil/x", "/a\\b", "x"] {
+            assert!(to("http://a", path).is_err(), "{path}");
+        }
+        assert_eq!(to("http://a", "//evil/x").unwrap(), "http://a//evil/x?date=a+b%26c");
+    }
+
+    #[test]
+    fn a_base_url_is_refused_without_being_shown() {
+        for base in ["http://user:secret@a", "ftp://a", "nothing", "http://a?key=secret"] {
+            let base_urls = HashMap::from([("buses".to_owned(), base.to_owned())]);
+            let error = Upstream::new(base_urls).unwrap_err().to_string();
+            assert!(error.starts_with("the base URL of source `buses` ") && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2024-05-01T08:00:00Z".parse().unwrap();
+        for (value, seconds) in [
+            ("7", Some(7)),
+            ("Wed, 01 May 2024 08:01:00 GMT", Some(60)),
+            ("Wed, 01 May 2024 07:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-3", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
+            assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{value}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        for (status, transient) in
+            [(408, true), (425, true), (429, true), (500, true), (503, true), (400, false), (404, false), (204, false)]
+        {
+            let status = StatusCode::from_u16(status).unwrap();
+            let fault = refused(status, &HeaderMap::new(), "/x", Timestamp::UNIX_EPOCH);
+            assert_eq!(matches!(fault, Fault::Transient { .. }), transient, "{status}");
+        }
+        let fault = refused(StatusCode::NOT_FOUND, &HeaderMap::new(), "/cities/7/stats", Timestamp::UNIX_EPOCH);
+        assert_eq!(fault.to_string(), "the upstream answered 404 Not Found for /cities/7/stats");
+    }
+}

@@ -1,0 +1,86 @@
+//! Plans: what an upstream lists, and what cannot be planned.
+
+use waybill_ledger::State;
+
+use crate::support::{BUSES, DATE, PATIENCE, Reply, System, Upstream, cities};
+
+async fn failure(listing: Reply) -> (String, u32, System) {
+    let upstream = Upstream::start().await;
+    upstream.on("/cities", move |_| listing.clone());
+    let system = System::start(BUSES, upstream).await;
+    let status = system.job().await;
+    assert_eq!((status.state, status.tasks.total), (State::Failed, 0));
+    let failure = &status.errors[0].failure;
+    (failure.reason.clone(), failure.attempts, system)
+}
+
+#[tokio::test]
+async fn a_listing_that_cannot_be_used_fails_the_job_in_words() {
+    let (reason, ..) = failure(Reply::body("<html>")).await;
+    assert!(reason.starts_with("the listing /cities cannot be used: "), "{reason}");
+    let no_id = serde_json::json!([{"name": "A", "country": "B"}]);
+    let (reason, ..) = failure(Reply::json(&no_id)).await;
+    assert!(reason.starts_with("the listing /cities cannot be used: ") && reason.contains("id"), "{reason}");
+    let twice = serde_json::json!([
+        {"id": 7, "name": "A", "country": "B"}, {"id": 8, "name": "A", "country": "B"},
+        {"id": 7, "name": "A", "country": "B"},
+    ]);
+    let (reason, ..) = failure(Reply::json(&twice)).await;
+    assert_eq!(reason, "two items have the key `7-a`: the definition's `key` must tell them apart");
+}
+
+#[tokio::test]
+async fn a_listing_is_tried_as_often_as_a_file() {
+    let (reason, attempts, system) = failure(Reply::status(503)).await;
+    assert_eq!((reason.as_str(), attempts), ("the upstream answered 503 Service Unavailable for /cities", 2));
+    assert_eq!(system.upstream.asked("/cities").len(), (PATIENCE.tries * PATIENCE.attempts) as usize);
+    assert_eq!(system.queue.buried().len(), 1);
+
+    let (reason, attempts, _) = failure(Reply::status(403)).await;
+    assert_eq!((reason.as_str(), attempts), ("the upstream answered 403 Forbidden for /cities", 1));
+
+    let upstream = Upstream::with_cities(2).await;
+    upstream.on("/cities", |asked| if asked.nth < 4 { cities(2).cut(20) } else { cities(2) });
+    let system = System::start(BUSES, upstream).await;
+    assert_eq!(system.good_job().await.tasks.stored, 2);
+}
+
+#[tokio::test]
+async fn a_plan_that_is_there_is_not_made_again() {
+    let mut system = System::stopped(BUSES, Upstream::with_cities(3).await, PATIENCE).await;
+    system.run();
+    let status = system.good_job().await;
+    // The plan's message once more, as after a lost acknowledgement.
+    let again = waybill_queue::PlanJob { job_id: status.request.job.to_string(), source: "buses".into(), attempt: 2 };
+    let again = waybill_queue::Message::PlanJob(again);
+    let queue = &system.worker.queue;
+    queue.publish(&waybill_queue::Lane::Plans, &again, std::time::Duration::ZERO).await.unwrap();
+    system.good_job().await;
+    assert_eq!(system.upstream.asked("/cities").len(), 2);
+    assert_eq!(system.data().await.len(), 3);
+}
+
+#[tokio::test]
+async fn no_cities_is_a_job_of_nothing() {
+    let upstream = Upstream::with_cities(0).await;
+    let system = System::start(BUSES, upstream).await;
+    let status = system.good_job().await;
+    assert_eq!((status.tasks.total, status.request.params.0["date"].as_str()), (0, DATE));
+}
+
+#[tokio::test]
+async fn a_message_without_a_job_is_put_aside() {
+    let system = System::start(BUSES, Upstream::with_cities(1).await).await;
+    let unknown = uuid::Uuid::now_v7().to_string();
+    for job_id in ["nonsense".to_owned(), unknown] {
+        let message = waybill_queue::RunTask { job_id, source: "buses".into(), ..Default::default() };
+        let message = waybill_queue::Message::RunTask(message);
+        let lane = waybill_queue::Lane::Source("buses".into());
+        system.worker.queue.publish(&lane, &message, std::time::Duration::ZERO).await.unwrap();
+    }
+    crate::support::until("both are buried", || system.queue.buried().len() == 2).await;
+    let reasons: Vec<_> = system.queue.buried().into_iter().map(|buried| buried.reason).collect();
+    assert!(reasons.contains(&"the message names no job".to_owned()), "{reasons:?}");
+    assert!(reasons.contains(&"there is no such job".to_owned()), "{reasons:?}");
+    system.good_job().await;
+}
