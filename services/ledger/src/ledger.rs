@@ -8,6 +8,7 @@ use std::{
 use futures::try_join;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use waybill_queue::Queue;
 use waybill_source::Definition;
 use waybill_store::Store;
@@ -19,6 +20,7 @@ use crate::{
     objects::SMALL,
     plan::Outline,
     progress::SharedProgress,
+    submit::ANNOUNCING,
 };
 
 /// The longest reason that is kept, in characters, so that a marker can always be read again.
@@ -48,6 +50,8 @@ pub(crate) struct Memory {
     pub(crate) progress: Cache<JobId, SharedProgress>,
     /// Jobs that have a summary.
     pub(crate) ended: Cache<JobId, ()>,
+    /// Room for messages of new jobs that are on their way to the queue.
+    pub(crate) announcing: Arc<Semaphore>,
     /// When recovery last sent a job's plan message.
     pub(crate) sent_again: Cache<JobId, Timestamp>,
     /// Jobs of which recovery could not send everything that it should have, and the first task not sent.
@@ -73,6 +77,7 @@ impl Ledger {
             outlines: Cache::weighted(256, 500_000),
             progress: Cache::weighted(256, 2_000_000),
             ended: Cache::new(100_000),
+            announcing: Arc::new(Semaphore::new(ANNOUNCING)),
             sent_again: Cache::new(100_000),
             owed: Cache::new(100_000),
             ended_days: Mutex::default(),

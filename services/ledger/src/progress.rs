@@ -248,7 +248,8 @@ mod tests {
     }
 
     fn facts<'a>(markers: impl IntoIterator<Item = &'a (u32, Body)>, round: u32) -> Facts {
-        let mut facts = Facts { planned: true, ..Facts::default() };
+        let mut facts = Facts::default();
+        facts.add(Name::Plan);
         facts.add(Name::Round(round));
         for (task, body) in markers {
             facts.add(match body {

@@ -92,3 +92,55 @@ impl Ledger {
         Ok(self.queue.publish(&Lane::Plans, &Message::PlanJob(plan), Duration::ZERO).await?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Outcome,
+        keys::{self, Name},
+        testing::{Room, done, failure, id},
+    };
+
+    #[tokio::test]
+    async fn a_task_is_sent_with_all_that_it_takes_to_run_it() {
+        let room = Room::new().await;
+        let request = room.planned(id(0, 1), 3).await;
+        let plan = room.ledger.plan(id(0, 1)).await.unwrap().unwrap();
+        room.queue.messages();
+        room.ledger.publish_tasks(&request, &plan, false).await.unwrap();
+        let messages = room.queue.messages();
+        assert_eq!(messages.len(), 3);
+        let expected = RunTask {
+            job_id: id(0, 1).to_string(),
+            source: "buses".to_owned(),
+            task: 0,
+            round: 0,
+            attempt: 1,
+            again: false,
+            items: r#"[{"key":"0-city-0","values":{"city":{"id":0,"name":"City 0"}}}]"#.to_owned(),
+        };
+        assert_eq!(messages[0], Message::RunTask(expected));
+    }
+
+    #[tokio::test]
+    async fn again_means_what_has_no_marker_of_this_round() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        let request = room.planned(job, 4).await;
+        let plan = room.another().plan(job).await.unwrap().unwrap();
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_failure(job, 1, 0, &failure("gone", 3)).await.unwrap();
+        room.queue.sent();
+        room.ledger.publish_tasks(&request, &plan, true).await.unwrap();
+        assert_eq!(room.queue.sent(), [format!("again {job} 2"), format!("again {job} 3")]);
+        assert!(room.ledger.is_settled(job, 0, 0).await.unwrap());
+        assert!(room.ledger.is_settled(job, 1, 0).await.unwrap());
+        assert!(!room.ledger.is_settled(job, 2, 0).await.unwrap());
+
+        room.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
+        room.ledger.publish_tasks(&request, &plan, true).await.unwrap();
+        let Some(Message::RunTask(first)) = room.queue.messages().into_iter().next() else { panic!("a task") };
+        assert_eq!((first.task, first.round), (1, 1));
+    }
+}

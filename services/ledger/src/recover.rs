@@ -60,8 +60,10 @@ impl Pass {
             Ok(result) => result,
             Err(_) => unavailable("is full"),
         };
-        if matches!(result, Err(LedgerError::Queue(_))) {
-            lock(&self.refused).insert(lane);
+        if let Err(LedgerError::Queue(error)) = &result
+            && lock(&self.refused).insert(lane)
+        {
+            tracing::warn!(%error, "jobs cannot be sent again yet");
         }
         result
     }
@@ -126,7 +128,10 @@ impl Ledger {
                 ended
             }
             Err(error) => {
-                tracing::warn!(job.id = %job, %error, "job not looked after");
+                // That a lane takes nothing is logged once for all its jobs.
+                if !matches!(error, LedgerError::Queue(_)) {
+                    tracing::warn!(job.id = %job, %error, "job not looked after");
+                }
                 if everything {
                     self.memory.owed.insert(job, sent.up_to(), 1);
                 }

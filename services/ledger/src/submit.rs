@@ -14,9 +14,12 @@ use crate::{
     objects::SMALL,
 };
 
-/// How long an answer waits for the queue. A message that takes longer may still arrive; one that is lost
-/// is sent by [`Ledger::recover`].
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an answer waits for the queue.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Messages on their way to the queue. Beyond that a job is left to [`Ledger::recover`].
+pub(crate) const ANNOUNCING: usize = 1_024;
+/// With more than so many on their way the queue is slow, and answers do not wait for it at all.
+const PATIENT: usize = 16;
 
 /// What is submitted, checked already.
 #[derive(Debug)]
@@ -106,13 +109,21 @@ impl Ledger {
         Ok(Submitted { is_new: holder.job == request.job, request: holder })
     }
 
+    /// Tells the queue. The message goes on where the answer has stopped waiting; one that is lost is sent by
+    /// [`Self::recover`].
     async fn announce(&self, request: &Request) {
-        let reason = match tokio::time::timeout(PUBLISH_TIMEOUT, self.publish_plan(request)).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it took too long".to_owned(),
-        };
-        tracing::warn!(job.id = %request.job, source = request.source, reason, "job not announced yet");
+        let Ok(permit) = self.memory.announcing.clone().try_acquire_owned() else { return };
+        let is_slow = self.memory.announcing.available_permits() + PATIENT < ANNOUNCING;
+        let (ledger, request) = (self.clone(), request.clone());
+        let announced = tokio::spawn(async move {
+            if let Err(error) = ledger.publish_plan(&request).await {
+                tracing::warn!(job.id = %request.job, source = request.source, %error, "job not announced yet");
+            }
+            drop(permit);
+        });
+        if !is_slow && tokio::time::timeout(ANSWER_TIMEOUT, announced).await.is_err() {
+            tracing::debug!("the queue is slow");
+        }
     }
 }
 
@@ -201,5 +212,15 @@ mod tests {
         room.queue.take_all();
         assert_eq!(room.ledger.recover(at(61), false).await.unwrap(), 1);
         assert_eq!(room.queue.sent(), [format!("plan {}", id(0, 1))]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_delays_no_answer_for_long() {
+        let room = Room::new().await;
+        room.queue.is_full.store(true, std::sync::atomic::Ordering::Relaxed);
+        let accepted = join_all((0..100).map(|n| room.job(id(0, n))));
+        tokio::time::timeout(Duration::from_secs(30), accepted).await.expect("no answer waits for room");
+        // All are still on their way.
+        assert!(room.ledger.memory.announcing.available_permits() <= ANNOUNCING - 100);
     }
 }

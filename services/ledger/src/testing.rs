@@ -1,7 +1,10 @@
 //! What the tests of this crate share: a ledger on an embedded store, and a queue that remembers what it was given.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -122,6 +125,8 @@ pub(crate) struct Recording {
     sent: Mutex<Vec<Message>>,
     /// How many more messages it takes, if it is away after those.
     takes: Mutex<Option<usize>>,
+    /// Whether a publisher waits for ever, as for room in a full lane.
+    pub(crate) is_full: AtomicBool,
 }
 
 impl Recording {
@@ -157,6 +162,9 @@ impl Recording {
 #[async_trait]
 impl Queue for Recording {
     async fn publish(&self, _: &Lane, message: &Message, _: Duration) -> Result<(), QueueError> {
+        if self.is_full.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         if let Some(takes) = &mut *self.takes.lock().unwrap() {
             *takes = takes.checked_sub(1).ok_or_else(|| QueueError::Unavailable("the broker is away".to_owned()))?;
         }
