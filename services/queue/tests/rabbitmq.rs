@@ -207,6 +207,7 @@ async fn a_message_that_cannot_be_read_is_buried() {
         let mut consumer = consumer(&queue).await;
         send(&queue, [1]).await;
         take(&mut consumer, 1).await;
+        admin.confirm_select(Default::default()).await.unwrap();
         let options = BasicPublishOptions::default();
         let properties = BasicProperties::default();
         let publish = admin.basic_publish(prefix.as_str().into(), "tasks.buses".into(), options, b"hello", properties);

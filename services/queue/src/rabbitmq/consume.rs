@@ -10,7 +10,7 @@ use lapin::{
     options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions},
     types::{AMQPValue, FieldTable},
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use super::{
@@ -25,6 +25,11 @@ const SET_UP: Duration = Duration::from_secs(20);
 
 /// How long settling may take: an acknowledgement on a dead connection waits for its heartbeat.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// After so many seconds without a message a consumer is built anew, to be sure that it still is one: RabbitMQ 3.10
+/// does not tell the consumers of a quorum queue that it was deleted where it was declared again at once.
+/// At random, so that a fleet does not do it all at the same time.
+const IDLE: std::ops::Range<u64> = 30..60;
 
 /// A consumer that lived this long was a good one; the next try need not wait longer for its end.
 const GOOD: Duration = Duration::from_secs(10);
@@ -49,6 +54,8 @@ struct Live {
     channel: Channel,
     deliveries: lapin::Consumer,
     since: Instant,
+    /// When it has been idle for too long.
+    idle: Instant,
     patience: ExponentialBackoff,
 }
 
@@ -63,8 +70,10 @@ impl LaneConsumer {
     async fn step(&mut self) -> Option<Delivery> {
         match &mut self.state {
             State::Building(building) => self.state = State::Live(building.await),
-            State::Live(live) => match live.deliveries.next().await {
-                Some(Ok(delivery)) => {
+            State::Live(live) => match timeout_at(live.idle, live.deliveries.next()).await {
+                Err(_) => self.rebuild("it was idle for long"),
+                Ok(Some(Ok(delivery))) => {
+                    live.idle = idle();
                     let in_hand = Box::new(InHand { acker: Some(delivery.acker), _channel: live.channel.clone() });
                     let redelivered = delivery.redelivered || delivery_count(&delivery.properties) > 0;
                     match Message::decode(&delivery.data) {
@@ -74,19 +83,26 @@ impl LaneConsumer {
                 }
                 // The channel or the connection failed; or the queue was deleted, or the consumer
                 // cancelled. In each case a new one is the answer.
-                Some(Err(error)) => self.rebuild(&error.to_string()).await,
-                None => self.rebuild("the broker cancelled the consumer").await,
+                Ok(Some(Err(error))) => self.rebuild(&error.to_string()),
+                Ok(None) => self.rebuild("the broker cancelled the consumer"),
             },
             State::Closed => std::future::pending().await,
         }
         None
     }
 
-    async fn rebuild(&mut self, reason: &str) {
+    fn rebuild(&mut self, reason: &str) {
         debug!(lane = %self.lane, reason, "the consumer is built anew");
         if let State::Live(live) = std::mem::replace(&mut self.state, State::Closed) {
-            let patience = if live.since.elapsed() > GOOD { patience() } else { live.patience };
-            self.state = State::Building(build(self.broker.clone(), self.route.clone(), patience).boxed());
+            let mut patience = if live.since.elapsed() > GOOD { patience() } else { live.patience };
+            let (broker, route) = (self.broker.clone(), self.route.clone());
+            let rebuilt = async move {
+                // Also the first time: where the queue was deleted, its other consumers are to be told
+                // before it is there again.
+                pause(&mut patience).await;
+                build(broker, route, patience).await
+            };
+            self.state = State::Building(rebuilt.boxed());
         }
     }
 
@@ -127,7 +143,7 @@ async fn build(broker: Arc<Broker>, route: Route, mut patience: ExponentialBacko
         let session = broker.consuming.up().await;
         let reason = match timeout(SET_UP, open(&broker, &session, &route)).await {
             Ok(Ok((channel, deliveries))) => {
-                return Box::new(Live { channel, deliveries, since: Instant::now(), patience });
+                return Box::new(Live { channel, deliveries, since: Instant::now(), idle: idle(), patience });
             }
             Ok(Err(error)) => broker.address.reason(error),
             Err(_) => "the broker does not answer".to_owned(),
@@ -137,6 +153,10 @@ async fn build(broker: Arc<Broker>, route: Route, mut patience: ExponentialBacko
         }
         pause(&mut patience).await;
     }
+}
+
+fn idle() -> Instant {
+    Instant::now() + Duration::from_secs(fastrand::u64(IDLE))
 }
 
 async fn open(broker: &Broker, session: &Session, route: &Route) -> lapin::Result<(Channel, lapin::Consumer)> {

@@ -10,7 +10,7 @@ use lapin::{
 };
 use tokio::{
     sync::Semaphore,
-    time::{error::Elapsed, timeout},
+    time::{error::Elapsed, sleep, timeout},
 };
 
 use super::{
@@ -27,6 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a channel waits for one answer before it is given up.
 const ANSWER: Duration = Duration::from_secs(20);
+
+/// How long a deleted queue is left alone before it is declared anew. RabbitMQ 3.10 tells the consumers of a
+/// quorum queue of its end only where the queue is not there again by the time it looks.
+const NOTICE: Duration = Duration::from_millis(300);
 
 /// Persistent, in AMQP's numbers.
 const PERSISTENT: u8 = 2;
@@ -77,7 +81,7 @@ impl Publisher {
     }
 }
 
-/// Sends a message; where it has nowhere to go, somebody deleted what we had declared: so, once again.
+/// Sends a message; where it has nowhere to go, somebody deleted what was declared: then, once again.
 async fn send(
     link: &Link,
     topology: &Topology,
@@ -93,9 +97,12 @@ async fn send(
     for _ in 0..2 {
         match attempt(link, topology, session, route, body, properties.clone()).await {
             Ok(()) => return Ok(()),
-            Err(Failure::NoRoute) => session.declared().remove(&route.needs()),
+            Err(Failure::NoRoute) => {
+                session.declared().remove(&route.needs());
+                sleep(NOTICE).await;
+            }
             Err(Failure::Broker(error)) => return Err(error),
-        };
+        }
     }
     Err(QueueError::Unavailable(format!("{} leads nowhere", route.needs())))
 }
