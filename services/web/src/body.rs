@@ -51,14 +51,26 @@ impl<T: Type + DeserializeOwned> ParsePayload for JsonBody<T> {
 impl_apirequest_for_payload!(JsonBody<T>, T: Type + DeserializeOwned);
 
 fn problem(error: serde_json::Error) -> Problem {
-    let message = error.to_string();
-    match error.classify() {
+    let classified = error.classify();
+    let message = readable(error.to_string());
+    match classified {
         Category::Data => match member(&message) {
             Some(member) => Problem::invalid_body(message.clone()).at(member),
             None => Problem::invalid_body(message),
         },
         Category::Syntax | Category::Eof | Category::Io => Problem::malformed_body(message),
     }
+}
+
+/// A message may repeat what came, all of it: the middle of a long one is left out, not its end, which says where.
+fn readable(message: String) -> String {
+    let characters = message.chars().count();
+    if characters <= 300 {
+        return message;
+    }
+    let (begin, end): (String, String) =
+        (message.chars().take(200).collect(), message.chars().skip(characters - 80).collect());
+    format!("{begin} … {end}")
 }
 
 /// The member that a serde message is about.

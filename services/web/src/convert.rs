@@ -1,11 +1,17 @@
 //! Every error that poem or poem-openapi makes, as a problem.
 
+use std::collections::BTreeMap;
+
 use poem::{
     Error,
     error::{MethodNotAllowedError, NotFoundError, ParseJsonError, ReadBodyError},
     http::{Method, StatusCode, Uri},
 };
-use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError};
+use poem_openapi::{
+    OpenApi,
+    error::{ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError},
+    registry::Registry,
+};
 
 use crate::{
     Problem,
@@ -14,13 +20,35 @@ use crate::{
 };
 
 /// What the request was, for those errors that do not say.
-pub(crate) struct Asked {
+pub(crate) struct Asked<'a> {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
+    pub(crate) choices: &'a Choices,
+}
+
+/// The values of every enumeration in the documented parameters, in words, by the type's name.
+pub(crate) struct Choices(BTreeMap<String, String>);
+
+impl Choices {
+    pub(crate) fn of<A: OpenApi>() -> Self {
+        let mut registry = Registry::new();
+        A::register(&mut registry);
+        let choices = registry.schemas.into_iter().filter(|(_, schema)| !schema.enum_items.is_empty());
+        Self(choices.map(|(name, schema)| (name, one_of(&schema.enum_items))).collect())
+    }
+}
+
+/// ``one of `queued`, `running` ``
+fn one_of(values: &[serde_json::Value]) -> String {
+    let names: Vec<String> = values
+        .iter()
+        .map(|value| value.as_str().map_or_else(|| format!("`{value}`"), |name| format!("`{name}`")))
+        .collect();
+    format!("one of {}", names.join(", "))
 }
 
 /// Turns any error of a route into a problem.
-pub(crate) fn problem(error: Error, asked: &Asked) -> Problem {
+pub(crate) fn problem(error: Error, asked: &Asked<'_>) -> Problem {
     if let Some(problem) = error.downcast_ref::<Problem>() {
         return problem.clone();
     }
@@ -36,7 +64,7 @@ pub(crate) fn problem(error: Error, asked: &Asked) -> Problem {
         return parameter(error, asked);
     }
     if let Some(error) = error.downcast_ref::<ParsePathError>() {
-        let expected = kind(error.reason.split('"').nth(1).unwrap_or_default());
+        let expected = kind(error.reason.split('"').nth(1).unwrap_or_default(), asked.choices);
         let detail = format!("in the path {}: expected {expected}", quoted(asked.uri.path()));
         return Problem::new(StatusCode::BAD_REQUEST, "invalid-parameter", detail).expecting(expected);
     }
@@ -60,7 +88,7 @@ pub(crate) fn problem(error: Error, asked: &Asked) -> Problem {
 }
 
 /// poem-openapi says what was expected in a sentence of its own; here it is taken apart.
-fn parameter(error: &ParseParamError, asked: &Asked) -> Problem {
+fn parameter(error: &ParseParamError, asked: &Asked<'_>) -> Problem {
     let given: Vec<(String, String)> =
         poem::Request::builder().uri(asked.uri.clone()).finish().params().unwrap_or_default();
     let found = given
@@ -69,13 +97,16 @@ fn parameter(error: &ParseParamError, asked: &Asked) -> Problem {
         .map_or_else(|| "nothing".to_owned(), |(_, value)| quoted(value));
     let expected = match error.reason.split_once("verification failed. ") {
         Some((_, rule)) => bound(rule),
-        None => kind(error.reason.split('"').nth(1).unwrap_or_default()),
+        None => kind(error.reason.split('"').nth(1).unwrap_or_default(), asked.choices),
     };
     Problem::invalid_parameter(error.name, &expected, found)
 }
 
 /// What a type is called: `integer_uint16` → `an integer`.
-fn kind(name: &str) -> String {
+fn kind(name: &str, choices: &Choices) -> String {
+    if let Some(choice) = choices.0.get(name) {
+        return choice.clone();
+    }
     let name = name.strip_prefix("optional_").unwrap_or(name);
     let words = match name.split(['_', '(']).next().unwrap_or_default() {
         "date" => "a date such as 2024-05-01",

@@ -10,7 +10,7 @@ use poem::{Body, Endpoint, Request, Response, http::header};
 
 use crate::{
     Problem,
-    convert::{self, Asked},
+    convert::{self, Asked, Choices},
 };
 
 /// The largest body that a route reads, in bytes.
@@ -25,9 +25,14 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct TooLarge;
 
 /// Calls `inner`; whatever happens there, the answer is a response, and it comes within `limit`.
-pub(crate) async fn guard(inner: impl Endpoint<Output = Response>, request: Request, limit: Duration) -> Response {
+pub(crate) async fn guard(
+    inner: impl Endpoint<Output = Response>,
+    request: Request,
+    choices: &Choices,
+    limit: Duration,
+) -> Response {
     let begun = Instant::now();
-    let asked = Asked { method: request.method().clone(), uri: request.uri().clone() };
+    let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), choices };
     let response = answer(inner, request, limit, &asked).await;
     tracing::debug!(
         method = %asked.method,
@@ -39,7 +44,12 @@ pub(crate) async fn guard(inner: impl Endpoint<Output = Response>, request: Requ
     response
 }
 
-async fn answer(inner: impl Endpoint<Output = Response>, request: Request, limit: Duration, asked: &Asked) -> Response {
+async fn answer(
+    inner: impl Endpoint<Output = Response>,
+    request: Request,
+    limit: Duration,
+    asked: &Asked<'_>,
+) -> Response {
     let request = match limited(request) {
         Ok(request) => request,
         Err(problem) => return poem::Error::from(problem).into_response(),
@@ -87,7 +97,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_does_not_wait_for_ever() {
         let never = make(|_| std::future::pending::<Response>());
-        let response = guard(never, Request::default(), Duration::from_millis(1)).await;
+        let response = guard(never, Request::default(), &Choices::of::<()>(), Duration::from_millis(1)).await;
         insta::assert_snapshot!(response.into_body().into_string().await.expect("a body"), @r#"{"type":"/problems/timeout","title":"Timeout","status":504,"detail":"no answer was ready within 0 seconds"}"#);
     }
 }

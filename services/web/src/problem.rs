@@ -73,7 +73,7 @@ impl Problem {
 
     /// The same problem, at this parameter or field.
     pub fn at(mut self, parameter: &str) -> Self {
-        self.0.parameter = Some(parameter.to_owned());
+        self.0.parameter = Some(cut(parameter));
         self
     }
 
@@ -86,7 +86,7 @@ impl Problem {
     /// 400: a parameter is missing or wrong. `expected`: `a date such as 2024-05-01`; `found`: what came,
     /// as [`quoted`] spells it, or `nothing`.
     pub fn invalid_parameter(name: &str, expected: &str, found: impl Display) -> Self {
-        let detail = format!("parameter `{name}`: expected {expected}, found {found}");
+        let detail = format!("parameter {}: expected {expected}, found {found}", backticked(name));
         Self::new(StatusCode::BAD_REQUEST, "invalid-parameter", detail).at(name).expecting(expected)
     }
 
@@ -97,7 +97,7 @@ impl Problem {
             known => format!("only {}", listed(known)),
         };
         let detail = format!("parameter {}: unknown; this route has {expected}", backticked(name));
-        Self::new(StatusCode::BAD_REQUEST, "invalid-parameter", detail).at(&cut(name)).expecting(expected)
+        Self::new(StatusCode::BAD_REQUEST, "invalid-parameter", detail).at(name).expecting(expected)
     }
 
     /// 404: there is nothing at this address, or no such thing.

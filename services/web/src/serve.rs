@@ -1,6 +1,6 @@
 //! From routes to a server: documentation, probes, limits, errors as problems, shutdown.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use poem::{
     Endpoint, EndpointExt, Response, Route, RouteMethod, Server,
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Probes,
     allow::{Allowing, refuse},
+    convert::Choices,
     guard::{TIME_LIMIT, guard},
 };
 
@@ -32,16 +33,18 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
 /// The routes of `apis`, with `/openapi.json`, `/docs` (which needs no internet), `/live`, `/ready`, a
 /// limit on bodies, a timeout, and every error as a [`crate::Problem`].
 pub fn app<A: OpenApi + 'static>(apis: A, probes: Probes) -> impl Endpoint<Output = Response> {
+    let choices = Arc::new(Choices::of::<A>());
     let service = OpenApiService::new(Allowing((apis, probes, Home)), "Waybill", env!("CARGO_PKG_VERSION"))
         .description("Files and records from slow upstreams, brought into S3, and statistics of them.");
     let spec = page("application/json", service.spec());
     let docs =
         page("text/html; charset=utf-8", service.swagger_ui_html().replace("Swagger UI</title>", "Waybill</title>"));
-    Route::new()
-        .at("/docs", only_get(docs))
-        .at("/openapi.json", only_get(spec))
-        .nest("/", service)
-        .around(|inner, request| async move { Ok(guard(inner, request, TIME_LIMIT).await) })
+    Route::new().at("/docs", only_get(docs)).at("/openapi.json", only_get(spec)).nest("/", service).around(
+        move |inner, request| {
+            let choices = Arc::clone(&choices);
+            async move { Ok(guard(inner, request, &choices, TIME_LIMIT).await) }
+        },
+    )
 }
 
 /// Serves until `shutdown`, then lets requests under way finish, for at most 10 seconds.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use poem::{Body, Endpoint, Request, Response, http::StatusCode, test::TestClient};
 use poem_openapi::{
-    Object, OpenApi,
+    Enum, Object, OpenApi,
     param::{Path, Query},
     payload::Json,
 };
@@ -23,6 +23,13 @@ struct Thing {
     size: u32,
 }
 
+#[derive(Enum)]
+#[oai(rename_all = "lowercase")]
+enum Colour {
+    Red,
+    Green,
+}
+
 #[OpenApi]
 impl Things {
     /// A thing.
@@ -33,8 +40,10 @@ impl Things {
         id: Path<u32>,
         day: Query<Date>,
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))] limit: Query<Option<u32>>,
+        colour: Query<Option<Colour>>,
     ) -> Result<Json<String>, Problem> {
-        known_query(request, &["day", "limit"])?;
+        let _ = colour;
+        known_query(request, &["day", "limit", "colour"])?;
         Ok(Json(format!("{} {} {:?}", id.0, day.0.0, limit.0)))
     }
 
@@ -170,7 +179,12 @@ async fn parameters_are_named_with_what_was_expected() {
     insta::assert_snapshot!(seen(client.get("/things/1?day=2024-05-01&limti=1")).await, @r#"
     400 Bad Request
     content-type: application/problem+json
-    {"type":"/problems/invalid-parameter","title":"Invalid parameter","status":400,"detail":"parameter `limti`: unknown; this route has only `day`, `limit`","parameter":"limti","expected":"only `day`, `limit`"}
+    {"type":"/problems/invalid-parameter","title":"Invalid parameter","status":400,"detail":"parameter `limti`: unknown; this route has only `day`, `limit`, `colour`","parameter":"limti","expected":"only `day`, `limit`, `colour`"}
+    "#);
+    insta::assert_snapshot!(seen(client.get("/things/1?day=2024-05-01&colour=blue")).await, @r#"
+    400 Bad Request
+    content-type: application/problem+json
+    {"type":"/problems/invalid-parameter","title":"Invalid parameter","status":400,"detail":"parameter `colour`: expected one of `red`, `green`, found \"blue\"","parameter":"colour","expected":"one of `red`, `green`"}
     "#);
     insta::assert_snapshot!(seen(client.get("/things/one?day=2024-05-01")).await, @r#"
     400 Bad Request
@@ -223,6 +237,8 @@ async fn bodies_are_named_with_what_was_expected() {
     content-type: application/problem+json
     {"type":"/problems/invalid-body","title":"Invalid body","status":422,"detail":"the body is JSON, but no object","expected":"an object"}
     "#);
+    let long = format!(r#"{{"{}":1}}"#, "x".repeat(10_000));
+    assert!(seen(post(&long)).await.len() < 800);
     let nested = "[".repeat(100_000);
     insta::assert_snapshot!(seen(post(&nested)).await, @r#"
     400 Bad Request
@@ -388,6 +404,16 @@ async fn every_route_is_documented_with_its_problem() {
             "maximum": 1000.0,
             "minimum": 1.0,
             "type": "integer"
+          }
+        },
+        {
+          "deprecated": false,
+          "explode": true,
+          "in": "query",
+          "name": "colour",
+          "required": false,
+          "schema": {
+            "$ref": "#/components/schemas/Colour"
           }
         }
       ],
