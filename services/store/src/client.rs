@@ -1,8 +1,22 @@
 //! The one client: a bucket, and the dozen calls that Waybill makes.
+//!
+//! Calls are in the files below by what they do. None of them may retry what is not safe to repeat, and
+//! none may return an error that names a credential.
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+mod connect;
+mod create;
+mod failure;
+mod parts;
+mod read;
+mod upload;
 
+pub(crate) use self::connect::behavior;
+
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use aws_sdk_s3::Client;
 use bytes::Bytes;
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::StoreError;
 
@@ -19,8 +33,26 @@ pub struct S3Settings {
 }
 
 /// A bucket. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Store {}
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    bucket: String,
+    attempt_timeout: Duration,
+    /// Whether the store honours create-only; empty until it has been probed.
+    refuses_overwrites: OnceCell<bool>,
+    /// MiB of files that may be in memory at once, over all uploads.
+    buffers: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("bucket", &self.inner.bucket).finish_non_exhaustive()
+    }
+}
 
 /// Whether a create-only PUT made the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +81,7 @@ pub struct Head {
     pub size: u64,
     /// As the store gives it, without quotes.
     pub etag: String,
-    /// User metadata, decoded.
+    /// User metadata, decoded; names in lower case.
     pub metadata: HashMap<String, String>,
 }
 
@@ -58,7 +90,7 @@ pub struct Head {
 pub struct Upload {
     /// `application/json`, …
     pub content_type: &'static str,
-    /// Any Unicode; encoded to ASCII on the wire. At most 2 KB encoded.
+    /// Any Unicode; encoded to ASCII on the wire. At most 2 KB encoded. Names are kept in lower case.
     pub metadata: Vec<(String, String)>,
     /// The bytes.
     pub body: UploadBody,
@@ -72,7 +104,7 @@ pub enum UploadBody {
     /// In a file, which may have no name any more; read by offset, in parallel parts.
     File {
         /// An open file; read with positioned reads only.
-        file: std::sync::Arc<std::fs::File>,
+        file: Arc<std::fs::File>,
         /// Its length in bytes.
         len: u64,
     },
@@ -81,70 +113,107 @@ pub enum UploadBody {
 impl Store {
     /// A client for the S3 that the standard `AWS_*` variables name. Asks the store nothing: a store that
     /// is away now may be there later. See [`Self::check`].
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where a variable cannot be read, by its name.
     pub async fn connect(settings: S3Settings) -> Result<Self, StoreError> {
-        todo!()
+        let config = connect::from_environment(settings.force_path_style).await?;
+        Ok(Self::with_config(config, &settings.bucket, settings.attempt_timeout, None))
     }
 
     /// Whether the bucket is there and answers: what `/ready` asks. At most 2 seconds.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where there is no such bucket or no access, else [`StoreError::Unavailable`].
     pub async fn check(&self) -> Result<(), StoreError> {
-        todo!()
+        self.head_bucket().await
     }
 
     /// Whether the store honours create-only. Probed once, on first use, by creating one key twice under
     /// `probe/`; where it does not, that is logged once and readers decide ties by key order.
+    ///
+    /// # Errors
+    /// As any call; the next call probes again.
     pub async fn refuses_overwrites(&self) -> Result<bool, StoreError> {
-        todo!()
+        self.inner.refuses_overwrites.get_or_try_init(|| self.probe()).await.copied()
     }
 
     /// Creates a small object unless its key exists. Safe against an SDK retry that meets its own
     /// success: on 412 the object is read back, and the same bytes count as ours. 409 is retried.
+    ///
+    /// Where the store does not honour create-only, an object that can be seen is not touched, but two
+    /// callers at the same instant may both be told [`Created::New`].
+    ///
+    /// # Errors
+    /// As any call.
     pub async fn create(&self, key: &str, content_type: &'static str, body: Bytes) -> Result<Created, StoreError> {
-        todo!()
+        self.create_only(key, content_type, body).await
     }
 
     /// Writes a small object, over whatever is there. Only for what is derived and can be made again.
+    ///
+    /// # Errors
+    /// As any call.
     pub async fn put(&self, key: &str, content_type: &'static str, body: Bytes) -> Result<(), StoreError> {
-        todo!()
+        self.upload(key, Upload { content_type, metadata: Vec::new(), body: UploadBody::Bytes(body) }).await
     }
 
     /// Writes an object with metadata, in one request or in parallel parts. The key must be new: nothing
-    /// in data/ is ever overwritten. A multipart upload that fails is aborted.
+    /// in data/ is ever overwritten. A multipart upload that fails, or whose future is dropped, is aborted.
+    ///
+    /// Memory: files are read in parts, and at most 32 MiB of them are in memory at once over all uploads of
+    /// this store and its clones.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where the metadata is over 2 KB encoded; else as any call.
     pub async fn upload(&self, key: &str, upload: Upload) -> Result<(), StoreError> {
-        todo!()
+        self.write(key, upload).await
     }
 
     /// Reads an object whole; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] where it is over `limit` bytes; else as any call.
     pub async fn get(&self, key: &str, limit: usize) -> Result<Option<Bytes>, StoreError> {
-        todo!()
+        self.read(key, limit).await
     }
 
     /// Reads an object's headers; `None` where there is none.
+    ///
+    /// # Errors
+    /// As any call. A HEAD has no body, so a bucket that is gone reads as `None` too.
     pub async fn head(&self, key: &str) -> Result<Option<Head>, StoreError> {
-        todo!()
+        self.read_head(key).await
     }
 
-    /// At most `limit` objects under `prefix` in key order, after `start_after`.
+    /// At most `limit` objects under `prefix` in key order, after the key `start_after`.
+    ///
+    /// # Errors
+    /// As any call.
     pub async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        todo!()
+        self.list_objects(prefix, start_after, limit).await
     }
 
     /// The names directly below `prefix` that have something below them: `jobs/` → `["2024-05-01", …]`.
-    /// `prefix` ends with `/`. At most `limit`.
+    /// `prefix` is empty or ends with `/`. At most `limit`, after the name `start_after`. The order is that
+    /// of the keys below them: `a-b` comes before `a`, as `a-b/` does before `a/`.
+    ///
+    /// # Errors
+    /// As any call.
     pub async fn folders(
         &self,
         prefix: &str,
         start_after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, StoreError> {
-        todo!()
+        self.list_folders(prefix, start_after, limit).await
     }
 
     /// Deletes objects; one that is not there counts as deleted.
+    ///
+    /// # Errors
+    /// As any call; some of the objects may be gone then, and the call can be repeated.
     pub async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
-        todo!()
+        self.delete_objects(keys).await
     }
 }
-
-/// Only so that the embedded store can be named in settings.
-#[derive(Debug, Clone)]
-pub struct Folder(pub PathBuf);

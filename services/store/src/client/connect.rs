@@ -1,0 +1,151 @@
+//! From the standard `AWS_*` variables to a client. No request is made here.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_config::{meta::region::RegionProviderChain, profile::ProfileFileRegionProvider};
+use aws_sdk_s3::{
+    Client,
+    config::{
+        BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+        timeout::TimeoutConfig,
+    },
+    error::SdkError,
+};
+use tokio::sync::{OnceCell, Semaphore};
+
+use super::{Inner, Store, failure::failed, parts};
+use crate::StoreError;
+
+/// The defaults that this crate was tested with; a newer SDK must not change them on its own.
+pub(crate) fn behavior() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}
+
+const DEFAULT_REGION: &str = "us-east-1";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The SDK's default of 3 attempts and the waits between them fit into this many attempts' time.
+const OPERATION_ATTEMPTS: u32 = 4;
+/// What a probe of a load balancer can wait for.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Region, credentials and endpoint as every AWS tool reads them.
+pub(super) async fn from_environment(force_path_style: Option<bool>) -> Result<Builder, StoreError> {
+    let endpoint = endpoint(|name| std::env::var(name).ok())?;
+    let region = match endpoint {
+        // A store that is not AWS's needs no metadata service to be asked for a region: that takes seconds.
+        Some(_) => RegionProviderChain::first_try(aws_config::environment::EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new()),
+        None => RegionProviderChain::default_provider(),
+    };
+    let region = region.or_else(DEFAULT_REGION);
+    let shared = aws_config::defaults(behavior()).region(region).load().await;
+    let path_style = force_path_style.unwrap_or(endpoint.is_some());
+    let mut builder = Builder::from(&shared).force_path_style(path_style);
+    if endpoint.is_some() {
+        builder.set_endpoint_url(endpoint);
+    }
+    Ok(builder)
+}
+
+/// The endpoint of the first variable that is set, refused by name where it is no URL.
+fn endpoint(read: impl Fn(&str) -> Option<String>) -> Result<Option<String>, StoreError> {
+    for name in ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"] {
+        let Some(url) = read(name).filter(|url| !url.is_empty()) else { continue };
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            // The value is not repeated: a misplaced secret must not reach a log.
+            let reason = format!("{name} must be a URL that begins with http:// or https://");
+            return Err(StoreError::Refused { operation: "Connect", key: String::new(), reason });
+        }
+        return Ok(Some(url));
+    }
+    Ok(None)
+}
+
+fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(attempt * OPERATION_ATTEMPTS)
+        .build()
+}
+
+impl Store {
+    /// A store over any SDK configuration; `refuses_overwrites` where it is known without a probe.
+    ///
+    /// For the embedded store and for tests; everybody else calls [`Store::connect`].
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_config(
+        config: Builder,
+        bucket: &str,
+        attempt_timeout: Duration,
+        refuses_overwrites: Option<bool>,
+    ) -> Self {
+        let mut config = config;
+        if config.clone().build().region().is_none() {
+            config.set_region(Some(Region::from_static(DEFAULT_REGION)));
+        }
+        let config = config
+            // Checksums in trailers are what S3-compatible stores reject most often.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .timeout_config(timeouts(attempt_timeout));
+        Self {
+            inner: Arc::new(Inner {
+                client: Client::from_conf(config.build()),
+                bucket: bucket.to_owned(),
+                attempt_timeout,
+                refuses_overwrites: OnceCell::new_with(refuses_overwrites),
+                buffers: Arc::new(Semaphore::new(parts::BUFFERS_MIB as usize)),
+            }),
+        }
+    }
+
+    /// How long `bytes` may take on their way, at no less than 256 KiB a second.
+    pub(super) fn time_for(&self, bytes: u64) -> Duration {
+        const SLOWEST_PER_SECOND: u64 = 256 * 1024;
+        self.inner.attempt_timeout + Duration::from_secs(bytes / SLOWEST_PER_SECOND)
+    }
+
+    /// Timeouts for a call that carries `bytes`.
+    pub(super) fn timeouts_for(&self, bytes: u64) -> Builder {
+        Builder::new().timeout_config(timeouts(self.time_for(bytes)))
+    }
+
+    pub(super) async fn head_bucket(&self) -> Result<(), StoreError> {
+        const OPERATION: &str = "HeadBucket";
+        let call = self.inner.client.head_bucket().bucket(&self.inner.bucket).send();
+        let Ok(answer) = tokio::time::timeout(CHECK_TIMEOUT, call).await else {
+            let reason = format!("no answer within {} seconds", CHECK_TIMEOUT.as_secs());
+            return Err(StoreError::Unavailable { operation: OPERATION, key: String::new(), reason });
+        };
+        let Err(error) = answer else { return Ok(()) };
+        // A HEAD has no body, so the status is all there is to go by.
+        let reason = match error.raw_response().map(|response| response.status().as_u16()) {
+            Some(404) => format!("bucket {} does not exist", self.inner.bucket),
+            Some(403) => format!("no access to bucket {} with these credentials", self.inner.bucket),
+            Some(301) => format!("bucket {} is in another region", self.inner.bucket),
+            _ => return Err(failed(OPERATION, "", &error)),
+        };
+        debug_assert!(matches!(error, SdkError::ServiceError(_) | SdkError::ResponseError(_)));
+        Err(StoreError::Refused { operation: OPERATION, key: String::new(), reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_endpoint_of_s3_comes_first_and_must_be_a_url() {
+        let both = |name: &str| match name {
+            "AWS_ENDPOINT_URL_S3" => Some("http://s3:1".to_owned()),
+            _ => Some("http://all:1".to_owned()),
+        };
+        assert_eq!(endpoint(both).unwrap().as_deref(), Some("http://s3:1"));
+        assert_eq!(endpoint(|_| None).unwrap(), None);
+        assert_eq!(endpoint(|_| Some(String::new())).unwrap(), None);
+        let error = endpoint(|_| Some("s3cr3t".to_owned())).unwrap_err().to_string();
+        assert!(error.contains("AWS_ENDPOINT_URL_S3") && !error.contains("s3cr3t"), "{error}");
+    }
+}
