@@ -112,7 +112,20 @@ mod tests {
             let text = room.text(&key).await.unwrap().replace(&request.definition, "{definition}");
             seen += &format!("{key}\n{text}");
         }
-        insta::assert_snapshot!(seen, @"");
+        insta::assert_snapshot!(seen, @r#"
+        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/request.json
+        {"job":"018f332a-e400-7000-8000-000000000007","source":"buses","params":{"date":"2024-05-01"},"definition":"{definition}","idempotency_key":"monday","created":"2024-05-01T08:00:00Z"}
+        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/started.json
+        {"started":"2024-05-01T08:00:01Z"}
+        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/plan.json
+        {"planned":"2024-05-01T08:00:02Z","tasks":[[{"key":"0-city-0","values":{"city":{"id":0,"name":"City 0"}}}],[{"key":"1-city-1","values":{"city":{"id":1,"name":"City 1"}}}]]}
+        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/tasks/000000.done
+        {"outcome":"stored","object":"data/buses/country=chile/date=2024-05-01/0-arica.20240501T080002.000000Z-0123456789ab.json","bytes":1000,"records":10,"seconds":0.25,"attempts":1,"finished":"2024-05-01T08:00:03Z"}
+        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/tasks/000001.failed.0
+        {"reason":"not JSON","quarantine":"quarantine/buses/1-city-1.json","attempts":3,"finished":"2024-05-01T08:00:04Z"}
+        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/summary.json
+        {"round":0,"request":{"job":"018f332a-e400-7000-8000-000000000007","source":"buses","params":{"date":"2024-05-01"},"definition":"{definition}","idempotency_key":"monday","created":"2024-05-01T08:00:00Z"},"state":"partial","started":"2024-05-01T08:00:01Z","finished":"2024-05-01T08:00:04Z","tasks":{"total":2,"pending":0,"stored":1,"unchanged":0,"failed":1},"bytes":1000,"records":10,"errors":[{"task":1,"items":["1-city-1"],"failure":{"reason":"not JSON","quarantine":"quarantine/buses/1-city-1.json","attempts":3,"finished":"2024-05-01T08:00:04Z"}}]}
+        "#);
         let key = room.text(&keys::idempotency("buses", "monday")).await;
         assert_eq!(key, room.text(&keys::of(job, Name::Request)).await);
     }

@@ -117,7 +117,14 @@ mod tests {
             idempotency("buses", "monday"),
             definition("buses", "abc"),
         ];
-        insta::assert_snapshot!(keys.join("\n"), @"");
+        insta::assert_snapshot!(keys.join("\n"), @r"
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/request.json
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.failed.1
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.done
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/1234567.failed.12
+        keys/59e4d49dca7b7d9ef4de873a036c5d210868de6e64ada10fc068abf55f766128.json
+        sources/buses/abc.toml
+        ");
     }
 
     #[test]

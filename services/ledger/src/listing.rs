@@ -115,7 +115,7 @@ mod tests {
 
         let any = JobFilter::default();
         let state = JobFilter { source: Some("buses".to_owned()), state: Some(State::Succeeded) };
-        for limit in [1, 7, 50, 250, 1_000] {
+        for limit in [7, 50, 1_000] {
             assert_eq!(walk(&room.ledger, &any, limit).await, all, "limit {limit}");
             let mut found = walk(&room.ledger, &state, limit).await;
             assert!(found.is_sorted_by(|left, right| left > right));

@@ -156,7 +156,7 @@ impl Ledger {
         match facts.state(tally.as_ref()) {
             state if state.is_terminal() => {
                 let status = self.derive(&request, &facts).await?;
-                self.write_summary(&status).await?;
+                self.write_summary(&status, &facts).await?;
                 return Ok(true);
             }
             State::Queued if everything || self.is_forgotten(&request, pass.now) => {

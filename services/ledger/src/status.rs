@@ -85,38 +85,45 @@ pub struct Status {
     pub errors: Vec<TaskError>,
 }
 
-impl Status {
+/// `summary.json`: the status of a job that has ended, as it was written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Summary {
+    /// The round that ended with it.
+    round: u32,
+    #[serde(flatten)]
+    status: Status,
+}
+
+impl Summary {
     /// Whether a summary still says what the names say. A `.done` outranks a failure however late it comes,
     /// and a plan outranks a planning that was given up; a job that succeeded cannot change any more.
     fn holds(&self, facts: &Facts) -> bool {
-        let total = u32::try_from(self.tasks.total).unwrap_or(u32::MAX);
-        let planned = facts.planned.then(|| facts.tally(total));
-        let ended_well = self.tasks.stored + self.tasks.unchanged;
-        let same_tasks =
-            planned.as_ref().is_none_or(|tally| tally.stored == ended_well && tally.failed == self.tasks.failed);
-        same_tasks && facts.state(planned.as_ref()) == self.state
+        let Status { state, tasks, .. } = &self.status;
+        let tally = facts.planned.then(|| facts.tally(u32::try_from(tasks.total).unwrap_or(u32::MAX)));
+        let well = tasks.stored + tasks.unchanged;
+        self.round == facts.round
+            && *state == facts.state(tally.as_ref())
+            && tally.is_none_or(|tally| tally.stored == well && tally.failed == tasks.failed)
     }
 }
 
 impl Ledger {
     /// Where a job stands: its summary, or one LIST of its markers. `None` for an unknown job.
     pub async fn status(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
-        let summary = self.summary(job).await?;
-        if let Some(summary) = &summary
-            && summary.state == State::Succeeded
-        {
-            return Ok(Some(summary.clone()));
-        }
+        let summary = match self.summary(job).await? {
+            Some(summary) if summary.status.state == State::Succeeded => return Ok(Some(summary.status)),
+            summary => summary,
+        };
         let Some(request) = self.request(job).await? else { return Ok(None) };
         let facts = self.facts(job).await?;
         if let Some(summary) = summary
             && summary.holds(&facts)
         {
-            return Ok(Some(summary));
+            return Ok(Some(summary.status));
         }
         let status = self.derive(&request, &facts).await?;
         if status.state.is_terminal()
-            && let Err(error) = self.write_summary(&status).await
+            && let Err(error) = self.write_summary(&status, &facts).await
         {
             tracing::warn!(job.id = %job, source = status.request.source, %error, "summary not written");
         }
@@ -178,7 +185,7 @@ impl Ledger {
         })
     }
 
-    async fn summary(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
+    async fn summary(&self, job: JobId) -> Result<Option<Summary>, LedgerError> {
         match self.read(&keys::of(job, Name::Summary), objects::SUMMARY).await {
             // It is derived: what cannot be read is made again.
             Err(LedgerError::Damaged { key, reason }) => {
@@ -190,9 +197,10 @@ impl Ledger {
     }
 
     /// Writes the summary of a job that has ended, so that reading it gets cheap.
-    pub(crate) async fn write_summary(&self, status: &Status) -> Result<(), LedgerError> {
+    pub(crate) async fn write_summary(&self, status: &Status, facts: &Facts) -> Result<(), LedgerError> {
         let job = status.request.job;
-        self.put(&keys::of(job, Name::Summary), status, objects::SUMMARY).await?;
+        let summary = Summary { round: facts.round, status: status.clone() };
+        self.put(&keys::of(job, Name::Summary), &summary, objects::SUMMARY).await?;
         tracing::info!(
             job.id = %job,
             source = status.request.source,

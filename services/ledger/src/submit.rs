@@ -157,7 +157,7 @@ mod tests {
         room.submit(id(0, 1), "2024-05-01", Some("monday")).await.unwrap();
         let error = room.submit(id(5, 2), "2024-05-02", Some("monday")).await.unwrap_err();
         assert!(matches!(&error, SubmitError::KeyReused(job) if *job == id(0, 1)));
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"the idempotency key belongs to job 018f332a-e400-7000-8000-000000000001, which was asked for something else");
         assert!(room.ledger.request(id(5, 2)).await.unwrap().is_none());
     }
 
