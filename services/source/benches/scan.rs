@@ -1,0 +1,139 @@
+//! How fast a file of bus departures is scanned, with all checks and statistics of the shipped definition,
+//! beside serde_json, which looks at the same fields, checks only their JSON types and keeps nothing.
+//!
+//! The last line is the ratio of the two, from runs that alternate, so that it holds on a noisy machine too.
+
+use std::{
+    fmt,
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use criterion::{Criterion, Throughput};
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+use waybill_source::{Catalog, Definition, Scanned};
+
+/// Large enough to fall out of every cache.
+const DOCUMENT_BYTES: usize = 64 << 20;
+
+/// What a worker gets from a connection at a time.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Pairs of runs for the ratio.
+const PAIRS: usize = 7;
+
+/// A day's file, in the proportions of the stand-in upstream: mostly whole seconds, some buses early, some
+/// very late.
+fn document() -> Vec<u8> {
+    use fmt::Write as _;
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut text = String::with_capacity(DOCUMENT_BYTES + 256);
+    text.push('[');
+    while text.len() < DOCUMENT_BYTES {
+        let separator = if text.len() > 1 { "," } else { "" };
+        let (hour, minute, second) = (random.u32(0..24), random.u32(0..60), random.u32(0..60));
+        let (bus, passengers, accident) = (random.u32(1..1_000), random.u32(0..100), random.u32(0..1_000) == 0);
+        let delay = match random.u32(0..100) {
+            0..10 => format!("-PT{}S", random.u32(1..11) * 30),
+            10..14 => format!("PT1H{}M", random.u32(1..60)),
+            14..18 => format!("PT{}M", random.u32(1..60)),
+            18 => "P1DT2H".to_owned(),
+            19 => "PT0.5S".to_owned(),
+            20..25 => "PT0S".to_owned(),
+            _ => format!("PT{}S", random.u32(1..3_600)),
+        };
+        write!(
+            text,
+            r#"{separator}{{"departure-time":"2024-05-01T{hour:02}:{minute:02}:{second:02}","bus-type":"BUS-{bus}","passengers":{passengers},"delay":"{delay}","accident":{accident}}}"#
+        )
+        .expect("a string takes any text");
+    }
+    text.push(']');
+    text.into_bytes()
+}
+
+fn scan(definition: &Definition, document: &[u8]) -> Scanned {
+    let mut scanner = definition.scanner();
+    for piece in document.chunks(PIECE_BYTES) {
+        scanner.push(piece).expect("the document is right");
+    }
+    scanner.finish().expect("the document is whole")
+}
+
+/// A record as serde_json reads it without a copy.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Departure<'a> {
+    departure_time: &'a str,
+    bus_type: &'a str,
+    passengers: i64,
+    delay: &'a str,
+    accident: bool,
+}
+
+/// How many records, and the passengers in them.
+struct Counted(u64, i64);
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Records;
+        impl<'de> Visitor<'de> for Records {
+            type Value = Counted;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of records")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<Counted, A::Error> {
+                let mut counted = Counted(0, 0);
+                while let Some(record) = records.next_element::<Departure<'de>>()? {
+                    black_box((record.departure_time, record.bus_type, record.delay, record.accident));
+                    counted.0 += 1;
+                    counted.1 += record.passengers;
+                }
+                Ok(counted)
+            }
+        }
+        deserializer.deserialize_seq(Records)
+    }
+}
+
+fn typed(document: &[u8]) -> Counted {
+    serde_json::from_slice(document).expect("the document is right")
+}
+
+fn seconds<T>(run: impl FnOnce() -> T) -> f64 {
+    let start = Instant::now();
+    black_box(run());
+    start.elapsed().as_secs_f64()
+}
+
+fn main() {
+    let catalog = Catalog::shipped();
+    let definition = catalog.get("buses").expect("it is shipped");
+    let document = document();
+    let scanned = scan(definition, &document);
+    let Counted(records, passengers) = typed(&document);
+    let shown = definition.statistics().to_json(&scanned.totals);
+    assert_eq!((scanned.records, shown["passenger_count"].as_i64()), (records, Some(passengers)));
+
+    let mut criterion = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(5))
+        .configure_from_args();
+    let mut group = criterion.benchmark_group("buses");
+    group.throughput(Throughput::BytesDecimal(document.len() as u64));
+    group.bench_function("scan, check and add up, in pieces of 64 KiB", |bencher| {
+        bencher.iter(|| scan(definition, &document));
+    });
+    group.bench_function("serde_json, typed and borrowed, from a slice", |bencher| bencher.iter(|| typed(&document)));
+    group.finish();
+    criterion.final_summary();
+
+    let mut fastest = [f64::INFINITY; 2];
+    for _ in 0..PAIRS {
+        fastest[0] = fastest[0].min(seconds(|| scan(definition, &document)));
+        fastest[1] = fastest[1].min(seconds(|| typed(&document)));
+    }
+    let [ours, theirs] = fastest.map(|seconds| document.len() as f64 / seconds / 1e6);
+    println!("scan: {ours:.0} MB/s; serde_json: {theirs:.0} MB/s; ratio {:.2} (best of {PAIRS} each)", ours / theirs);
+}

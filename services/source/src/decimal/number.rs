@@ -1,0 +1,82 @@
+//! Numbers as JSON spells them. The grammar is RFC 8259's to the letter: no sign `+`, no leading zeros, no
+//! bare point.
+
+/// The end of the number that starts at `pos`, or where it breaks off: at the length of `bytes` if that is
+/// only because there are no more of them.
+pub(crate) fn number_end(bytes: &[u8], mut pos: usize) -> Result<usize, usize> {
+    if bytes.get(pos) == Some(&b'-') {
+        pos += 1;
+    }
+    if bytes.get(pos) == Some(&b'0') {
+        pos += 1;
+        if bytes.get(pos).is_some_and(u8::is_ascii_digit) {
+            return Err(pos);
+        }
+    } else {
+        pos = digits_end(bytes, pos)?;
+    }
+    if bytes.get(pos) == Some(&b'.') {
+        pos = digits_end(bytes, pos + 1)?;
+    }
+    if let Some(b'e' | b'E') = bytes.get(pos) {
+        pos += 1;
+        if let Some(b'+' | b'-') = bytes.get(pos) {
+            pos += 1;
+        }
+        pos = digits_end(bytes, pos)?;
+    }
+    Ok(pos)
+}
+
+/// The end of the digits at `pos`, of which there must be one.
+fn digits_end(bytes: &[u8], pos: usize) -> Result<usize, usize> {
+    let rest = bytes.get(pos..).unwrap_or_default();
+    match rest.iter().take_while(|byte| byte.is_ascii_digit()).count() {
+        0 => Err(pos),
+        count => Ok(pos + count),
+    }
+}
+
+/// The value of a number that has the grammar, in 10⁻⁹, half rounded away from zero. `None` where it does
+/// not fit.
+pub(crate) fn parse(number: &[u8]) -> Option<i128> {
+    let (negative, unsigned) = match number.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, number),
+    };
+    let mantissa = unsigned.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or_default();
+    let exponent = exponent(unsigned.get(mantissa.len() + 1..).unwrap_or_default());
+    let whole = mantissa.iter().take_while(|byte| **byte != b'.').count() as i64;
+    let digits = mantissa.iter().filter(|byte| **byte != b'.').map(|byte| i128::from(byte - b'0'));
+
+    // So many digits are left of the point once it is moved nine places to the right; the next one rounds.
+    let mut keep = whole + exponent + 9;
+    let mut magnitude = 0_i128;
+    for digit in digits {
+        if keep <= 0 {
+            magnitude = magnitude.checked_sub(i128::from(keep == 0 && digit >= 5))?;
+            keep = i64::MIN;
+            break;
+        }
+        // Downwards, since the type reaches one further there.
+        magnitude = magnitude.checked_mul(10)?.checked_sub(digit)?;
+        keep -= 1;
+    }
+    while keep > 0 && magnitude != 0 {
+        magnitude = magnitude.checked_mul(10)?;
+        keep -= 1;
+    }
+    if negative { Some(magnitude) } else { magnitude.checked_neg() }
+}
+
+/// An exponent, bounded to what makes a difference to any number that fits into memory.
+fn exponent(text: &[u8]) -> i64 {
+    const FAR: i64 = 1 << 40;
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        rest => (false, rest),
+    };
+    let value = digits.iter().fold(0_i64, |value, digit| (value * 10 + i64::from(digit - b'0')).min(FAR));
+    if negative { -value } else { value }
+}

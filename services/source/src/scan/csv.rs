@@ -1,0 +1,186 @@
+//! Comma-separated values: RFC 4180, the header line naming the columns.
+//!
+//! A cell is what its field's type is in JSON, without the quotes of a string; `True`, `TRUE` and `1` are also
+//! true, `False`, `FALSE` and `0` false. An empty cell is no value, as in Frictionless. An empty line is no
+//! row, unless there is only one column.
+
+use std::{borrow::Cow, ops::Range};
+
+use memchr::memchr;
+
+use super::{
+    UNIT_BYTES,
+    excerpt::quoted,
+    object::Sheet,
+    stop::{Step, ended, wrong},
+};
+use crate::FieldType;
+
+/// The header, once it was read.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    /// Per column, the field that it is.
+    columns: Option<Vec<Option<usize>>>,
+    /// The cells of the row being read: kept only for its memory.
+    cells: Vec<Cell>,
+}
+
+/// One cell.
+#[derive(Debug, Clone)]
+struct Cell {
+    /// Where it starts, the quote included.
+    at: usize,
+    /// Its text, without the quotes around it.
+    text: Range<usize>,
+    /// Whether there are doubled quotes in it.
+    doubled: bool,
+}
+
+impl Reader {
+    /// Reads all the rows that are whole. `pos` moves from one to the next.
+    pub(super) fn advance(&mut self, bytes: &[u8], pos: &mut usize, last: bool, sheet: &mut Sheet) -> Step<()> {
+        while *pos < bytes.len() {
+            let unit = &bytes[..bytes.len().min(*pos + UNIT_BYTES)];
+            let last = last && unit.len() < *pos + UNIT_BYTES;
+            let most = self.columns.as_ref().map_or(usize::MAX, Vec::len);
+            let next = split_row(unit, *pos, last, most, &mut self.cells)?;
+            if let Err(error) = str::from_utf8(&unit[*pos..next]) {
+                return Err(wrong(*pos + error.valid_up_to(), "UTF-8"));
+            }
+            match &self.columns {
+                None => self.columns = Some(header(unit, &self.cells, sheet)?),
+                Some(columns) => row(unit, columns, &self.cells, sheet)?,
+            }
+            *pos = next;
+        }
+        if self.columns.is_none() { Err(ended("a header line")) } else { Ok(()) }
+    }
+}
+
+/// Splits the row at `pos` into its cells, of which there may be so many, and says where the next row is.
+fn split_row(bytes: &[u8], pos: usize, last: bool, most: usize, cells: &mut Vec<Cell>) -> Step<usize> {
+    cells.clear();
+    let mut at = pos;
+    loop {
+        if cells.len() == most {
+            return Err(wrong(at, columns_wanted(most)));
+        }
+        let (cell, end) = split_cell(bytes, at, last)?;
+        cells.push(cell);
+        match (bytes.get(end), bytes.get(end + 1)) {
+            (Some(b','), _) => at = end + 1,
+            (Some(b'\n'), _) => return Ok(end + 1),
+            (Some(b'\r'), Some(b'\n')) => return Ok(end + 2),
+            (None, _) if last => return Ok(end),
+            (None, _) => return Err(ended("the end of a row")),
+            (Some(b'\r'), None) if !last => return Err(ended("a line feed")),
+            (Some(b'\r'), _) => return Err(wrong(end, "a line feed behind the carriage return")),
+            (Some(_), _) => return Err(wrong(end, "`,` or the end of the line behind the closing quote")),
+        }
+    }
+}
+
+/// The cell at `at`, and where it ends.
+fn split_cell(bytes: &[u8], at: usize, last: bool) -> Step<(Cell, usize)> {
+    if bytes.get(at) != Some(&b'"') {
+        let rest = &bytes[at..];
+        let length = rest.iter().position(|byte| matches!(byte, b',' | b'\n' | b'\r' | b'"')).unwrap_or(rest.len());
+        let end = at + length;
+        if bytes.get(end) == Some(&b'"') {
+            return Err(wrong(end, "quotes around the whole cell"));
+        }
+        return Ok((Cell { at, text: at..end, doubled: false }, end));
+    }
+    let (mut from, mut doubled) = (at + 1, false);
+    loop {
+        let Some(length) = memchr(b'"', &bytes[from..]) else { return Err(ended("a closing quote")) };
+        let quote = from + length;
+        match bytes.get(quote + 1) {
+            Some(b'"') => (from, doubled) = (quote + 2, true),
+            None if !last => return Err(ended("the end of a row")),
+            _ => return Ok((Cell { at, text: at + 1..quote, doubled }, quote + 1)),
+        }
+    }
+}
+
+/// Which field each column is.
+fn header(bytes: &[u8], cells: &[Cell], sheet: &Sheet) -> Step<Vec<Option<usize>>> {
+    let mut columns = Vec::with_capacity(cells.len());
+    for cell in cells {
+        let field = sheet.shape.find(&cell.text(bytes));
+        if let Some(field) = field
+            && columns.contains(&Some(field))
+        {
+            return Err(wrong(cell.at, "every column once").in_field(field));
+        }
+        columns.push(field);
+    }
+    let lacking = sheet.shape.fields.iter().enumerate().find(|(field, column)| column.required && !columns.contains(&Some(*field)));
+    match lacking {
+        Some((field, column)) => {
+            let names: Vec<_> = cells.iter().map(|cell| cell.text(bytes)).collect();
+            Err(wrong(cells[0].at, format!("the column `{}`", column.name)).in_field(field).saying(quoted(&names.join(&b','))))
+        }
+        None => Ok(columns),
+    }
+}
+
+/// Checks a row and adds it up.
+fn row(bytes: &[u8], columns: &[Option<usize>], cells: &[Cell], sheet: &mut Sheet) -> Step<()> {
+    if let [Cell { at, text, .. }] = cells
+        && columns.len() > 1
+    {
+        // Not a cell with nothing in quotes: a line with nothing at all.
+        if *at == text.start && text.is_empty() {
+            return Ok(());
+        }
+    }
+    if cells.len() < columns.len() {
+        let found = if cells.len() == 1 { "1 column".into() } else { format!("{} columns", cells.len()) };
+        return Err(wrong(cells[0].at, columns_wanted(columns.len())).saying(found));
+    }
+    sheet.row.clear();
+    for (cell, field) in cells.iter().zip(columns) {
+        let Some(field) = *field else { continue };
+        let column = &sheet.shape.fields[field];
+        let refused = || wrong(cell.at, column.expected.clone()).in_field(field);
+        let text = cell.text(bytes);
+        if text.is_empty() {
+            if column.required {
+                return Err(refused().saying("nothing"));
+            }
+            continue;
+        }
+        let spelled: &[u8] = match (column.kind, &*text) {
+            (FieldType::Boolean, b"True" | b"TRUE" | b"1") => b"true",
+            (FieldType::Boolean, b"False" | b"FALSE" | b"0") => b"false",
+            (_, text) => text,
+        };
+        let value = column.value(spelled).ok_or_else(|| refused().saying(quoted(&text)))?;
+        sheet.row.set(field, value);
+    }
+    sheet.close(cells[0].at)
+}
+
+fn columns_wanted(count: usize) -> String {
+    if count == 1 { "1 column, as in the header".into() } else { format!("{count} columns, as in the header") }
+}
+
+impl Cell {
+    fn text<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        let text = &bytes[self.text.clone()];
+        if !self.doubled {
+            return text.into();
+        }
+        // Every quote in it is doubled, so what follows one is its twin.
+        let mut single = Vec::with_capacity(text.len());
+        let mut rest = text.iter();
+        while let Some(byte) = rest.next() {
+            single.push(*byte);
+            if *byte == b'"' {
+                rest.next();
+            }
+        }
+        single.into()
+    }
+}

@@ -1,0 +1,55 @@
+//! What a rejection shows of the file: enough to recognise it, and nothing that could harm a terminal or a log.
+
+/// Characters shown.
+const SHOWN: usize = 40;
+
+/// Bytes looked at: [`SHOWN`] of the widest characters.
+pub(super) const EXCERPT_BYTES: usize = SHOWN * 4;
+
+/// The token that `bytes` start with, or the text, or `end of file`.
+pub(super) fn excerpt(bytes: &[u8]) -> String {
+    let bytes = &bytes[..bytes.len().min(EXCERPT_BYTES)];
+    match bytes {
+        [] => "end of file".into(),
+        [b'"', rest @ ..] => shown(&bytes[..1 + string_length(rest)]),
+        [b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z', ..] => {
+            shown(bytes.split(|byte| b" \t\r\n,:]}\"".contains(byte)).next().unwrap_or_default())
+        }
+        [b'}' | b']' | b',' | b':', ..] => shown(&bytes[..1]),
+        [b'{' | b'[', ..] => shown(bytes),
+        _ => format!("\"{}\"", shown(bytes)),
+    }
+}
+
+/// A text of the file as a rejection quotes it.
+pub(super) fn quoted(text: &[u8]) -> String {
+    format!("\"{}\"", shown(text))
+}
+
+/// Up to the closing quote, and with it.
+fn string_length(rest: &[u8]) -> usize {
+    let mut escaped = false;
+    let closing = rest.iter().position(|byte| {
+        let closes = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        closes
+    });
+    closing.map_or(rest.len(), |closing| closing + 1)
+}
+
+fn shown(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    let mut left = SHOWN;
+    for chunk in bytes.utf8_chunks() {
+        let valid = chunk.valid().chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() });
+        let invalid = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
+        for piece in valid.chain(invalid) {
+            if left == 0 {
+                return text + "…";
+            }
+            left -= 1;
+            text.push_str(&piece);
+        }
+    }
+    text
+}

@@ -1,0 +1,41 @@
+//! One JSON object a line. Blank lines are no records, and the last line may lack its end; a file without any
+//! line is one without any record.
+
+use memchr::memchr;
+
+use super::{
+    UNIT_BYTES,
+    object::Sheet,
+    stop::{Found, Step, ended, wrong},
+    token::after_space,
+};
+
+/// Reads all the lines that are whole. `pos` moves from one to the next.
+pub(super) fn advance(bytes: &[u8], pos: &mut usize, last: bool, sheet: &mut Sheet) -> Step<()> {
+    while *pos < bytes.len() {
+        let unit = &bytes[*pos..bytes.len().min(*pos + UNIT_BYTES)];
+        let (end, next) = match memchr(b'\n', unit) {
+            Some(length) => (*pos + length, *pos + length + 1),
+            None if last && unit.len() < UNIT_BYTES => (bytes.len(), bytes.len()),
+            None => return Err(ended("the end of a line")),
+        };
+        line(&bytes[..end], *pos, sheet).map_err(|stop| match stop.found {
+            Found::End if end < next => stop.at(end).saying("end of line"),
+            _ => stop,
+        })?;
+        *pos = next;
+    }
+    Ok(())
+}
+
+/// Reads the line from `pos` to the end of `bytes`.
+fn line(bytes: &[u8], pos: usize, sheet: &mut Sheet) -> Step<()> {
+    let start = after_space(bytes, pos);
+    match bytes.get(start) {
+        None => return Ok(()),
+        Some(b'{') => {}
+        Some(_) => return Err(wrong(start, "an object")),
+    }
+    let end = after_space(bytes, sheet.object(bytes, start, 0)?);
+    if end < bytes.len() { Err(wrong(end, "one object a line")) } else { Ok(()) }
+}

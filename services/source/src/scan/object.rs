@@ -1,0 +1,106 @@
+//! One record: a JSON object, its members in any order. What is here runs once for every record of every file.
+
+use super::{
+    shape::{Row, Shape},
+    skip::Skip,
+    stop::{Step, missing, wrong},
+    tally::Tally,
+    token::{after_space, name},
+};
+
+/// Reads records: what one looks like, where its values lie, and where they are added up.
+#[derive(Debug)]
+pub(super) struct Sheet {
+    pub(super) shape: Shape,
+    pub(super) row: Row,
+    pub(super) tally: Tally,
+    /// Which field came last behind each field, and at the end of the list the one that came first: writers
+    /// keep to an order, so it is tried before any other.
+    next: Vec<usize>,
+}
+
+impl Sheet {
+    pub(super) fn new(shape: Shape, tally: Tally) -> Self {
+        let fields = shape.fields.len();
+        let next = (1..fields + 1).chain([0]).collect();
+        Self { row: Row::new(fields), shape, tally, next }
+    }
+
+    /// Reads the record whose brace is at `pos`, inside `depth` other containers, adds it up, and says where it
+    /// ends. Where it does not, nothing was added.
+    pub(super) fn object(&mut self, bytes: &[u8], pos: usize, depth: usize) -> Step<usize> {
+        self.row.clear();
+        let mut last = self.shape.fields.len();
+        let mut pos = after_space(bytes, pos + 1);
+        if bytes.get(pos) != Some(&b'}') {
+            loop {
+                let (field, end) = self.key(bytes, pos, last)?;
+                let colon = after_space(bytes, end);
+                if bytes.get(colon) != Some(&b':') {
+                    return Err(missing(bytes, colon, "`:`"));
+                }
+                let value = after_space(bytes, colon + 1);
+                let end = match field {
+                    Some(field) => {
+                        if self.row.seen >> field & 1 == 1 {
+                            return Err(wrong(pos, "every member once").in_field(field));
+                        }
+                        self.row.seen |= 1 << field;
+                        last = field;
+                        self.shape.fields[field].read(bytes, value, field, &mut self.row)?
+                    }
+                    None => {
+                        let mut end = value;
+                        Skip::new(depth + 1).read(bytes, &mut end)?;
+                        end
+                    }
+                };
+                pos = after_space(bytes, end);
+                match bytes.get(pos) {
+                    Some(b',') => pos = after_space(bytes, pos + 1),
+                    Some(b'}') => break,
+                    _ => return Err(missing(bytes, pos, "`,` or `}`")),
+                }
+            }
+        }
+        self.close(pos)?;
+        Ok(pos + 1)
+    }
+
+    /// The record in the row is whole; its last byte is at `pos`.
+    #[inline(always)]
+    pub(super) fn close(&mut self, pos: usize) -> Step<()> {
+        let lacking = self.shape.required & !self.row.present;
+        if lacking != 0 {
+            let field = lacking.trailing_zeros() as usize;
+            let expected = self.shape.fields[field].expected.clone();
+            return Err(wrong(pos, expected).in_field(field).saying("nothing"));
+        }
+        self.tally.add(&self.row).map_err(|field| {
+            let said = "one record too many for that";
+            wrong(pos, "a sum that can be kept exactly").in_field(field).saying(said)
+        })
+    }
+
+    /// The field whose name is the string at `pos`, and where the string ends. `last` is the field before it.
+    #[inline(always)]
+    fn key(&mut self, bytes: &[u8], pos: usize, last: usize) -> Step<(Option<usize>, usize)> {
+        let likely = self.next[last];
+        if let Some(column) = self.shape.fields.get(likely)
+            && bytes[pos..].starts_with(&column.spelled)
+        {
+            return Ok((Some(likely), pos + column.spelled.len()));
+        }
+        self.any_key(bytes, pos, last)
+    }
+
+    #[inline(never)]
+    fn any_key(&mut self, bytes: &[u8], pos: usize, last: usize) -> Step<(Option<usize>, usize)> {
+        let (name, end) = name(bytes, pos)?;
+        let field = self.shape.find(&name);
+        if let Some(field) = field {
+            self.next[last] = field;
+        }
+        Ok((field, end))
+    }
+}

@@ -1,0 +1,131 @@
+//! A schema made ready for reading records, and the values of the record being read.
+//!
+//! Sets of fields are bits of a `u64`: a schema has at most 64.
+
+use crate::{FieldType, Schema};
+
+/// What a record must look like.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) fields: Vec<Column>,
+    /// The fields that every record has.
+    pub(super) required: u64,
+}
+
+/// One field.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) name: String,
+    /// The name as a JSON string, in the spelling that writers use.
+    pub(super) spelled: Vec<u8>,
+    pub(super) kind: FieldType,
+    pub(super) required: bool,
+    /// The least and the greatest value, in 10⁻⁹.
+    pub(super) bounds: (i128, i128),
+    pub(super) one_of: Option<Vec<String>>,
+    /// What to tell somebody who wrote something else.
+    pub(super) expected: String,
+}
+
+impl Shape {
+    pub(super) fn new(schema: &Schema) -> Self {
+        assert!(schema.fields.len() <= 64, "a checked definition has at most 64 fields");
+        let fields: Vec<_> = schema.fields.iter().map(Column::new).collect();
+        let required = fields.iter().enumerate().filter(|(_, column)| column.required).map(|(index, _)| 1 << index);
+        Self { required: required.sum(), fields }
+    }
+
+    /// The field called `name`.
+    pub(super) fn find(&self, name: &[u8]) -> Option<usize> {
+        self.fields.iter().position(|column| column.name.as_bytes() == name)
+    }
+}
+
+impl Column {
+    fn new(field: &crate::Field) -> Self {
+        let constraints = &field.constraints;
+        Self {
+            name: field.name.clone(),
+            spelled: serde_json::to_vec(&field.name).expect("a text can be written as JSON"),
+            kind: field.kind,
+            required: constraints.required,
+            bounds: (constraints.minimum.map_or(i128::MIN, |least| least.0), constraints.maximum.map_or(i128::MAX, |most| most.0)),
+            one_of: constraints.one_of.clone(),
+            expected: expected(field),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn within_bounds(&self, nanos: i128) -> bool {
+        self.bounds.0 <= nanos && nanos <= self.bounds.1
+    }
+}
+
+/// `an integer of at least 0`, `one of "red", "green"`.
+fn expected(field: &crate::Field) -> String {
+    let constraints = &field.constraints;
+    if let Some(values) = &constraints.one_of {
+        let values: Vec<_> = values.iter().map(|value| format!("{value:?}")).collect();
+        return format!("one of {}", values.join(", "));
+    }
+    let kind = match field.kind {
+        FieldType::String => "a string",
+        FieldType::Integer => "an integer of 64 bits",
+        FieldType::Number => "a number below 1e18",
+        FieldType::Boolean => "true or false",
+        FieldType::Datetime => "a date and time such as 2024-05-01T08:44:00",
+        FieldType::Date => "a date such as 2024-05-01",
+        FieldType::Duration => "a duration such as PT1980S",
+    };
+    let unit = if field.kind == FieldType::Duration { " seconds" } else { "" };
+    match (constraints.minimum, constraints.maximum) {
+        (None, None) => kind.into(),
+        (Some(least), None) => format!("{kind}, at least {least}{unit}"),
+        (None, Some(most)) => format!("{kind}, at most {most}{unit}"),
+        (Some(least), Some(most)) => format!("{kind}, from {least} to {most}{unit}"),
+    }
+}
+
+/// The values of one record, as far as statistics can want them.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// By field, in 10⁻⁹. Only those of fields in `present` are of this record.
+    pub(super) numbers: Vec<i128>,
+    /// Fields that were met, null or not.
+    pub(super) seen: u64,
+    /// Fields that have a value.
+    pub(super) present: u64,
+    /// Fields whose value is `true`.
+    pub(super) truths: u64,
+}
+
+/// A value that was found right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    /// In 10⁻⁹.
+    Number(i128),
+    Truth(bool),
+    /// Nothing that is added up.
+    Text,
+}
+
+impl Row {
+    pub(super) fn new(fields: usize) -> Self {
+        Self { numbers: vec![0; fields], seen: 0, present: 0, truths: 0 }
+    }
+
+    #[inline(always)]
+    pub(super) fn clear(&mut self) {
+        (self.seen, self.present, self.truths) = (0, 0, 0);
+    }
+
+    #[inline(always)]
+    pub(super) fn set(&mut self, field: usize, value: Value) {
+        self.present |= 1 << field;
+        match value {
+            Value::Number(nanos) => self.numbers[field] = nanos,
+            Value::Truth(truth) => self.truths |= u64::from(truth) << field,
+            Value::Text => {}
+        }
+    }
+}

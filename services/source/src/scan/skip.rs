@@ -1,0 +1,114 @@
+//! JSON that nobody asked for: read past, but still checked, and without recursion.
+
+use super::{
+    MAX_DEPTH, UNIT_BYTES,
+    stop::{Step, ended, wrong},
+    token::{after_space, literal, number, string_rest},
+};
+
+/// Where in a value we are. It can be left between any two tokens, and within a string, and taken up again
+/// with the next bytes: a value outside of records may be larger than what is ever kept of a file.
+#[derive(Debug)]
+pub(super) struct Skip {
+    place: Place,
+    /// The containers that are open, the innermost lowest: 1 is an object.
+    kinds: u128,
+    /// How many they are.
+    depth: usize,
+    /// How many are open around the value.
+    outside: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Value,
+    /// Behind a `[`.
+    ValueOrEnd,
+    /// Behind a `{`.
+    NameOrEnd,
+    Name,
+    Colon,
+    /// Behind the opening quote.
+    InName,
+    InText,
+    AfterValue,
+}
+
+impl Skip {
+    /// Before a value that lies in `outside` containers.
+    pub(super) fn new(outside: usize) -> Self {
+        Self { place: Place::Value, kinds: 0, depth: 0, outside }
+    }
+
+    /// Moves `pos` behind the value, or as far as all is well.
+    pub(super) fn read(&mut self, bytes: &[u8], pos: &mut usize) -> Step<()> {
+        loop {
+            match self.place {
+                Place::InName => {
+                    string_rest(bytes, pos)?;
+                    self.place = Place::Colon;
+                }
+                Place::InText => {
+                    string_rest(bytes, pos)?;
+                    self.place = Place::AfterValue;
+                }
+                _ => {}
+            }
+            if self.place == Place::AfterValue && self.depth == 0 {
+                return Ok(());
+            }
+            *pos = after_space(bytes, *pos);
+            self.token(bytes, pos)?;
+        }
+    }
+
+    /// Reads the token at `pos`; of a string, the opening quote.
+    fn token(&mut self, bytes: &[u8], pos: &mut usize) -> Step<()> {
+        use Place::{AfterValue, Colon, InName, InText, Name, NameOrEnd, Value, ValueOrEnd};
+        let Some(byte) = bytes.get(*pos) else { return Err(ended(self.expected())) };
+        let in_object = self.kinds & 1 == 1;
+        let token = &bytes[..bytes.len().min(*pos + UNIT_BYTES)];
+        (self.place, *pos) = match (self.place, byte) {
+            (Value | ValueOrEnd, b'"') => (InText, *pos + 1),
+            (Value | ValueOrEnd, b'-' | b'0'..=b'9') => (AfterValue, number(token, *pos)?),
+            (Value | ValueOrEnd, b't') => (AfterValue, literal(token, *pos, "true")?),
+            (Value | ValueOrEnd, b'f') => (AfterValue, literal(token, *pos, "false")?),
+            (Value | ValueOrEnd, b'n') => (AfterValue, literal(token, *pos, "null")?),
+            (Value | ValueOrEnd, b'{' | b'[') => {
+                if self.outside + self.depth >= MAX_DEPTH {
+                    return Err(wrong(*pos, "at most 128 levels"));
+                }
+                self.depth += 1;
+                self.kinds = self.kinds << 1 | u128::from(*byte == b'{');
+                (if *byte == b'{' { NameOrEnd } else { ValueOrEnd }, *pos + 1)
+            }
+            (NameOrEnd | Name, b'"') => (InName, *pos + 1),
+            (Colon, b':') => (Value, *pos + 1),
+            (AfterValue, b',') => (if in_object { Name } else { Value }, *pos + 1),
+            (NameOrEnd, b'}') | (ValueOrEnd, b']') => self.close(*pos),
+            (AfterValue, b'}') if in_object => self.close(*pos),
+            (AfterValue, b']') if !in_object => self.close(*pos),
+            _ => return Err(wrong(*pos, self.expected())),
+        };
+        Ok(())
+    }
+
+    fn close(&mut self, pos: usize) -> (Place, usize) {
+        self.depth -= 1;
+        self.kinds >>= 1;
+        (Place::AfterValue, pos + 1)
+    }
+
+    fn expected(&self) -> &'static str {
+        match self.place {
+            Place::Value => "a value",
+            Place::ValueOrEnd => "a value or `]`",
+            Place::NameOrEnd => "a name in quotes or `}`",
+            Place::Name => "a name in quotes",
+            Place::Colon => "`:`",
+            Place::InName | Place::InText => "a closing quote",
+            Place::AfterValue if self.kinds & 1 == 1 => "`,` or `}`",
+            Place::AfterValue => "`,` or `]`",
+        }
+    }
+}
