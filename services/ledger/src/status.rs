@@ -216,6 +216,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use futures::{StreamExt, stream};
+
     use super::*;
     use crate::{
         Outcome,
@@ -380,5 +382,36 @@ mod tests {
         let status = room.ledger.status(job).await.unwrap().unwrap();
         assert_eq!((status.state, status.finished), (State::Partial, Some(at(9))));
         assert_eq!(status.errors[0].failure.reason, "still gone");
+    }
+
+    /// More markers than a LIST answers at a time, written while the status is read.
+    #[tokio::test]
+    async fn a_reader_never_sees_a_job_go_backwards() {
+        const TASKS: u32 = 1_100;
+        let room = Room::new().await;
+        let (ledger, job) = (&room.ledger, id(0, 1));
+        room.planned(job, TASKS as usize).await;
+        let outcome = done(Outcome::Stored, 3);
+        let writes = stream::iter(0..TASKS)
+            .map(|task| ledger.record_done(job, task, &outcome))
+            .buffer_unordered(16)
+            .for_each(async |result| result.unwrap());
+        let reads = async {
+            let (mut ended, mut looks) = (0, 0);
+            while ended < TASKS.into() {
+                let Status { tasks, bytes, state, .. } = ledger.status(job).await.unwrap().unwrap();
+                assert_eq!(tasks.total, u64::from(TASKS));
+                assert_eq!(tasks.pending + tasks.stored, tasks.total);
+                assert_eq!(bytes, tasks.stored * outcome.bytes);
+                assert!(tasks.stored >= ended, "{} after {ended}", tasks.stored);
+                assert_eq!(state == State::Succeeded, tasks.pending == 0);
+                ended = tasks.stored;
+                looks += 1;
+            }
+            looks
+        };
+        let ((), looks) = futures::join!(writes, reads);
+        assert!(looks > 0);
+        assert_eq!(room.another().tasks(job, None, 1_050, 100).await.unwrap().unwrap().len(), 50);
     }
 }
