@@ -25,13 +25,12 @@ pub struct Probes {
 }
 
 /// Whether a process is of use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "lowercase")]
 enum Readiness {
     /// Every check passed.
     Ready,
     /// A check failed.
-    #[default]
     Unready,
     /// It is going down; it takes no new work.
     Draining,
@@ -39,7 +38,6 @@ enum Readiness {
 
 /// What `/ready` says.
 #[derive(Debug, Object)]
-#[oai(read_only_all)]
 struct Report {
     status: Readiness,
     /// `ok`, or what is wrong, by check.
@@ -58,7 +56,6 @@ enum Answer {
 
 /// That the process runs.
 #[derive(Debug, Object)]
-#[oai(read_only_all)]
 struct Live {
     /// Always `live`.
     status: String,

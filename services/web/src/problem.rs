@@ -27,7 +27,7 @@ pub struct Problem(Box<Details>);
 
 /// What was wrong, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
-#[oai(rename = "Problem", read_only_all, skip_serializing_if_is_none)]
+#[oai(rename = "Problem", skip_serializing_if_is_none)]
 pub struct Details {
     /// A stable name for the kind of problem, as a relative reference: `/problems/invalid-parameter`.
     #[serde(rename = "type")]

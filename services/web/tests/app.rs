@@ -448,39 +448,32 @@ async fn every_route_is_documented_with_its_problem() {
       "properties": {
         "detail": {
           "description": "This very case: what was found and what was expected.",
-          "readOnly": true,
           "type": "string"
         },
         "expected": {
           "description": "What would have been right.",
-          "readOnly": true,
           "type": "string"
         },
         "parameter": {
           "description": "The parameter or field at fault.",
-          "readOnly": true,
           "type": "string"
         },
         "retry_after": {
           "description": "Seconds after which to try again, also sent as `Retry-After`.",
           "format": "uint64",
-          "readOnly": true,
           "type": "integer"
         },
         "status": {
           "description": "The HTTP status.",
           "format": "uint16",
-          "readOnly": true,
           "type": "integer"
         },
         "title": {
           "description": "The kind in words.",
-          "readOnly": true,
           "type": "string"
         },
         "type": {
           "description": "A stable name for the kind of problem, as a relative reference: `/problems/invalid-parameter`.",
-          "readOnly": true,
           "type": "string"
         }
       },

@@ -1,0 +1,246 @@
+//! The routes.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use poem::Request;
+use poem_openapi::{
+    ApiResponse, OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+};
+use waybill_ledger::{JobFilter, JobId, Ledger, Status, Submission};
+use waybill_source::{Catalog, Definition, Params};
+use waybill_web::{Date, Id, JsonBody, Problem, known_query, quoted};
+
+use crate::{
+    document::{self, Job, JobState},
+    id::Ids,
+    pages::{self, Jobs, JobsPage, Tasks, TasksPage},
+    sources::{Source, Sources},
+    submit::{self, NewJob},
+    tasks::TaskState,
+    trouble,
+};
+
+/// How long a client waits to learn whether its job exists.
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Jobs over HTTP.
+#[derive(Debug)]
+pub struct JobsApi {
+    ledger: Ledger,
+    catalog: Arc<Catalog>,
+    now: fn() -> Timestamp,
+    ids: Ids,
+}
+
+impl JobsApi {
+    /// Jobs of the sources in `catalog`, kept in `ledger`. `now` is the clock.
+    pub fn new(ledger: Ledger, catalog: Arc<Catalog>, now: fn() -> Timestamp) -> Self {
+        Self { ledger, catalog, now, ids: Ids::default() }
+    }
+
+    fn source(&self, name: &str) -> Result<&Arc<Definition>, Problem> {
+        self.catalog.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.catalog.iter().map(|definition| definition.name()).collect();
+            Problem::unknown_source(name, &known)
+        })
+    }
+
+    async fn accept(&self, definition: &Definition, params: Params, key: Option<String>) -> Result<Accepted, Problem> {
+        let now = (self.now)();
+        let submission = Submission { definition, params, idempotency_key: key, id: self.ids.fresh(now), now };
+        // Whoever is told to try again may find that the job was made all the same; a key makes that safe.
+        let submitted = tokio::time::timeout(SUBMIT_TIMEOUT, self.ledger.submit(submission))
+            .await
+            .map_err(|_| Problem::unavailable("the object store", "a job was not accepted within 2 seconds"))?
+            .map_err(trouble::submit)?;
+        let status = match submitted.is_new {
+            true => None,
+            false => self.ledger.status(submitted.request.job).await.map_err(trouble::ledger)?,
+        };
+        let job = self.document(status.unwrap_or_else(|| document::accepted(submitted.request)));
+        let location = job.location();
+        Ok(Accepted::Job(Json(job), location))
+    }
+
+    fn document(&self, status: Status) -> Job {
+        let definition = self.catalog.get(&status.request.source);
+        let by_date =
+            definition.is_some_and(|definition| definition.partition_names().last().is_some_and(|name| name == "date"));
+        Job::new(status, by_date, (self.now)())
+    }
+}
+
+#[derive(Debug, ApiResponse)]
+enum Accepted {
+    /// The job exists, and will be done.
+    #[oai(status = 202)]
+    Job(
+        Json<Job>,
+        /// Where to watch it.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+#[derive(Debug, ApiResponse)]
+enum Found {
+    /// The job.
+    #[oai(status = 200)]
+    Job(
+        Json<Job>,
+        /// Seconds after which there may be news, unless all is done.
+        #[oai(header = "Retry-After")]
+        Option<u64>,
+    ),
+}
+
+#[OpenApi]
+impl JobsApi {
+    /// Submit a job
+    ///
+    /// It is done later, by whichever worker is free. The same `Idempotency-Key` with the same body is the
+    /// same job, however often it is sent.
+    #[oai(path = "/v1/jobs", method = "post", operation_id = "submitJob")]
+    async fn submit(
+        &self,
+        request: &Request,
+        /// The client's own name for this request: 1 to 255 visible ASCII characters.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<String>>,
+        new: JsonBody<NewJob>,
+    ) -> Result<Accepted, Problem> {
+        // Taken from the request itself: the extractor does not see a header that is not ASCII.
+        let _documented = idempotency_key;
+        known_query(request, &[])?;
+        let key = submit::idempotency_key(request)?;
+        let NewJob { source, params } = new.0;
+        let definition = self.source(&source)?;
+        let given = params.into_iter().map(|(name, value)| (name, value.0)).collect();
+        self.accept(definition, submit::bind(definition, &given, "params.")?, key).await
+    }
+
+    /// Fetch the buses of a date
+    ///
+    /// The same as a job of the source `buses`; each request is a job of its own.
+    #[oai(path = "/process-request", method = "post", operation_id = "processRequest")]
+    async fn process_request(
+        &self,
+        request: &Request,
+        /// The day, `YYYY-MM-DD`.
+        date: Query<Date>,
+    ) -> Result<Accepted, Problem> {
+        known_query(request, &["date"])?;
+        let definition = self.source("buses")?;
+        let given = BTreeMap::from([("date".to_owned(), date.0.0)]);
+        self.accept(definition, submit::bind(definition, &given, "")?, None).await
+    }
+
+    /// Watch a job
+    #[oai(path = "/v1/jobs/:id", method = "get", operation_id = "job")]
+    async fn job(
+        &self,
+        request: &Request,
+        /// The job.
+        id: Path<Id>,
+    ) -> Result<Found, Problem> {
+        known_query(request, &[])?;
+        let job = job_id(&id)?;
+        let status = self.ledger.status(job).await.map_err(trouble::ledger)?.ok_or_else(|| unknown(job))?;
+        let job = self.document(status);
+        let again = (!job.is_terminal()).then_some(1);
+        Ok(Found::Job(Json(job), again))
+    }
+
+    /// List a job's tasks
+    ///
+    /// In the order of the plan.
+    #[oai(path = "/v1/jobs/:id/tasks", method = "get", operation_id = "tasks")]
+    async fn tasks(
+        &self,
+        request: &Request,
+        /// The job.
+        id: Path<Id>,
+        /// Only those that stand so.
+        state: Query<Option<TaskState>>,
+        /// The `next_page_token` of the page before.
+        page_token: Query<Option<String>>,
+        /// At most so many; 100 if not said.
+        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<Option<u32>>,
+    ) -> Result<TasksPage, Problem> {
+        known_query(request, &["state", "page_token", "limit"])?;
+        let job = job_id(&id)?;
+        let from: u64 = pages::token(page_token.0.as_deref())?.unwrap_or(0);
+        let wanted = limit.0.unwrap_or(100) as usize;
+        // One more than wanted tells whether there is another page, and where it begins.
+        let tasks = self.ledger.tasks(job, state.0.map(Into::into), from, wanted + 1).await;
+        let mut tasks = tasks.map_err(trouble::ledger)?.ok_or_else(|| unknown(job))?;
+        let next_page_token = tasks.get(wanted).map(|next| next.task.to_string());
+        tasks.truncate(wanted);
+        let link = pages::next_link(request.uri(), next_page_token.as_deref());
+        let tasks = tasks.into_iter().map(Into::into).collect();
+        Ok(TasksPage::Page(Json(Tasks { tasks, next_page_token }), link))
+    }
+
+    /// List jobs
+    ///
+    /// Newest first.
+    #[oai(path = "/v1/jobs", method = "get", operation_id = "jobs")]
+    async fn jobs(
+        &self,
+        request: &Request,
+        /// Only those of this source.
+        source: Query<Option<String>>,
+        /// Only those that stand so.
+        state: Query<Option<JobState>>,
+        /// The `next_page_token` of the page before.
+        page_token: Query<Option<String>>,
+        /// At most so many; 20 if not said.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<u32>>,
+    ) -> Result<JobsPage, Problem> {
+        known_query(request, &["source", "state", "page_token", "limit"])?;
+        if let Some(source) = &source.0 {
+            self.source(source)?;
+        }
+        let after: Option<JobId> = pages::token(page_token.0.as_deref())?;
+        let wanted = limit.0.unwrap_or(20) as usize;
+        let filter = JobFilter { source: source.0, state: state.0.map(Into::into) };
+        let page = self.ledger.jobs(&filter, after, wanted).await.map_err(trouble::ledger)?;
+        let next_page_token = page.next.map(|job| job.to_string());
+        let link = pages::next_link(request.uri(), next_page_token.as_deref());
+        let jobs = page.jobs.into_iter().map(|status| self.document(status)).collect();
+        Ok(JobsPage::Page(Json(Jobs { jobs, next_page_token }), link))
+    }
+
+    /// List the sources
+    #[oai(path = "/v1/sources", method = "get", operation_id = "sources")]
+    async fn sources(&self, request: &Request) -> Result<Json<Sources>, Problem> {
+        known_query(request, &[])?;
+        Ok(Json(Sources { sources: self.catalog.iter().map(|definition| Source::brief(definition)).collect() }))
+    }
+
+    /// A source and its definition
+    #[oai(path = "/v1/sources/:name", method = "get", operation_id = "source")]
+    async fn one_source(
+        &self,
+        request: &Request,
+        /// The source's name.
+        name: Path<String>,
+    ) -> Result<Json<Source>, Problem> {
+        known_query(request, &[])?;
+        Ok(Json(Source::whole(self.source(&name)?)))
+    }
+}
+
+fn job_id(id: &Id) -> Result<JobId, Problem> {
+    let expected = "a job id, which is a UUID of version 7 such as 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88";
+    id.0.parse().map_err(|_| Problem::invalid_parameter("id", expected, quoted(&id.0)))
+}
+
+fn unknown(job: JobId) -> Problem {
+    Problem::not_found(format!("there is no job {job}")).at("id")
+}

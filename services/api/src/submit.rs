@@ -1,0 +1,165 @@
+//! What a client sends to make a job, and what is wrong with it.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use poem::Request;
+use poem_openapi::{
+    Object,
+    registry::{MetaSchema, MetaSchemaRef},
+    types::{ParseFromJSON, ParseResult, ToJSON, Type},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor},
+};
+use serde_json::Value;
+use waybill_source::{Definition, ParamError, Params};
+use waybill_web::{Problem, quoted};
+
+/// The header by which a client names its own request.
+pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// A job to be made.
+#[derive(Debug, Object, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+pub(crate) struct NewJob {
+    /// The source's name.
+    #[serde(deserialize_with = "source")]
+    pub(crate) source: String,
+    /// What the source asks for, by name.
+    #[serde(default, deserialize_with = "params")]
+    #[oai(default)]
+    pub(crate) params: BTreeMap<String, Scalar>,
+}
+
+/// A parameter's value in JSON; the definition says what it has to be, and how it is spelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Scalar(pub(crate) String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyScalar;
+
+        impl Visitor<'_> for AnyScalar {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, an integer or a boolean")
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_owned()))
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+        }
+
+        deserializer.deserialize_any(AnyScalar)
+    }
+}
+
+fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map_err(|error| D::Error::custom(format_args!("`source`: {error}")))
+}
+
+/// Names the parameter at fault, and takes none of them twice.
+fn params<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Scalar>, D::Error> {
+    struct Named;
+
+    impl<'de> Visitor<'de> for Named {
+        type Value = BTreeMap<String, Scalar>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of names and values")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut params = BTreeMap::new();
+            while let Some(name) = map.next_key::<String>()? {
+                let value = map.next_value();
+                let value = value.map_err(|error| A::Error::custom(format_args!("`params.{name}`: {error}")))?;
+                if params.contains_key(&name) {
+                    return Err(A::Error::custom(format_args!("`params.{name}`: expected it once, found it twice")));
+                }
+                params.insert(name, value);
+            }
+            Ok(params)
+        }
+    }
+
+    // What a single parameter's mistake says already is not said again.
+    deserializer.deserialize_map(Named).map_err(|error| match error.to_string() {
+        message if message.starts_with("`params.") => error,
+        message => D::Error::custom(format_args!("`params`: {message}")),
+    })
+}
+
+impl Type for Scalar {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "scalar".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        let any_of = vec![String::schema_ref(), i64::schema_ref(), bool::schema_ref()];
+        MetaSchemaRef::Inline(Box::new(MetaSchema { any_of, ..MetaSchema::ANY }))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ParseFromJSON for Scalar {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        Ok(serde_json::from_value(value.unwrap_or_default())?)
+    }
+}
+
+/// Asked for by the derived shape; no route answers with one.
+impl ToJSON for Scalar {
+    fn to_json(&self) -> Option<Value> {
+        Some(self.0.clone().into())
+    }
+}
+
+/// Checks what a job is given. `place` is where the client wrote it: `params.`, or nothing.
+pub(crate) fn bind(definition: &Definition, given: &BTreeMap<String, String>, place: &str) -> Result<Params, Problem> {
+    definition.bind(given).map_err(|ParamError { name, expected, found }| {
+        Problem::invalid_parameter(&format!("{place}{name}"), &expected, found)
+    })
+}
+
+/// The client's own name for its request, if it gave one.
+pub(crate) fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
+    let wrong = |found: String| Problem::invalid_parameter(IDEMPOTENCY_KEY, "1 to 255 visible ASCII characters", found);
+    let mut values = request.headers().get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(wrong("more than one".to_owned()));
+    }
+    let bytes = value.as_bytes();
+    match std::str::from_utf8(bytes) {
+        Ok(key) if (1..=255).contains(&key.len()) && bytes.iter().all(u8::is_ascii_graphic) => Ok(Some(key.to_owned())),
+        _ if bytes.len() > 255 => Err(wrong(format!("{} bytes", bytes.len()))),
+        _ => Err(wrong(quoted(&String::from_utf8_lossy(bytes)))),
+    }
+}
