@@ -64,7 +64,7 @@ impl System {
                 set("WAYBILL_S3_LISTEN", "127.0.0.1:0".to_owned());
             }
             Mode::Apart => {
-                let name = format!("test-{}", uuid::Uuid::new_v4());
+                let name = format!("test-{}", uuid::Uuid::now_v7());
                 rabbitmqctl(&["add_vhost", &name]);
                 rabbitmqctl(&["set_permissions", "-p", &name, "guest", ".*", ".*", ".*"]);
                 set("WAYBILL_AMQP_URL", format!("{}/{name}", required("WAYBILL_TEST_AMQP_URL").trim_end_matches('/')));

@@ -1,6 +1,6 @@
 //! `waybill demo`: the whole system on this machine, with an upstream to fetch from.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{collections::HashMap, net::SocketAddr, path::Path, process::ExitCode};
 
 use anyhow::Context;
 use waybill_upstream::{Options, Upstream};
@@ -63,7 +63,7 @@ async fn main_job(client: &Client) -> anyhow::Result<Vec<client::Job>> {
     client::follow(client, &ids).await
 }
 
-fn next_steps(url: &str, s3_url: &str, job: &str, data: &PathBuf) -> String {
+fn next_steps(url: &str, s3_url: &str, job: &str, data: &Path) -> String {
     let data = data.display();
     format!(
         "Where to look next, while this runs (Ctrl-C ends it; {data} can be deleted then):\n\

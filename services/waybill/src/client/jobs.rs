@@ -32,7 +32,7 @@ pub(crate) fn print_errors(job: &Job) {
 /// A line a job.
 pub(crate) fn table(jobs: &[Job]) -> Table {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(["ID", "JOB", "STATE", "TASKS", "FAILED", "RECORDS", "CREATED"]);
+    table.load_style(NOTHING).set_header(["ID", "JOB", "STATE", "TASKS", "FAILED", "RECORDS", "CREATED"]);
     for job in jobs {
         table.add_row([
             job.id.clone(),

@@ -36,7 +36,7 @@ pub(crate) fn country_table(answer: &Value) -> String {
 fn aligned(header: &[String], rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();
     let numbers = rows.first().map(|row| row.iter().map(|cell| cell.parse::<f64>().is_ok()).collect::<Vec<_>>());
-    table.load_preset(NOTHING).set_header(header.iter().map(|name| name.to_uppercase())).add_rows(rows);
+    table.load_style(NOTHING).set_header(header.iter().map(|name| name.to_uppercase())).add_rows(rows);
     for (column, is_number) in table.column_iter_mut().zip(numbers.unwrap_or_default()) {
         if is_number {
             column.set_cell_alignment(CellAlignment::Right);
