@@ -201,6 +201,25 @@ async fn a_queue_deleted_under_everyone_is_declared_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_that_start_at_once_on_a_fresh_broker_do_not_hinder_each_other() {
+    with_prefix(async |prefix, _| {
+        let sending = (0..8).map(|number| {
+            let queue: SharedQueue = broker::queue(broker::url(), &prefix);
+            tokio::spawn(async move {
+                let mut consumer = consumer(&queue).await;
+                let first = tokio::spawn(async move { next(&mut consumer).await.ack().await });
+                send_whatever_it_takes(&queue, number).await;
+                assert!(within(first).await.unwrap());
+            })
+        });
+        for sent in sending.collect::<Vec<_>>() {
+            sent.await.unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_cannot_be_read_is_buried() {
     with_prefix(async |prefix, admin| {
         let queue: SharedQueue = broker::queue(broker::url(), &prefix);

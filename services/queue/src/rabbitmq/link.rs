@@ -26,6 +26,8 @@ pub(super) struct Session {
     pub(super) connection: Connection,
     idle: Mutex<Vec<Channel>>,
     declared: Mutex<HashSet<String>>,
+    /// Held by whoever declares, so that a new lane's first publishers do not all do it at once.
+    pub(super) declaring: tokio::sync::Mutex<()>,
 }
 
 impl Session {
@@ -152,7 +154,8 @@ async fn supervise(address: Address, purpose: &'static str, state: watch::Sender
 async fn watch_over(connection: Connection, state: &watch::Sender<State>) -> String {
     let mut events = Box::pin(connection.events_listener());
     let status = connection.status().clone();
-    let session = Session { connection, idle: Mutex::default(), declared: Mutex::default() };
+    let session =
+        Session { connection, idle: Mutex::default(), declared: Mutex::default(), declaring: Default::default() };
     state.send_replace(State::Up(Arc::new(session)));
     let mut reason = String::from("it was closed");
     while status.connected() {

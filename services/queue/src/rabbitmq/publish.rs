@@ -28,9 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a channel waits for one answer before it is given up.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// How long a deleted queue is left alone before it is declared anew. RabbitMQ 3.10 tells the consumers of a
-/// quorum queue of its end only where the queue is not there again by the time it looks.
-const NOTICE: Duration = Duration::from_millis(300);
+/// How often a message is tried, and the pause in between. Two things want a pause: a new quorum queue refuses
+/// messages until it has started, which those see who find it declared by somebody else; and a
+/// deleted one must stay away for a moment, because RabbitMQ 3.10 tells its consumers of its end only
+/// where it is not there again by then.
+const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// Persistent, in AMQP's numbers.
 const PERSISTENT: u8 = 2;
@@ -44,8 +47,10 @@ pub(super) struct Publisher {
 
 /// How one attempt failed.
 enum Failure {
-    /// There is no such queue or exchange; now or any more.
+    /// There is no such queue or exchange, not any more.
     NoRoute,
+    /// The queue would not have it.
+    Refused,
     Broker(QueueError),
 }
 
@@ -81,7 +86,7 @@ impl Publisher {
     }
 }
 
-/// Sends a message; where it has nowhere to go, somebody deleted what was declared: then, once again.
+/// Sends a message. Where it has nowhere to go, somebody deleted what was declared: then it is declared anew.
 async fn send(
     link: &Link,
     topology: &Topology,
@@ -94,17 +99,18 @@ async fn send(
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/x-protobuf".into())
         .with_headers(headers);
-    for _ in 0..2 {
+    for left in (0..ATTEMPTS).rev() {
         match attempt(link, topology, session, route, body, properties.clone()).await {
             Ok(()) => return Ok(()),
-            Err(Failure::NoRoute) => {
-                session.declared().remove(&route.needs());
-                sleep(NOTICE).await;
-            }
             Err(Failure::Broker(error)) => return Err(error),
+            Err(Failure::NoRoute) => drop(session.declared().remove(&route.needs())),
+            Err(Failure::Refused) => {}
+        }
+        if left > 0 {
+            sleep(PAUSE).await;
         }
     }
-    Err(QueueError::Unavailable(format!("{} leads nowhere", route.needs())))
+    Err(QueueError::Unavailable(format!("{} takes no messages: it may be full", route.queue)))
 }
 
 async fn attempt(
@@ -121,15 +127,7 @@ async fn attempt(
     };
     let late = |_: Elapsed| Failure::Broker(link.unavailable("the broker does not answer"));
 
-    if !session.declared().contains(&route.needs()) {
-        let declared = timeout(ANSWER, async {
-            let channel = session.connection.create_channel().await?;
-            topology.declare(&channel, route).await
-        });
-        declared.await.map_err(late)?.map_err(failed)?;
-        session.declared().insert(route.needs());
-    }
-
+    timeout(ANSWER, declare(topology, session, route)).await.map_err(late)?.map_err(failed)?;
     let idle = session.idle().pop();
     let channel = match idle {
         Some(channel) => channel,
@@ -145,9 +143,23 @@ async fn attempt(
     match confirmation {
         Confirmation::Ack(None) => Ok(()),
         Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(Failure::NoRoute),
-        Confirmation::Nack(None) => Err(Failure::Broker(link.unavailable(format!("{} is full", route.queue)))),
+        Confirmation::Nack(None) => Err(Failure::Refused),
         Confirmation::NotRequested => Err(Failure::Broker(link.unavailable("the channel has no confirms"))),
     }
+}
+
+/// Declares what the route needs, unless that is done.
+async fn declare(topology: &Topology, session: &Session, route: &Route) -> lapin::Result<()> {
+    if session.declared().contains(&route.needs()) {
+        return Ok(());
+    }
+    let _alone = session.declaring.lock().await;
+    if !session.declared().contains(&route.needs()) {
+        let channel = session.connection.create_channel().await?;
+        topology.declare(&channel, route).await?;
+        session.declared().insert(route.needs());
+    }
+    Ok(())
 }
 
 async fn open(session: &Session) -> lapin::Result<Channel> {
