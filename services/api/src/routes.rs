@@ -51,16 +51,17 @@ impl JobsApi {
     async fn accept(&self, definition: &Definition, params: Params, key: Option<String>) -> Result<Accepted, Problem> {
         let now = (self.now)();
         let submission = Submission { definition, params, idempotency_key: key, id: self.ids.fresh(now), now };
-        // Whoever is told to try again may find that the job was made all the same; a key makes that safe.
-        let submitted = tokio::time::timeout(SUBMIT_TIMEOUT, self.ledger.submit(submission))
-            .await
-            .map_err(|_| Problem::unavailable("the object store", "a job was not accepted within 2 seconds"))?
-            .map_err(trouble::submit)?;
-        let status = match submitted.is_new {
-            true => None,
-            false => self.ledger.status(submitted.request.job).await.map_err(trouble::ledger)?,
+        let accepting = async {
+            let submitted = self.ledger.submit(submission).await.map_err(trouble::submit)?;
+            if submitted.is_new {
+                return Ok(document::accepted(submitted.request));
+            }
+            let status = self.ledger.status(submitted.request.job).await.map_err(trouble::ledger)?;
+            Ok(status.unwrap_or_else(|| document::accepted(submitted.request)))
         };
-        let job = self.document(status.unwrap_or_else(|| document::accepted(submitted.request)));
+        // Whoever is told to try again may find that the job was made all the same; a key makes that safe.
+        let late = |_| Problem::unavailable("the object store", "a job was not accepted within 2 seconds");
+        let job = self.document(tokio::time::timeout(SUBMIT_TIMEOUT, accepting).await.map_err(late)??);
         let location = job.location();
         Ok(Accepted::Job(Json(job), location))
     }
