@@ -55,7 +55,9 @@ mod tests {
 
     #[test]
     fn values_survive_the_wire() {
-        for value in ["", "plain", "50 % off", " ends ", "a  b", "=?UTF-8?Q?x?=", "新加坡 🚌", "tab\tnewline\n", "\"q\"/"] {
+        for value in
+            ["", "plain", "50 % off", " ends ", "a  b", "=?UTF-8?Q?x?=", "新加坡 🚌", "tab\tnewline\n", "\"q\"/"]
+        {
             let encoded = encode(&[("City".to_owned(), value.to_owned())]).unwrap();
             assert!(encoded["city"].bytes().all(|b| b.is_ascii_graphic() || b == b' '), "{encoded:?}");
             assert_eq!(encoded["city"].trim(), encoded["city"]);

@@ -31,9 +31,9 @@ pub(super) struct Part {
 /// Cuts a file of `len` bytes into at most 10,000 parts of equal size, the last one shorter.
 pub(super) fn cut(len: u64) -> impl Iterator<Item = Part> {
     let size = PART.max(len.div_ceil(MOST_PARTS).next_multiple_of(MIB));
-    (1..).zip((0..len).step_by(usize::try_from(size).expect("an object has at most 5 TB, so a part 500 MB"))).map(
-        move |(number, offset)| Part { number, offset, len: size.min(len - offset) },
-    )
+    (1..)
+        .zip((0..len).step_by(usize::try_from(size).expect("an object has at most 5 TB, so a part 500 MB")))
+        .map(move |(number, offset)| Part { number, offset, len: size.min(len - offset) })
 }
 
 impl Store {

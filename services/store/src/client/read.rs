@@ -163,7 +163,8 @@ impl Store {
         let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build());
         let objects: Result<Vec<_>, _> = objects.collect();
         let delete = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
-        let delete = delete.map_err(|error| failed(OPERATION, first, &SdkError::<Never, _>::construction_failure(error)))?;
+        let delete =
+            delete.map_err(|error| failed(OPERATION, first, &SdkError::<Never, _>::construction_failure(error)))?;
         let call = self.inner.client.delete_objects().bucket(&self.inner.bucket).delete(delete);
         let answer = call.send().await.map_err(|error| failed(OPERATION, first, &error))?;
         let refused = answer.errors().iter().find(|error| error.code() != Some("NoSuchKey"));

@@ -196,7 +196,9 @@ fn for_each_name(folder: &Path, each: &mut dyn FnMut(Name<'_>) -> io::Result<boo
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        let Some(name) = name.to_str().and_then(|name| entry.file_type().ok().map(|kind| (name, kind))) else { continue };
+        let Some(name) = name.to_str().and_then(|name| entry.file_type().ok().map(|kind| (name, kind))) else {
+            continue;
+        };
         let Some(name) = Name::of(name.0, name.1.is_dir()) else { continue };
         if !each(name)? {
             return Ok(false);

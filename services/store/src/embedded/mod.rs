@@ -16,6 +16,8 @@ mod object;
 mod path;
 mod serve;
 mod service;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod uploads;
 
@@ -28,7 +30,9 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_s3::config::{Builder, Region, StalledStreamProtectionConfig, retry::RetryConfig};
+use aws_sdk_s3::config::{
+    Builder, Region, RequestChecksumCalculation, StalledStreamProtectionConfig, retry::RetryConfig,
+};
 use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -82,7 +86,11 @@ impl Embedded {
             });
         }
         self.tree.make_bucket(bucket).map_err(|error| unusable(Path::new(bucket), &error))?;
-        let config = Builder::new()
+        Ok(Store::with_config(self.in_process(), bucket, TIMEOUT, Some(true)))
+    }
+
+    fn in_process(&self) -> Builder {
+        Builder::new()
             .behavior_version(behavior())
             .http_client(s3s_aws::Client::from(S3ServiceBuilder::new(self.service.clone()).build()))
             // Nothing is signed: the service is reached by having it.
@@ -92,8 +100,9 @@ impl Embedded {
             .force_path_style(true)
             // What fails here fails for a reason that a retry does not change, such as a full disk.
             .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        Ok(Store::with_config(config, bucket, TIMEOUT, Some(true)))
+            // Its bytes do not leave the process, and the service would refuse what it does not verify.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
     }
 
     /// Serves it read-only over HTTP, for `aws s3 ls`, rclone or DuckDB: signed with the access key

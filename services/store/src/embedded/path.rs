@@ -118,8 +118,35 @@ mod tests {
         let long = "🚌".repeat(255);
         let dots = ".".repeat(1_000);
         let keys = [
-            "a", "a/", "a//", "a/b", "/a", "//a", "a@", "a+", "a+/b", "%", "%/b", "%25", ".", "..", "../a", "a/../b", "./a",
-            "a b", "a%20b", "\0", "a\nb", "\"", "\\", "é", "e\u{301}", "新加坡/x", "A", &long, &dots,
+            "a",
+            "a/",
+            "a//",
+            "a/b",
+            "/a",
+            "//a",
+            "a@",
+            "a+",
+            "a+/b",
+            "%",
+            "%/b",
+            "%25",
+            ".",
+            "..",
+            "../a",
+            "a/../b",
+            "./a",
+            "a b",
+            "a%20b",
+            "\0",
+            "a\nb",
+            "\"",
+            "\\",
+            "é",
+            "e\u{301}",
+            "新加坡/x",
+            "A",
+            &long,
+            &dots,
         ];
         let mut seen = HashMap::new();
         for key in keys {
@@ -138,7 +165,7 @@ mod tests {
         for segment in ["", "a", ".", "..", "a.json", "country=x,y", "a@b+c%d", "新加坡", &"é".repeat(300)] {
             assert_eq!(decode(&encode(segment)).as_deref(), Some(segment));
         }
-        for stranger in ["%2E", "%zz", "%ff", "%41", "a b"] {
+        for stranger in ["%2e", "%zz", "%ff", "%41", "a b"] {
             assert_eq!(decode(stranger), None, "{stranger}");
         }
         assert_eq!(Name::of("a@", false), Some(Name::Object("a")));

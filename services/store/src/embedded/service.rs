@@ -17,9 +17,9 @@ use s3s::{
         CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
         GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput,
         HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
-        ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput,
-        ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput,
-        UploadPartInput, UploadPartOutput,
+        ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+        ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput, UploadPartInput,
+        UploadPartOutput,
     },
     s3_error,
 };
@@ -40,7 +40,11 @@ impl Service {
     }
 
     fn bucket(&self, bucket: &str) -> S3Result<()> {
-        if self.tree.has_bucket(bucket) { Ok(()) } else { Err(s3_error!(NoSuchBucket, "bucket {bucket} does not exist")) }
+        if self.tree.has_bucket(bucket) {
+            Ok(())
+        } else {
+            Err(s3_error!(NoSuchBucket, "bucket {bucket} does not exist"))
+        }
     }
 }
 
@@ -85,7 +89,7 @@ impl S3 for Service {
         if !self.disk.run(move |tree| tree.make_bucket(&bucket)).await? {
             return Err(s3_error!(BucketAlreadyOwnedByYou));
         }
-        Ok(S3Response::new(CreateBucketOutput { location: Some(location), ..CreateBucketOutput::default() }))
+        Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
     }
 
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {

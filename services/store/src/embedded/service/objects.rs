@@ -3,7 +3,7 @@
 use std::{io, os::unix::fs::FileExt, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use s3s::{
     S3Error, S3Request, S3Result,
     dto::{
@@ -108,10 +108,7 @@ impl Service {
             Ok(keys)
         });
         let deleted = keys.await?.into_iter().map(|key| DeletedObject { key: Some(key), ..DeletedObject::default() });
-        Ok(DeleteObjectsOutput {
-            deleted: (!quiet).then(|| deleted.collect()),
-            ..DeleteObjectsOutput::default()
-        })
+        Ok(DeleteObjectsOutput { deleted: (!quiet).then(|| deleted.collect()), ..DeleteObjectsOutput::default() })
     }
 
     async fn open(&self, bucket: String, key: String) -> S3Result<Object> {
@@ -141,7 +138,7 @@ impl Service {
                 Some((read, rest))
             }
         });
-        Ok(StreamingBlob::wrap(pieces))
+        Ok(StreamingBlob::wrap(pieces.fuse()))
     }
 }
 
