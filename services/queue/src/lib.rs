@@ -49,11 +49,16 @@ pub enum QueueError {
 #[async_trait]
 pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Puts a message on a lane, after `delay`. `Ok` means that the queue has taken charge of it; an error
-    /// means that nobody knows, so that it may come all the same. Takes at most a few seconds.
+    /// means that nobody knows, so that it may come all the same. Takes at most a few seconds, save that
+    /// [`Embedded`] waits for room on a full lane.
+    ///
+    /// A delay up to 15 minutes is never cut short. A longer one may be: whoever gets the message too early
+    /// sends it on once more. [`RabbitMq`] rounds up to 1, 5 or 15 seconds, or 1, 5 or 15 minutes.
     async fn publish(&self, lane: &Lane, message: &Message, delay: Duration) -> Result<(), QueueError>;
 
     /// A consumer of a lane, one message at a time. It outlives connections: it waits for as long as the
-    /// broker is away.
+    /// broker is away. After a connection is lost, what was in hand on it is delivered again, maybe to
+    /// the same process, while it is still worked on.
     async fn consume(&self, lane: &Lane) -> Result<Box<dyn Consumer>, QueueError>;
 
     /// Puts a message that was given up beside the lanes, for people to look at.
@@ -66,7 +71,8 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// job's messages at start.
     fn is_durable(&self) -> bool;
 
-    /// Ends every consumer: their `next` answers `None`. Deliveries in hand can still be settled.
+    /// Ends every consumer: their `next` answers `None`, and `consume` is refused. Deliveries in hand can
+    /// still be settled; publishing is possible still, or answers [`QueueError::Closed`].
     async fn close(&self);
 }
 

@@ -23,12 +23,12 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Connects, or says why not, in words. `purpose` is shown in the broker's list of connections.
 ///
 /// lapin gives every connection a thread, which waits for as long as the socket is open: where a proxy
-/// accepts and nobody answers behind it, each try would leave one. So we keep the socket in hand
-/// until the handshake is through, and shut it down when it is not.
+/// accepts and nobody answers behind it, each try would leave one. So we keep the socket in hand until the
+/// handshake is through, and shut it down where it fails, or is no longer wanted.
 pub(super) async fn connect(address: &Address, purpose: &str) -> Result<Connection, String> {
     let runtime = lapin::runtime::default_runtime().map_err(|error| address.reason(error))?;
-    let socket = Arc::new(Mutex::new(None));
-    let (opened, reactor) = (socket.clone(), runtime.clone());
+    let socket = Socket::default();
+    let (opened, reactor) = (socket.0.clone(), runtime.clone());
     let connector = async move |uri: lapin::uri::AMQPUri, _| {
         let connecting = uri.connect_with_config_async(TLSConfig::default(), &reactor);
         let stream = timeout(CONNECT, connecting).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -43,15 +43,31 @@ pub(super) async fn connect(address: &Address, purpose: &str) -> Result<Connecti
     let name = format!("waybill {} {purpose}", env!("CARGO_PKG_VERSION"));
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let connected = timeout(CONNECT, Connection::connector(address.uri(), runtime, connector, properties)).await;
-    let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let failure = match connected {
-        Ok(Ok(connection)) => return Ok(connection),
-        Ok(Err(error)) => address.reason(error),
-        Err(_) => format!("no answer within {} seconds", CONNECT.as_secs()),
-    };
-    if let Some(socket) = socket {
-        // It may be shut already, which is what we want.
-        let _ = socket.shutdown(Shutdown::Both);
+    match connected {
+        Ok(Ok(connection)) => {
+            socket.keep_open();
+            Ok(connection)
+        }
+        Ok(Err(error)) => Err(address.reason(error)),
+        Err(_) => Err(format!("no answer within {} seconds", CONNECT.as_secs())),
     }
-    Err(failure)
+}
+
+/// Another handle to a connection's socket, which shuts it down when dropped.
+#[derive(Default)]
+struct Socket(Arc<Mutex<Option<TcpStream>>>);
+
+impl Socket {
+    fn keep_open(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // It may be shut already, which is as good.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
 }

@@ -54,8 +54,8 @@ struct Live {
     channel: Channel,
     deliveries: lapin::Consumer,
     since: Instant,
-    /// When it has been idle for too long.
-    idle: Instant,
+    /// When it will have been idle for too long; set by the first wait after a delivery.
+    idle: Option<Instant>,
     patience: ExponentialBackoff,
 }
 
@@ -70,10 +70,10 @@ impl LaneConsumer {
     async fn step(&mut self) -> Option<Delivery> {
         match &mut self.state {
             State::Building(building) => self.state = State::Live(building.await),
-            State::Live(live) => match timeout_at(live.idle, live.deliveries.next()).await {
+            State::Live(live) => match timeout_at(*live.idle.get_or_insert_with(idle), live.deliveries.next()).await {
                 Err(_) => self.rebuild("it was idle for long"),
                 Ok(Some(Ok(delivery))) => {
-                    live.idle = idle();
+                    live.idle = None;
                     let in_hand = Box::new(InHand { acker: Some(delivery.acker), _channel: live.channel.clone() });
                     let redelivered = delivery.redelivered || delivery_count(&delivery.properties) > 0;
                     match Message::decode(&delivery.data) {
@@ -143,7 +143,7 @@ async fn build(broker: Arc<Broker>, route: Route, mut patience: ExponentialBacko
         let session = broker.consuming.up().await;
         let reason = match timeout(SET_UP, open(&broker, &session, &route)).await {
             Ok(Ok((channel, deliveries))) => {
-                return Box::new(Live { channel, deliveries, since: Instant::now(), idle: idle(), patience });
+                return Box::new(Live { channel, deliveries, since: Instant::now(), idle: None, patience });
             }
             Ok(Err(error)) => broker.address.reason(error),
             Err(_) => "the broker does not answer".to_owned(),

@@ -9,8 +9,8 @@ use lapin::{
     types::FieldTable,
 };
 use tokio::{
-    sync::Semaphore,
-    time::{error::Elapsed, sleep, timeout},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -35,23 +35,15 @@ const ANSWER: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Persistent, in AMQP's numbers.
+/// In AMQP's numbers: a message that survives a restart, and the error for what is not there.
 const PERSISTENT: u8 = 2;
+const NOT_FOUND: u16 = 404;
 
 /// Sends messages over a pool of channels.
 pub(super) struct Publisher {
     link: Arc<Link>,
     topology: Topology,
     places: Arc<Semaphore>,
-}
-
-/// How one attempt failed.
-enum Failure {
-    /// There is no such queue or exchange, not any more.
-    NoRoute,
-    /// The queue would not have it.
-    Refused,
-    Broker(QueueError),
 }
 
 impl Publisher {
@@ -69,15 +61,17 @@ impl Publisher {
     /// cannot be taken back, so its channel is in use, and its place taken, until its fate is known. That
     /// is also what bounds the memory while the broker blocks us.
     pub(super) async fn publish(&self, route: Route, body: Vec<u8>, headers: FieldTable) -> Result<(), QueueError> {
+        let properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_content_type("application/x-protobuf".into())
+            .with_headers(headers);
         let sent = async {
             let place = self.places.clone().acquire_owned().await.map_err(|_| QueueError::Closed)?;
             let session = self.link.session().await?;
             let (link, topology) = (self.link.clone(), self.topology.clone());
-            let sending = tokio::spawn(async move {
-                let _place = place;
-                send(&link, &topology, &session, &route, &body, headers).await
-            });
-            sending.await.unwrap_or_else(|error| Err(QueueError::Unavailable(error.to_string())))
+            let sending = Sending { link, topology, session, route, body, properties, _place: place };
+            let sent = tokio::spawn(sending.send()).await;
+            sent.unwrap_or_else(|error| Err(QueueError::Unavailable(error.to_string())))
         };
         timeout(PATIENCE, sent).await.unwrap_or_else(|_| {
             let reason = format!("the broker did not take the message within {} seconds", PATIENCE.as_secs());
@@ -86,84 +80,99 @@ impl Publisher {
     }
 }
 
-/// Sends a message. Where it has nowhere to go, somebody deleted what was declared: then it is declared anew.
-async fn send(
-    link: &Link,
-    topology: &Topology,
-    session: &Session,
-    route: &Route,
-    body: &[u8],
-    headers: FieldTable,
-) -> Result<(), QueueError> {
-    let properties = BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_content_type("application/x-protobuf".into())
-        .with_headers(headers);
-    for left in (0..ATTEMPTS).rev() {
-        match attempt(link, topology, session, route, body, properties.clone()).await {
-            Ok(()) => return Ok(()),
-            Err(Failure::Broker(error)) => return Err(error),
-            Err(Failure::NoRoute) => drop(session.declared().remove(&route.needs())),
-            Err(Failure::Refused) => {}
-        }
-        if left > 0 {
-            sleep(PAUSE).await;
-        }
-    }
-    Err(QueueError::Unavailable(format!("{} takes no messages: it may be full", route.queue)))
-}
-
-async fn attempt(
-    link: &Link,
-    topology: &Topology,
-    session: &Session,
-    route: &Route,
-    body: &[u8],
+/// One message under way.
+struct Sending {
+    link: Arc<Link>,
+    topology: Topology,
+    session: Arc<Session>,
+    route: Route,
+    body: Vec<u8>,
     properties: BasicProperties,
-) -> Result<(), Failure> {
-    let failed = |error: lapin::Error| match error.kind() {
-        ErrorKind::ProtocolError(error) if error.get_id() == 404 => Failure::NoRoute,
-        _ => Failure::Broker(link.unavailable(error)),
-    };
-    let late = |_: Elapsed| Failure::Broker(link.unavailable("the broker does not answer"));
-
-    timeout(ANSWER, declare(topology, session, route)).await.map_err(late)?.map_err(failed)?;
-    let idle = session.idle().pop();
-    let channel = match idle {
-        Some(channel) => channel,
-        None => timeout(ANSWER, open(session)).await.map_err(late)?.map_err(failed)?,
-    };
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let sending = channel.basic_publish(route.exchange.clone(), route.key.clone(), options, body, properties);
-    // This ends when the message is written, or the connection dead. Without a limit of its own: a channel
-    // that is closed with a message still unwritten would overtake it, and cost us the whole connection.
-    let confirm = sending.await.map_err(failed)?;
-    let confirmation = timeout(ANSWER, confirm).await.map_err(late)?.map_err(failed)?;
-    session.idle().push(channel);
-    match confirmation {
-        Confirmation::Ack(None) => Ok(()),
-        Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(Failure::NoRoute),
-        Confirmation::Nack(None) => Err(Failure::Refused),
-        Confirmation::NotRequested => Err(Failure::Broker(link.unavailable("the channel has no confirms"))),
-    }
+    _place: OwnedSemaphorePermit,
 }
 
-/// Declares what the route needs, unless that is done.
-async fn declare(topology: &Topology, session: &Session, route: &Route) -> lapin::Result<()> {
-    if session.declared().contains(&route.needs()) {
-        return Ok(());
-    }
-    let _alone = session.declaring.lock().await;
-    if !session.declared().contains(&route.needs()) {
-        let channel = session.connection.create_channel().await?;
-        topology.declare(&channel, route).await?;
-        session.declared().insert(route.needs());
-    }
-    Ok(())
+/// How one attempt failed.
+enum Failure {
+    /// There is no such queue or exchange, not any more.
+    NoRoute,
+    /// The queue would not have it.
+    Refused,
+    Broker(QueueError),
 }
 
-async fn open(session: &Session) -> lapin::Result<Channel> {
-    let channel = session.connection.create_channel().await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    Ok(channel)
+impl Sending {
+    /// Sends it. Where it has nowhere to go, somebody deleted what was declared: then it is declared anew.
+    async fn send(self) -> Result<(), QueueError> {
+        for left in (0..ATTEMPTS).rev() {
+            match self.attempt().await {
+                Ok(()) => return Ok(()),
+                Err(Failure::Broker(error)) => return Err(error),
+                Err(Failure::NoRoute) => drop(self.session.declared().remove(&self.route.needs())),
+                Err(Failure::Refused) => {}
+            }
+            if left > 0 {
+                sleep(PAUSE).await;
+            }
+        }
+        Err(QueueError::Unavailable(format!("{} takes no messages: it may be full", self.route.queue)))
+    }
+
+    async fn attempt(&self) -> Result<(), Failure> {
+        self.answered(self.declare()).await?;
+        let idle = self.session.idle().pop();
+        let channel = match idle {
+            Some(channel) => channel,
+            None => self.answered(self.open()).await?,
+        };
+        let (exchange, key) = (self.route.exchange.clone(), self.route.key.clone());
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let writing = channel.basic_publish(exchange, key, options, &self.body, self.properties.clone());
+        // This ends when the message is written, or the connection dead. Without a limit of its own: the end
+        // of a channel would overtake a message still unwritten, and cost us the whole connection.
+        let confirm = writing.await.map_err(|error| self.failure(&error))?;
+        let confirmation = self.answered(confirm).await?;
+        self.session.idle().push(channel);
+        match confirmation {
+            Confirmation::Ack(None) => Ok(()),
+            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(Failure::NoRoute),
+            Confirmation::Nack(None) => Err(Failure::Refused),
+            Confirmation::NotRequested => Err(Failure::Broker(self.link.unavailable("the channel has no confirms"))),
+        }
+    }
+
+    /// Declares what the route needs, unless that is done.
+    async fn declare(&self) -> lapin::Result<()> {
+        let needs = self.route.needs();
+        if self.session.declared().contains(&needs) {
+            return Ok(());
+        }
+        let _alone = self.session.declaring.lock().await;
+        if !self.session.declared().contains(&needs) {
+            let channel = self.session.connection.create_channel().await?;
+            self.topology.declare(&channel, &self.route).await?;
+            self.session.declared().insert(needs);
+        }
+        Ok(())
+    }
+
+    async fn open(&self) -> lapin::Result<Channel> {
+        let channel = self.session.connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(channel)
+    }
+
+    /// What the broker answers, if it does in time.
+    async fn answered<T>(&self, answer: impl Future<Output = lapin::Result<T>>) -> Result<T, Failure> {
+        match timeout(ANSWER, answer).await {
+            Ok(answer) => answer.map_err(|error| self.failure(&error)),
+            Err(_) => Err(Failure::Broker(self.link.unavailable("the broker does not answer"))),
+        }
+    }
+
+    fn failure(&self, error: &lapin::Error) -> Failure {
+        match error.kind() {
+            ErrorKind::ProtocolError(error) if error.get_id() == NOT_FOUND => Failure::NoRoute,
+            _ => Failure::Broker(self.link.unavailable(error)),
+        }
+    }
 }
