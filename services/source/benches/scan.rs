@@ -11,7 +11,7 @@ use std::{
 
 use criterion::{Criterion, Throughput};
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
-use waybill_source::{Catalog, Definition, Scanned};
+use waybill_source::{Catalog, Definition, Format, Scanned, Scanner};
 
 /// Large enough to fall out of every cache.
 const DOCUMENT_BYTES: usize = 64 << 20;
@@ -24,7 +24,7 @@ const PAIRS: usize = 7;
 
 /// A day's file, in the proportions of the stand-in upstream: mostly whole seconds, some buses early, some
 /// very late.
-fn document() -> Vec<u8> {
+fn document() -> String {
     use fmt::Write as _;
     let mut random = fastrand::Rng::with_seed(7);
     let mut text = String::with_capacity(DOCUMENT_BYTES + 256);
@@ -49,12 +49,26 @@ fn document() -> Vec<u8> {
         .expect("a string takes any text");
     }
     text.push(']');
-    text.into_bytes()
+    text
 }
 
-fn scan(definition: &Definition, document: &[u8]) -> Scanned {
-    let mut scanner = definition.scanner();
-    for piece in document.chunks(PIECE_BYTES) {
+/// The same file in other spellings.
+fn variants(document: &str) -> [(&'static str, Format, String); 3] {
+    let lines = document[1..document.len() - 1].replace("},{", "}\n{");
+    let mut csv = lines.replace(['{', '}'], "");
+    for name in ["departure-time", "bus-type", "passengers", "delay", "accident"] {
+        csv = csv.replace(&format!("\"{name}\":"), "");
+    }
+    [
+        ("the same with spaces", Format::Json, document.replace(",\"", ", \"").replace("\":", "\": ")),
+        ("the same as NDJSON", Format::Ndjson, lines),
+        ("the same as CSV", Format::Csv, format!("departure-time,bus-type,passengers,delay,accident\n{csv}")),
+    ]
+}
+
+fn scan(definition: &Definition, format: Format, document: &str) -> Scanned {
+    let mut scanner = Scanner::new(format, definition.record_path(), definition.schema(), definition.statistics());
+    for piece in document.as_bytes().chunks(PIECE_BYTES) {
         scanner.push(piece).expect("the document is right");
     }
     scanner.finish().expect("the document is whole")
@@ -96,8 +110,8 @@ impl<'de> Deserialize<'de> for Counted {
     }
 }
 
-fn typed(document: &[u8]) -> Counted {
-    serde_json::from_slice(document).expect("the document is right")
+fn typed(document: &str) -> Counted {
+    serde_json::from_slice(document.as_bytes()).expect("the document is right")
 }
 
 fn seconds<T>(run: impl FnOnce() -> T) -> f64 {
@@ -110,7 +124,7 @@ fn main() {
     let catalog = Catalog::shipped();
     let definition = catalog.get("buses").expect("it is shipped");
     let document = document();
-    let scanned = scan(definition, &document);
+    let scanned = scan(definition, Format::Json, &document);
     let Counted(records, passengers) = typed(&document);
     let shown = definition.statistics().to_json(&scanned.totals);
     assert_eq!((scanned.records, shown["passenger_count"].as_i64()), (records, Some(passengers)));
@@ -123,15 +137,20 @@ fn main() {
     let mut group = criterion.benchmark_group("buses");
     group.throughput(Throughput::BytesDecimal(document.len() as u64));
     group.bench_function("scan, check and add up, in pieces of 64 KiB", |bencher| {
-        bencher.iter(|| scan(definition, &document));
+        bencher.iter(|| scan(definition, Format::Json, &document));
     });
     group.bench_function("serde_json, typed and borrowed, from a slice", |bencher| bencher.iter(|| typed(&document)));
+    for (name, format, variant) in variants(&document) {
+        assert_eq!(scan(definition, format, &variant), scanned);
+        group.throughput(Throughput::BytesDecimal(variant.len() as u64));
+        group.bench_function(name, |bencher| bencher.iter(|| scan(definition, format, &variant)));
+    }
     group.finish();
     criterion.final_summary();
 
     let mut fastest = [f64::INFINITY; 2];
     for _ in 0..PAIRS {
-        fastest[0] = fastest[0].min(seconds(|| scan(definition, &document)));
+        fastest[0] = fastest[0].min(seconds(|| scan(definition, Format::Json, &document)));
         fastest[1] = fastest[1].min(seconds(|| typed(&document)));
     }
     let [ours, theirs] = fastest.map(|seconds| document.len() as f64 / seconds / 1e6);

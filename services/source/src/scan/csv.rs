@@ -115,11 +115,18 @@ fn header(bytes: &[u8], cells: &[Cell], sheet: &Sheet) -> Step<Vec<Option<usize>
         }
         columns.push(field);
     }
-    let lacking = sheet.shape.fields.iter().enumerate().find(|(field, column)| column.required && !columns.contains(&Some(*field)));
+    let lacking = sheet
+        .shape
+        .fields
+        .iter()
+        .enumerate()
+        .find(|(field, column)| column.required && !columns.contains(&Some(*field)));
     match lacking {
         Some((field, column)) => {
             let names: Vec<_> = cells.iter().map(|cell| cell.text(bytes)).collect();
-            Err(wrong(cells[0].at, format!("the column `{}`", column.name)).in_field(field).saying(quoted(&names.join(&b','))))
+            Err(wrong(cells[0].at, format!("the column `{}`", column.name))
+                .in_field(field)
+                .saying(quoted(&names.join(&b','))))
         }
         None => Ok(columns),
     }
@@ -159,7 +166,8 @@ fn row(bytes: &[u8], columns: &[Option<usize>], cells: &[Cell], sheet: &mut Shee
         let value = column.value(spelled).ok_or_else(|| refused().saying(quoted(&text)))?;
         sheet.row.set(field, value);
     }
-    sheet.close(cells[0].at)
+    sheet.check_required(cells[0].at)?;
+    sheet.add(cells[0].at)
 }
 
 fn columns_wanted(count: usize) -> String {

@@ -9,15 +9,18 @@ pub(super) const EXCERPT_BYTES: usize = SHOWN * 4;
 /// The token that `bytes` start with, or the text, or `end of file`.
 pub(super) fn excerpt(bytes: &[u8]) -> String {
     let bytes = &bytes[..bytes.len().min(EXCERPT_BYTES)];
+    let until = |ends: &[u8]| bytes.split(|byte| ends.contains(byte)).next().unwrap_or_default().trim_ascii_end();
     match bytes {
         [] => "end of file".into(),
         [b'"', rest @ ..] => shown(&bytes[..1 + string_length(rest)]),
-        [b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z', ..] => {
-            shown(bytes.split(|byte| b" \t\r\n,:]}\"".contains(byte)).next().unwrap_or_default())
+        [b'-' | b'+' | b'.' | b'0'..=b'9', ..] => shown(until(b" \t\r\n,:]}\"")),
+        // A literal, or what looks like one: `NaN`.
+        [b'a'..=b'z' | b'A'..=b'Z', ..] if until(b"\t\r\n,:]}\"").iter().all(u8::is_ascii_alphanumeric) => {
+            shown(until(b"\t\r\n,:]}\""))
         }
         [b'}' | b']' | b',' | b':', ..] => shown(&bytes[..1]),
         [b'{' | b'[', ..] => shown(bytes),
-        _ => format!("\"{}\"", shown(bytes)),
+        _ => quoted(bytes),
     }
 }
 
@@ -41,7 +44,11 @@ fn shown(bytes: &[u8]) -> String {
     let mut text = String::new();
     let mut left = SHOWN;
     for chunk in bytes.utf8_chunks() {
-        let valid = chunk.valid().chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() });
+        let valid = chunk.valid().chars().map(|c| match c {
+            '"' | '\'' | '\\' => c.into(),
+            // What cannot be seen, or would change how the rest is seen, is escaped.
+            c => c.escape_debug().to_string(),
+        });
         let invalid = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
         for piece in valid.chain(invalid) {
             if left == 0 {

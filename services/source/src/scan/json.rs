@@ -54,7 +54,9 @@ impl Reader {
             match (&self.place, byte) {
                 (Place::Record | Place::RecordOrEnd, b'{') => {
                     let unit = &bytes[..bytes.len().min(*pos + UNIT_BYTES)];
-                    *pos = sheet.object(unit, *pos, self.open + 1)?;
+                    let end = sheet.object(unit, *pos, self.open + 1)?;
+                    sheet.add(*pos)?;
+                    *pos = end;
                     self.place = Place::AfterRecord;
                     continue;
                 }

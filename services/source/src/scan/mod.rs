@@ -210,7 +210,8 @@ impl Scanner {
         let mut stop = stop;
         if matches!(stop.found, Found::End) {
             if bytes.len() - pos >= UNIT_BYTES {
-                stop = Stop { at: pos, field: None, expected: "at most 1 MiB for one record".into(), found: Found::Here };
+                stop =
+                    Stop { at: pos, field: None, expected: "at most 1 MiB for one record".into(), found: Found::Here };
             } else if last {
                 stop.at = bytes.len();
             } else {

@@ -37,5 +37,5 @@ fn line(bytes: &[u8], pos: usize, sheet: &mut Sheet) -> Step<()> {
         Some(_) => return Err(wrong(start, "an object")),
     }
     let end = after_space(bytes, sheet.object(bytes, start, 0)?);
-    if end < bytes.len() { Err(wrong(end, "one object a line")) } else { Ok(()) }
+    if end < bytes.len() { Err(wrong(end, "one object a line")) } else { sheet.add(start) }
 }

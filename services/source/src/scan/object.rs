@@ -26,8 +26,8 @@ impl Sheet {
         Self { row: Row::new(fields), shape, tally, next }
     }
 
-    /// Reads the record whose brace is at `pos`, inside `depth` other containers, adds it up, and says where it
-    /// ends. Where it does not, nothing was added.
+    /// Reads the record whose brace is at `pos`, inside `depth` other containers, and says where it ends. It is
+    /// not added up yet: what stands behind it may still be wrong.
     pub(super) fn object(&mut self, bytes: &[u8], pos: usize, depth: usize) -> Step<usize> {
         self.row.clear();
         let mut last = self.shape.fields.len();
@@ -63,22 +63,27 @@ impl Sheet {
                 }
             }
         }
-        self.close(pos)?;
+        self.check_required(pos)?;
         Ok(pos + 1)
     }
 
-    /// The record in the row is whole; its last byte is at `pos`.
+    /// The record in the row was read to its end, which is at `pos`.
     #[inline(always)]
-    pub(super) fn close(&mut self, pos: usize) -> Step<()> {
+    pub(super) fn check_required(&self, pos: usize) -> Step<()> {
         let lacking = self.shape.required & !self.row.present;
-        if lacking != 0 {
-            let field = lacking.trailing_zeros() as usize;
-            let expected = self.shape.fields[field].expected.clone();
-            return Err(wrong(pos, expected).in_field(field).saying("nothing"));
+        if lacking == 0 {
+            return Ok(());
         }
+        let field = lacking.trailing_zeros() as usize;
+        Err(wrong(pos, self.shape.fields[field].expected.clone()).in_field(field).saying("nothing"))
+    }
+
+    /// Adds up the record in the row, which began at `pos`.
+    #[inline(always)]
+    pub(super) fn add(&mut self, pos: usize) -> Step<()> {
         self.tally.add(&self.row).map_err(|field| {
-            let said = "one record too many for that";
-            wrong(pos, "a sum that can be kept exactly").in_field(field).saying(said)
+            let found = "a record too many for that";
+            wrong(pos, "a sum that can be kept exactly").in_field(field).saying(found)
         })
     }
 

@@ -49,7 +49,10 @@ impl Column {
             spelled: serde_json::to_vec(&field.name).expect("a text can be written as JSON"),
             kind: field.kind,
             required: constraints.required,
-            bounds: (constraints.minimum.map_or(i128::MIN, |least| least.0), constraints.maximum.map_or(i128::MAX, |most| most.0)),
+            bounds: (
+                constraints.minimum.map_or(i128::MIN, |least| least.0),
+                constraints.maximum.map_or(i128::MAX, |most| most.0),
+            ),
             one_of: constraints.one_of.clone(),
             expected: expected(field),
         }

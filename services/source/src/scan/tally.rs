@@ -86,7 +86,8 @@ impl Tally {
 
     /// One value per statistic. They must be those that the tally was made for.
     pub(super) fn totals(&self, statistics: &Statistics) -> Totals {
-        let sum = |field| self.sums.iter().find(|sum| sum.field == field).expect("there is a sum for each field wanted");
+        let sum =
+            |field| self.sums.iter().find(|sum| sum.field == field).expect("there is a sum for each field wanted");
         let extremes = |field| {
             let found = self.extremes.iter().find(|extremes| extremes.field == field);
             found.expect("there are extremes for each field wanted")

@@ -43,11 +43,10 @@ impl Aggregate {
             (Statistic::Max(_), Self::Max(a), Self::Max(b)) => Self::Max(a.into_iter().chain(b).max()),
             (Statistic::Any(_), Self::Any(a), Self::Any(b)) => Self::Any(a || b),
             (Statistic::All(_), Self::All(a), Self::All(b)) => Self::All(a && b),
-            (Statistic::Avg { .. }, Self::Avg { sum: a, count: m }, Self::Avg { sum: b, count: n }) => Self::Avg {
-                sum: a.checked_add(b).ok_or_else(too_much)?,
-                count: m.checked_add(n).ok_or_else(too_much)?,
-            },
-            _ => return Err(format!("expected values of {statistic:?}, found {self:?} and {other:?}")),
+            (Statistic::Avg { .. }, Self::Avg { sum: a, count: m }, Self::Avg { sum: b, count: n }) => {
+                Self::Avg { sum: a.checked_add(b).ok_or_else(too_much)?, count: m.checked_add(n).ok_or_else(too_much)? }
+            }
+            _ => return Err("the values are of another statistic".to_owned()),
         })
     }
 

@@ -66,10 +66,10 @@ impl Statistics {
         Ok(())
     }
 
-    /// As people read them: `{"bus_count": 4113, "exist_accident": true, "average_delay_s": 2711}`, in the
-    /// order of the definition. Numbers are JSON integers where they are whole and within 64 bits, else the nearest double,
-    /// which is the exact decimal up to 15 digits; the least and the greatest of nothing are `null`. A
-    /// statistic's JSON type never depends on its size; who needs every digit reads the metadata.
+    /// As people read them: `{"bus_count": 4113, "exist_accident": true, "average_delay_s": 2711}`. Numbers are
+    /// JSON integers where they are whole and within 64 bits, else the nearest double, which is the exact
+    /// decimal up to 15 digits; the least and the greatest of nothing are `null`. A statistic's JSON type never
+    /// depends on its size: who needs every digit reads the metadata.
     pub fn to_json(&self, totals: &Totals) -> Map<String, Value> {
         let values = self.list.iter().zip(&totals.0);
         values.map(|((name, statistic), aggregate)| (name.clone(), aggregate.to_json(statistic))).collect()
@@ -119,9 +119,35 @@ mod tests {
 
     #[test]
     fn people_see_this() {
-        assert_snapshot!(shown(&totals()), @"");
-        assert_snapshot!(shown(&statistics().zero()), @"");
-        assert_snapshot!(serde_json::to_string(&totals()).unwrap(), @"");
+        assert_snapshot!(shown(&totals()), @r#"
+        bus-count: 3
+        passenger-count: 10
+        least-passengers: -2.5
+        most-passengers: 7
+        exist-accident: 1
+        only-accidents: 0
+        total-delay-s: 1979.5
+        samples-delay-s: 3
+        average-delay-s: 660
+        total-load: 10
+        samples-load: 3
+        load: 3.333
+        {"average_delay_s":660,"bus_count":3,"exist_accident":true,"least_passengers":-2.5,"load":3.333,"most_passengers":7,"only_accidents":false,"passenger_count":10}
+        "#);
+        assert_snapshot!(shown(&statistics().zero()), @r#"
+        bus-count: 0
+        passenger-count: 0
+        exist-accident: 0
+        only-accidents: 1
+        total-delay-s: 0
+        samples-delay-s: 0
+        average-delay-s: 0
+        total-load: 0
+        samples-load: 0
+        load: 0
+        {"average_delay_s":0,"bus_count":0,"exist_accident":false,"least_passengers":null,"load":0,"most_passengers":null,"only_accidents":true,"passenger_count":0}
+        "#);
+        assert_snapshot!(serde_json::to_string(&totals()).unwrap(), @r#"[{"count":3},{"sum":"10"},{"min":"-2.5"},{"max":"7"},{"any":true},{"all":false},{"avg":{"sum":"1979.5","count":3}},{"avg":{"sum":"10","count":3}}]"#);
     }
 
     #[test]
@@ -131,7 +157,7 @@ mod tests {
         assert_eq!(json("18446744073709551615"), "18446744073709551615");
         assert_eq!(json("0.1"), "0.1");
         assert_eq!(json("0.000000001"), "1e-9");
-        assert_eq!(json("100000000000000000000"), "1e20");
+        assert_eq!(json("100000000000000000000"), "1e+20");
     }
 
     #[test]
@@ -140,11 +166,11 @@ mod tests {
         let mut left = Totals(vec![Aggregate::Count(1), Aggregate::Sum(Decimal(i128::MAX))]);
         let before = left.clone();
         let right = Totals(vec![Aggregate::Count(1), Aggregate::Sum(Decimal(1))]);
-        assert_snapshot!(statistics.merge(&mut left, &right).unwrap_err(), @"");
+        assert_snapshot!(statistics.merge(&mut left, &right).unwrap_err(), @"statistic `s`: the sum is too large to be kept exactly");
         assert_eq!(left, before);
         let other = Totals(vec![Aggregate::Count(1), Aggregate::Any(true)]);
-        assert_snapshot!(statistics.merge(&mut left, &other).unwrap_err(), @"");
-        assert_snapshot!(statistics.merge(&mut left, &Totals(vec![])).unwrap_err(), @"");
+        assert_snapshot!(statistics.merge(&mut left, &other).unwrap_err(), @"statistic `s`: the values are of another statistic");
+        assert_snapshot!(statistics.merge(&mut left, &Totals(vec![])).unwrap_err(), @"expected 2 statistics on both sides, found [2, 0]");
         assert_eq!(left, before);
     }
 
@@ -190,7 +216,9 @@ mod tests {
     #[test]
     fn metadata_that_lacks_something_is_refused() {
         let metadata: std::collections::HashMap<_, _> = statistics().to_metadata(&totals()).into_iter().collect();
-        for needed in ["bus-count", "passenger-count", "exist-accident", "only-accidents", "total-delay-s", "samples-load"] {
+        for needed in
+            ["bus-count", "passenger-count", "exist-accident", "only-accidents", "total-delay-s", "samples-load"]
+        {
             let mut lacking = metadata.clone();
             lacking.remove(needed);
             assert_eq!(statistics().from_metadata(&lacking), None, "{needed}");

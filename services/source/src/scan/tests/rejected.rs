@@ -5,7 +5,10 @@ use insta::assert_snapshot;
 use super::*;
 
 /// One line for each input.
-fn all<T: AsRef<[u8]>>(scan: impl Fn(&[u8]) -> Result<Scanned, Rejection>, inputs: impl IntoIterator<Item = (&'static str, T)>) -> String {
+fn all<T: AsRef<[u8]>>(
+    scan: impl Fn(&[u8]) -> Result<Scanned, Rejection>,
+    inputs: impl IntoIterator<Item = (&'static str, T)>,
+) -> String {
     let line = |(name, input): (&str, T)| match scan(input.as_ref()) {
         Ok(scanned) => panic!("{name}: accepted as {scanned:?}"),
         Err(rejection) => format!("{name}: {rejection}\n"),
@@ -45,7 +48,31 @@ fn files_that_are_none() {
         ("a comma behind the last", &format!("[{{{RIGHT}}},]")),
         ("no comma", &format!("[{{{RIGHT}}}{{{RIGHT}}}]")),
         ("a strange space", "[\u{a0}]"),
-    ]), @"");
+    ]), @r#"
+    empty: record 0, byte 0: expected an array of records, found end of file
+    only a mark: record 0, byte 3: expected an array of records, found end of file
+    half a mark: record 0, byte 4: expected an object or `]`, found end of file
+    white space: record 0, byte 2: expected an array of records, found end of file
+    HTML: record 0, byte 0: expected an array of records, found "<html>\n<head><title>502 Bad Gateway</tit…"
+    text: record 0, byte 0: expected an array of records, found "Too Many Requests"
+    an object: record 0, byte 0: expected an array of records, found {"error":"no such city"}
+    null: record 0, byte 0: expected an array of records, found null
+    a string: record 0, byte 0: expected an array of records, found "[]"
+    truncated in the array: record 0, byte 1: expected an object or `]`, found end of file
+    truncated behind a record: record 1, byte 110: expected `,` or `]`, found end of file
+    truncated in a record: record 0, byte 109: expected `,` or `}`, found end of file
+    truncated in a value: record 0, byte 16, field `passengers`: expected an integer of 64 bits, at least 0, found end of file
+    truncated in a text: record 0, byte 17, field `bus-type`: expected a closing quote, found end of file
+    truncated in a literal: record 0, byte 15, field `accident`: expected true or false, found end of file
+    truncated in a character: record 0, byte 19, field `bus-type`: expected a closing quote, found end of file
+    behind the end: record 0, byte 3: expected nothing more, found []
+    no records: record 0, byte 1: expected an object or `]`, found 1
+    nested arrays: record 0, byte 1: expected an object or `]`, found [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[…
+    a comma before the first: record 0, byte 1: expected an object or `]`, found ,
+    a comma behind the last: record 1, byte 111: expected an object, found ]
+    no comma: record 1, byte 110: expected `,` or `]`, found {"departure-time":"2024-05-01T08:44:00",…
+    a strange space: record 0, byte 1: expected an object or `]`, found "\u{a0}]"
+    "#);
 }
 
 #[test]
@@ -82,7 +109,39 @@ fn records_that_are_wrong() {
         ("too small", second("\"accident\":true", "\"rating\":-1e1000000000000")),
         ("no colour", second("\"accident\":true", "\"colour\":\"r\\u0065d \\n\"")),
         ("no day", second("\"accident\":true", "\"day\":\"2024-06-31\"")),
-    ]), @"");
+    ]), @r#"
+    missing: record 1, byte 201, field `delay`: expected a duration such as PT1980S, found nothing
+    empty: record 1, byte 112, field `departure-time`: expected a date and time such as 2024-05-01T08:44:00, found nothing
+    null: record 1, byte 183, field `passengers`: expected an integer of 64 bits, at least 0, found null
+    twice: record 1, byte 204, field `delay`: expected every member once, found "\u0064elay"
+    negative: record 1, byte 183, field `passengers`: expected an integer of 64 bits, at least 0, found -5
+    30 digits: record 1, byte 183, field `passengers`: expected an integer of 64 bits, at least 0, found 123456789012345678901234567890
+    2^63: record 1, byte 183, field `passengers`: expected an integer of 64 bits, at least 0, found 9223372036854775808
+    a fraction: record 1, byte 183, field `passengers`: expected an integer of 64 bits, at least 0, found 71.0
+    an exponent: record 1, byte 183, field `passengers`: expected an integer of 64 bits, at least 0, found 1e2
+    a leading zero: record 1, byte 183, field `passengers`: expected an integer of 64 bits, at least 0, found 071
+    a plus: record 1, byte 183, field `passengers`: expected an integer of 64 bits, at least 0, found +71
+    NaN: record 1, byte 183, field `passengers`: expected an integer of 64 bits, at least 0, found NaN
+    digits and letters: record 1, byte 185: expected `,` or `}`, found x
+    a number in quotes: record 1, byte 183, field `passengers`: expected an integer of 64 bits, at least 0, found "71"
+    an object for a number: record 1, byte 183, field `passengers`: expected an integer of 64 bits, at least 0, found {"total":71},"delay":"PT1980S","accident…
+    a number for a text: record 1, byte 162, field `bus-type`: expected a string, found 1
+    an impossible date: record 1, byte 129, field `departure-time`: expected a date and time such as 2024-05-01T08:44:00, found "2023-02-29T08:44:00"
+    a month too many: record 1, byte 129, field `departure-time`: expected a date and time such as 2024-05-01T08:44:00, found "2024-13-01T08:44:00"
+    an hour too many: record 1, byte 129, field `departure-time`: expected a date and time such as 2024-05-01T08:44:00, found "2024-05-01T24:00:00"
+    a leap second: record 1, byte 129, field `departure-time`: expected a date and time such as 2024-05-01T08:44:00, found "2024-05-01T23:59:60"
+    another calendar: record 1, byte 129, field `departure-time`: expected a date and time such as 2024-05-01T08:44:00, found "01.05.2024, 8:44 o'clock in the early m…
+    months: record 1, byte 194, field `delay`: expected a duration such as PT1980S, found "P1M"
+    no duration: record 1, byte 194, field `delay`: expected a duration such as PT1980S, found "PT"
+    seconds: record 1, byte 194, field `delay`: expected a duration such as PT1980S, found 1980
+    a truth in quotes: record 1, byte 215, field `accident`: expected true or false, found "true"
+    a truth in capitals: record 1, byte 215, field `accident`: expected true or false, found True
+    a number for a truth: record 1, byte 215, field `accident`: expected true or false, found 1
+    too large: record 1, byte 213, field `rating`: expected a number below 1e18, from -10 to 10.5, found 10.500000001
+    too small: record 1, byte 213, field `rating`: expected a number below 1e18, from -10 to 10.5, found -1e1000000000000
+    no colour: record 1, byte 213, field `colour`: expected one of "red", "grün", found "r\u0065d \n"
+    no day: record 1, byte 210, field `day`: expected a date such as 2024-05-01, found "2024-06-31"
+    "#);
 }
 
 #[test]
@@ -112,10 +171,34 @@ fn json_that_is_wrong() {
         ("invalid UTF-8", broken(b"\"caf\xe9\"")),
         ("an overlong slash", broken(b"[\"\xc0\xaf\"]")),
         ("a surrogate in UTF-8", broken(b"{\"\xed\xa0\x80\":1}")),
-    ]), @"");
+    ]), @r#"
+    nested 10,000 deep: record 0, byte 492: expected at most 128 levels, found [{"a":[{"a":[{"a":[{"a":[{"a":[{"a":[{"a…
+    no value: record 0, byte 114: expected a value, found }
+    a comma too many: record 0, byte 117: expected a value, found ]
+    a comma too many in an object: record 0, byte 121: expected a name in quotes, found }
+    the wrong bracket: record 0, byte 116: expected a name in quotes or `}`, found ]
+    a name without quotes: record 0, byte 115: expected a name in quotes or `}`, found a
+    single quotes: record 0, byte 114: expected a value, found "'a'}]"
+    no colon: record 0, byte 119: expected `:`, found 1
+    a leading zero: record 0, byte 114: expected a number, found -01
+    a bare point: record 0, byte 114: expected a number, found 1.
+    a bare exponent: record 0, byte 114: expected a number, found 1e+
+    infinity: record 0, byte 114: expected a number, found -Infinity
+    a comment: record 0, byte 114: expected a value, found "/* 1 */ 1}]"
+    a control character: record 0, byte 116: expected a control character to be escaped, found "\nb"}]"
+    a zero byte: record 0, byte 114: expected a value, found "\0}]"
+    an escape that there is not: record 0, byte 115: expected an escape such as \n or \u00e9, found "\x41"}]"
+    three hexadecimal digits: record 0, byte 115: expected four hexadecimal digits after \u, found "\u12G4"}]"
+    half a surrogate pair: record 0, byte 121: expected the second half of a surrogate pair, found "!"}]"
+    the wrong half: record 0, byte 115: expected the second half of a surrogate pair to follow, found "\ud83d\u0041"}]"
+    the second half alone: record 0, byte 115: expected the first half of a surrogate pair before the second, found "\ude00"}]"
+    invalid UTF-8: record 0, byte 118: expected UTF-8, found "\xe9"}]"
+    an overlong slash: record 0, byte 116: expected UTF-8, found "\xc0\xaf"]}]"
+    a surrogate in UTF-8: record 0, byte 116: expected UTF-8, found "\xed\xa0\x80":1}}]"
+    "#);
     let known = second("BUS-1", "BUS\u{7f}1").into_bytes();
     let invalid: Vec<u8> = known.into_iter().map(|byte| if byte == 0x7f { 0xff } else { byte }).collect();
-    assert_snapshot!(all(|bytes| scan(bytes), [("invalid UTF-8 in a field", invalid)]), @"");
+    assert_snapshot!(all(|bytes| scan(bytes), [("invalid UTF-8 in a field", invalid)]), @r#"invalid UTF-8 in a field: record 1, byte 166, field `bus-type`: expected UTF-8, found "\xff1","passengers":71,"delay":"PT1980S","a…""#);
 }
 
 #[test]
@@ -135,7 +218,21 @@ fn envelopes_that_are_wrong() {
         ("wrong behind", r#"{"data":{"items":[],"a":tru}}"#),
         ("a comma behind", r#"{"data":{"items":[],}}"#),
         ("a number without end", r#"{"a":1"#),
-    ]), @"");
+    ]), @r#"
+    an array: record 0, byte 0: expected an object with the member `data`, found []
+    missing: record 0, byte 11: expected the member `data`, found }
+    missing inside: record 0, byte 18: expected the member `items`, found }
+    null: record 0, byte 8: expected an object with the member `items`, found null
+    null inside: record 0, byte 17: expected an array of records, found null
+    twice: record 0, byte 21: expected the member `data` once, found "\u0064ata"
+    twice inside: record 0, byte 20: expected the member `items` once, found "items"
+    truncated behind: record 0, byte 20: expected `,` or `}`, found end of file
+    something behind: record 0, byte 21: expected nothing more, found }
+    wrong before: record 0, byte 8: expected `,` or `]`, found 2
+    wrong behind: record 0, byte 24: expected true, found tru
+    a comma behind: record 0, byte 20: expected a name in quotes, found }
+    a number without end: record 0, byte 6: expected the end of a number, found end of file
+    "#);
 }
 
 #[test]
@@ -149,13 +246,23 @@ fn lines_that_are_wrong() {
         ("broken in a value", format!("{{{RIGHT},\"x\":[1,\n2]}}")),
         ("truncated", format!("{{{RIGHT}}}\n{{{RIGHT}")),
         ("wrong", format!("\n{{{RIGHT}}}\n{{\"passengers\":-1}}")),
-    ]), @"");
+    ]), @r#"
+    an array: record 0, byte 0: expected an object, found [{"departure-time":"2024-05-01T08:44:00"…
+    two on a line: record 0, byte 110: expected one object a line, found {"departure-time":"2024-05-01T08:44:00",…
+    a comma: record 0, byte 109: expected one object a line, found ,
+    broken in a record: record 1, byte 218: expected `,` or `}`, found end of line
+    broken in a value: record 0, byte 116: expected a value, found end of line
+    truncated: record 1, byte 218: expected `,` or `}`, found end of file
+    wrong: record 1, byte 125, field `passengers`: expected an integer of 64 bits, at least 0, found -1
+    "#);
 }
 
 #[test]
 fn rows_that_are_wrong() {
     let scan = |bytes: &[u8]| scan_at(Format::Csv, &[], bytes);
-    let rows = |rows: &[u8]| [b"departure-time,bus-type,passengers,delay,new\n2024-05-01T08:44:00,b,71,PT1S,\n".as_slice(), rows].concat();
+    let rows = |rows: &[u8]| {
+        [b"departure-time,bus-type,passengers,delay,new\n2024-05-01T08:44:00,b,71,PT1S,\n".as_slice(), rows].concat()
+    };
     assert_snapshot!(all(scan, [
         ("empty", Vec::new()),
         ("HTML", b"<html>\n<head>".to_vec()),
@@ -175,7 +282,26 @@ fn rows_that_are_wrong() {
         ("a bare carriage return", rows(b"2024-05-01T08:44:00,b,5,PT1S,\r2024")),
         ("truncated", rows(b"2024-05-01T08:44:00,b,5")),
         ("invalid UTF-8", rows(b"2024-05-01T08:44:00,b,5,PT1S,caf\xe9\n")),
-    ]), @"");
+    ]), @r#"
+    empty: record 0, byte 0: expected a header line, found end of file
+    HTML: record 0, byte 0, field `departure-time`: expected the column `departure-time`, found "<html>"
+    a column lacks: record 0, byte 0, field `passengers`: expected the column `passengers`, found "departure-time,bus-type,delay"
+    a column twice: record 0, byte 15, field `delay`: expected every column once, found "delay"
+    too few: record 1, byte 76: expected 5 columns, as in the header, found 4 columns
+    too many: record 1, byte 107: expected 5 columns, as in the header, found x
+    one: record 1, byte 76: expected 5 columns, as in the header, found 1 column
+    no value: record 1, byte 98, field `passengers`: expected an integer of 64 bits, at least 0, found nothing
+    an empty text: record 1, byte 96, field `bus-type`: expected a string, found nothing
+    no integer: record 1, byte 99: expected quotes around the whole cell, found ""
+    negative: record 1, byte 98, field `passengers`: expected an integer of 64 bits, at least 0, found "-5"
+    blank: record 1, byte 98, field `passengers`: expected an integer of 64 bits, at least 0, found " 5"
+    a quote within: record 1, byte 98: expected quotes around the whole cell, found "b"
+    text behind a quote: record 1, byte 99: expected `,` or the end of the line behind the closing quote, found c
+    no closing quote: record 1, byte 107: expected a closing quote, found end of file
+    a bare carriage return: record 1, byte 105: expected a line feed behind the carriage return, found "\r2024"
+    truncated: record 1, byte 76: expected 5 columns, as in the header, found 3 columns
+    invalid UTF-8: record 1, byte 108: expected UTF-8, found "\xe9\n"
+    "#);
 }
 
 #[test]
