@@ -42,11 +42,9 @@ struct InFlight(Mutex<HashSet<Piece>>);
 
 impl InFlight {
     fn take(&self, piece: Piece) -> Option<InHand<'_>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(piece)
-            .then_some(InHand { all: self, piece })
+        let is_new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(piece);
+        // Made only where it is new: one that is made and dropped would let go of somebody else's.
+        is_new.then(|| InHand { all: self, piece })
     }
 }
 
@@ -60,5 +58,23 @@ pub(crate) struct InHand<'a> {
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
         self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_in_hand_once_until_it_is_let_go() {
+        let all = InFlight::default();
+        let job: JobId = "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88".parse().unwrap();
+        let first = all.take((job, Some(1)));
+        assert!(first.is_some());
+        assert!(all.take((job, Some(1))).is_none());
+        assert!(all.take((job, Some(1))).is_none(), "to be refused lets go of nothing");
+        assert!(all.take((job, Some(2))).is_some() && all.take((job, None)).is_some());
+        drop(first);
+        assert!(all.take((job, Some(1))).is_some());
     }
 }

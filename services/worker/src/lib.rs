@@ -6,6 +6,7 @@
 //! Nothing in this room knows which store or queue is behind the traits, and nothing in it may name an
 //! upstream: addresses come from a definition or from the operator.
 
+mod aside;
 mod context;
 mod fetch;
 mod fetches;

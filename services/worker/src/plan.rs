@@ -4,13 +4,13 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use waybill_ledger::{JobId, Plan, Request};
 use waybill_queue::PlanJob;
 use waybill_source::{Definition, Item, ItemDraft, ItemError, Params};
 
-use crate::{context::Context, listing, outcome::Outcome};
+use crate::{aside, context::Context, listing, outcome::Outcome};
 
 /// Listings of one level asked for at once.
 const AT_ONCE: usize = 8;
@@ -28,8 +28,7 @@ async fn start(context: &Context, job: JobId, again: bool) -> Result<Outcome, Ou
         return Err(Outcome::Orphaned { reason: "there is no such job".to_owned() });
     };
     if let Some(plan) = ledger.plan(job).await? {
-        ledger.publish_tasks(&request, &plan, true).await?;
-        return Ok(Outcome::Planned { tasks: plan.tasks.len() });
+        return send_out(context, request, plan, true).await;
     }
     if again && ledger.status(job).await?.is_some_and(|status| status.state.is_terminal()) {
         return Ok(Outcome::Settled);
@@ -40,8 +39,15 @@ async fn start(context: &Context, job: JobId, again: bool) -> Result<Outcome, Ou
     let planned = Timestamp::now();
     let plan = ledger.record_plan(job, Plan { planned, tasks }).await?;
     // Whoever wrote another plan first has sent out its tasks, or died before all were sent.
-    ledger.publish_tasks(&request, &plan, plan.planned != planned).await?;
-    Ok(Outcome::Planned { tasks: plan.tasks.len() })
+    let again = plan.planned != planned;
+    send_out(context, request, plan, again).await
+}
+
+async fn send_out(context: &Context, request: Arc<Request>, plan: Arc<Plan>, again: bool) -> Result<Outcome, Outcome> {
+    let (ledger, tasks) = (context.worker.ledger.clone(), plan.tasks.len());
+    let sent = aside::run(move || async move { ledger.publish_tasks(&request, &plan, again).await });
+    sent.await.ok_or(Outcome::Interrupted)??;
+    Ok(Outcome::Planned { tasks })
 }
 
 struct Planner<'a> {
@@ -55,7 +61,7 @@ impl Planner<'_> {
         let mut drafts = vec![ItemDraft::default()];
         for level in 0..self.definition.levels() {
             drafts = stream::iter(drafts)
-                .map(|parent| self.below(level, parent))
+                .map(|parent| self.below(level, parent).boxed())
                 .buffered(AT_ONCE)
                 .try_fold(Vec::new(), |mut all, mut some| async move {
                     all.append(&mut some);
@@ -64,7 +70,8 @@ impl Planner<'_> {
                 .await?;
         }
         let (definition, request) = (self.definition.clone(), self.request.clone());
-        off_the_runtime(move || one_task_per_item(&definition, &request.params, drafts)).await
+        let tasks = aside::compute(move || one_task_per_item(&definition, &request.params, drafts));
+        tasks.await.ok_or(Outcome::Interrupted)?
     }
 
     /// The items of `level` below one item of the level above.
@@ -74,12 +81,12 @@ impl Planner<'_> {
         let target = target.map_err(|reason| Outcome::Failed { reason })?;
         let body = listing::read(self.context, &self.definition, &target).await?;
         let (definition, request) = (self.definition.clone(), self.request.clone());
-        off_the_runtime(move || {
+        let items = aside::compute(move || {
             definition.expand(level, &request.params, &parent, &body).map_err(|error| Outcome::Failed {
                 reason: format!("the listing {} cannot be used: {error}", target.path),
             })
-        })
-        .await
+        });
+        items.await.ok_or(Outcome::Interrupted)?
     }
 }
 
@@ -101,16 +108,4 @@ fn one_task_per_item(
 
 fn too_many() -> Outcome {
     Outcome::Failed { reason: format!("the upstream lists more than {MOST} items") }
-}
-
-/// A large listing takes longer than other tasks on the same thread should wait.
-async fn off_the_runtime<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Outcome> + Send + 'static,
-) -> Result<T, Outcome> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        // A panic is passed on to whoever runs the planning, and counted there.
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(Outcome::Interrupted),
-    }
 }

@@ -96,7 +96,7 @@ async fn run_one(context: &Context, lane: &Lane, delivery: Delivery, work: Work)
     let in_hand = context.take(work.job, work.task);
     let outcome = match &in_hand {
         None => Outcome::Busy,
-        Some(_) => AssertUnwindSafe(perform(context, &delivery, work))
+        Some(_) => AssertUnwindSafe(perform(context, work, &delivery.message, delivery.redelivered))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| Outcome::Retry { after: None, reason: "the worker panicked, see its log".to_owned() }),
@@ -104,9 +104,9 @@ async fn run_one(context: &Context, lane: &Lane, delivery: Delivery, work: Work)
     outcome::settle(context, lane, delivery, work, outcome, began).await;
 }
 
-async fn perform(context: &Context, delivery: &Delivery, work: Work) -> Outcome {
-    match &delivery.message {
-        Message::PlanJob(message) => plan::run(context, work.job, message, delivery.redelivered).await,
-        Message::RunTask(message) => task::run(context, work.job, message, delivery.redelivered).await,
+async fn perform(context: &Context, work: Work, message: &Message, redelivered: bool) -> Outcome {
+    match message {
+        Message::PlanJob(message) => plan::run(context, work.job, message, redelivered).await,
+        Message::RunTask(message) => task::run(context, work.job, message, redelivered).await,
     }
 }

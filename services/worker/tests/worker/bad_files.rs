@@ -88,7 +88,25 @@ async fn a_report_says_where_and_what() {
     for volatile in ["job", "fetched_at"] {
         report[volatile] = "…".into();
     }
-    insta::assert_json_snapshot!(report, @"");
+    insta::assert_json_snapshot!(report, @r#"
+    {
+      "bytes": 323,
+      "fetched_at": "…",
+      "item": "0-city-0",
+      "job": "…",
+      "path": "/cities/0/stats",
+      "rejection": {
+        "expected": "an integer of 64 bits, at least 0",
+        "field": "passengers",
+        "found": "-1",
+        "offset": 319,
+        "record": 2
+      },
+      "sha256": "fbbb962813d894c92de60c3034507432c10a7d721dc9519d98e07b586ecc7864",
+      "source": "buses",
+      "task": 0
+    }
+    "#);
 }
 
 #[tokio::test]

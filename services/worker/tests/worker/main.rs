@@ -1,11 +1,22 @@
 //! The worker as a whole, on the embedded store and queue, against an upstream that does as it is told.
 
+#[cfg(test)]
 mod bad_files;
+#[cfg(test)]
 mod names;
+#[cfg(test)]
 mod planning;
+#[cfg(test)]
 mod refetch;
+#[cfg(test)]
 mod resume;
+#[cfg(test)]
 mod shapes;
+#[cfg(test)]
 mod stopping;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod trouble;
+#[cfg(test)]
 mod upstream_faults;

@@ -64,5 +64,27 @@ async fn metadata_reads_as_documented() {
     for volatile in ["job", "definition", "fetched-at"] {
         metadata.insert(volatile.to_owned(), "…".to_owned());
     }
-    insta::assert_json_snapshot!(metadata, @"");
+    insta::assert_json_snapshot!(metadata, @r#"
+    {
+      "average-delay-s": "50",
+      "bus-count": "100",
+      "bytes": "10869",
+      "definition": "…",
+      "etag": "\"v1\"",
+      "exist-accident": "1",
+      "fetched-at": "…",
+      "item": "0-city-0",
+      "item-country": "Peru",
+      "item-id": "0",
+      "item-name": "City 0",
+      "job": "…",
+      "passenger-count": "4050",
+      "records": "100",
+      "samples-delay-s": "100",
+      "sha256": "e98e94ebf8c8a9a08fa4ab0cc542339503fc22962595e78a39f115daf6261090",
+      "source": "buses",
+      "total-delay-s": "4950",
+      "url-path": "/cities/0/stats"
+    }
+    "#);
 }

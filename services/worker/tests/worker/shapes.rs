@@ -30,8 +30,8 @@ fn random_city(rng: &mut Rng) -> Vec<Value> {
 /// Count, passengers, accident, delay in milliseconds.
 fn naive(city: &[Value]) -> (u64, u64, bool, i64) {
     let delay = |bus: &Value| {
-        let delay: jiff::SignedDuration = bus["delay"].as_str().unwrap().parse().unwrap();
-        delay.as_millis() as i64
+        let delay: jiff::Span = bus["delay"].as_str().unwrap().parse().unwrap();
+        delay.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).unwrap().as_millis() as i64
     };
     (
         city.len() as u64,
@@ -76,7 +76,6 @@ params = [{ name = "date", type = "date" }]
 name = "region"
 path = "/regions"
 records = "$.data.items[*]"
-key = "{{ region.code | slug }}"
 fields = [{ name = "code", type = "string" }]
 
 [[items]]
@@ -135,6 +134,12 @@ async fn two_levels_of_items_and_other_records_need_no_other_code() {
             (place, [&metadata["lowest"][..], &metadata["highest"], &metadata["all-ok"]].join(" "))
         })
         .collect();
-    insta::assert_json_snapshot!(found, @"");
+    insta::assert_json_snapshot!(found, @r#"
+    {
+      "data/readings/region=north/date=2024-05-01/north-1": "-2.25 1.5 1",
+      "data/readings/region=north/date=2024-05-01/north-2": "0 1000 1",
+      "data/readings/region=s-w/date=2024-05-01/s-w-1": "7 7 1"
+    }
+    "#);
     assert!(data.iter().all(|object| object.key.ends_with(".ndjson")));
 }

@@ -63,21 +63,21 @@ async fn a_task_that_comes_twice_is_done_once() {
     let status = system.good_job().await;
     let before = system.data().await.remove(0).key;
     let plan = system.ledger.plan(status.request.job).await.unwrap().unwrap();
-    let again = Message::RunTask(RunTask {
+    let task = RunTask {
         job_id: status.request.job.to_string(),
         source: "buses".into(),
         task: 0,
         round: 0,
         attempt: 1,
-        again: true,
+        again: false,
         items: serde_json::to_string(&plan.tasks[0]).unwrap(),
-    });
-    system.queue.publish(&Lane::Source("buses".into()), &again, Duration::ZERO).await.unwrap();
-    // Unmarked as sent before: it is done again, and changes nothing.
-    let Message::RunTask(task) = again else { unreachable!() };
-    let unmarked = Message::RunTask(RunTask { again: false, ..task });
-    system.queue.publish(&Lane::Source("buses".into()), &unmarked, Duration::ZERO).await.unwrap();
+    };
+    let lane = Lane::Source("buses".into());
+    // Not marked as sent before: it is done again, and changes nothing.
+    system.queue.publish(&lane, &Message::RunTask(task.clone()), Duration::ZERO).await.unwrap();
     until("it was done again", || system.upstream.asked(&file(0)).len() == 2).await;
+    let marked = Message::RunTask(RunTask { again: true, ..task });
+    system.queue.publish(&lane, &marked, Duration::ZERO).await.unwrap();
     system.good_job().await;
     assert_eq!(system.upstream.asked(&file(0)).len(), 3, "once marked, it was not even asked for");
     let data = system.data().await;

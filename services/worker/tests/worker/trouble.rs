@@ -1,0 +1,104 @@
+//! Trouble on our own side: a queue that refuses, code that panics. No task is lost, and no loop ends.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use waybill_ledger::Ledger;
+use waybill_queue::{Consumer, Lane, Message, Queue, QueueError};
+
+use crate::support::{BUSES, PATIENCE, Reply, System, Upstream, buses, file};
+
+/// A queue that meets each message for a source's lane with trouble, so many times, before it takes any.
+#[derive(Debug)]
+struct Troubled {
+    queue: Arc<dyn Queue>,
+    left: AtomicUsize,
+    panics: bool,
+}
+
+impl Troubled {
+    fn new(queue: &Arc<dyn Queue>, times: usize, panics: bool) -> Arc<Self> {
+        Arc::new(Self { queue: queue.clone(), left: times.into(), panics })
+    }
+}
+
+#[async_trait]
+impl Queue for Troubled {
+    async fn publish(&self, lane: &Lane, message: &Message, delay: Duration) -> Result<(), QueueError> {
+        let trouble = *lane != Lane::Plans
+            && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        assert!(!(trouble && self.panics), "as the test wants it");
+        if trouble {
+            return Err(QueueError::Unavailable("as the test wants it".to_owned()));
+        }
+        self.queue.publish(lane, message, delay).await
+    }
+
+    async fn consume(&self, lane: &Lane) -> Result<Box<dyn Consumer>, QueueError> {
+        self.queue.consume(lane).await
+    }
+
+    async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError> {
+        self.queue.bury(lane, message, reason).await
+    }
+
+    async fn check(&self) -> Result<(), QueueError> {
+        self.queue.check().await
+    }
+
+    fn is_durable(&self) -> bool {
+        self.queue.is_durable()
+    }
+
+    async fn close(&self) {
+        self.queue.close().await;
+    }
+}
+
+async fn planned_through(times: usize, panics: bool) -> (System, Arc<Troubled>) {
+    let mut system = System::stopped(BUSES, Upstream::with_cities(3).await, PATIENCE).await;
+    let troubled = Troubled::new(&system.worker.queue, times, panics);
+    system.worker.ledger = Ledger::new(system.store.clone(), troubled.clone());
+    system.run();
+    (system, troubled)
+}
+
+#[tokio::test]
+async fn tasks_that_could_not_be_sent_out_are_sent_again() {
+    let (system, troubled) = planned_through(1, false).await;
+    assert_eq!(system.good_job().await.tasks.stored, 3);
+    assert_eq!(troubled.left.load(Ordering::SeqCst), 0);
+    assert_eq!(system.upstream.asked("/cities").len(), 1, "the plan was there already");
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_attempt_and_no_loop() {
+    let (system, troubled) = planned_through(1, true).await;
+    assert_eq!(system.good_job().await.tasks.stored, 3);
+    assert_eq!(troubled.left.load(Ordering::SeqCst), 0);
+    assert_eq!(system.good_job().await.tasks.unchanged, 3);
+}
+
+#[tokio::test]
+async fn a_copy_that_the_queue_refuses_leaves_the_original_where_it_was() {
+    let upstream = Upstream::with_cities(1).await;
+    let given_up = PATIENCE.tries as usize;
+    upstream.on(&file(0), move |asked| {
+        if asked.nth < given_up { Reply::status(503) } else { Reply::body(buses(10)) }
+    });
+    let mut system = System::stopped(BUSES, upstream, PATIENCE).await;
+    let troubled = Troubled::new(&system.worker.queue, 1, false);
+    // Only the worker's own copies meet with trouble; the ledger's messages do not.
+    system.worker.queue = troubled.clone();
+    system.run();
+    let status = system.good_job().await;
+    assert_eq!(troubled.left.load(Ordering::SeqCst), 0);
+    let done = system.tasks(&status).await[0].done.clone().unwrap();
+    assert_eq!(done.attempts, 1, "the delivery that came again is the one that was given back");
+}
