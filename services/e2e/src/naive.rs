@@ -66,7 +66,13 @@ pub async fn naive_country_stats(upstream: &str, days: &[&str], left_out: &[u64]
 
 /// "Saint Kitts and Nevis" → "saint-kitts-and-nevis"; enough for the names that the stand-in upstream has.
 fn slug(name: &str) -> String {
-    let plain = name.replace(['ô', 'Ô'], "o").replace('é', "e").replace('ã', "a").replace('í', "i").replace('ü', "u").replace('ç', "c");
+    let plain = name
+        .replace(['ô', 'Ô'], "o")
+        .replace('é', "e")
+        .replace('ã', "a")
+        .replace('í', "i")
+        .replace('ü', "u")
+        .replace('ç', "c");
     let words = plain.to_lowercase();
     let words = words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("-")

@@ -6,7 +6,8 @@ use waybill_e2e::{Mode, System, required, run};
 use waybill_upstream::Options;
 
 fn waybill(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let environment: Vec<_> = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let environment: Vec<_> =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let output = run(arguments, &environment);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
@@ -52,7 +53,8 @@ fn a_separate_service_refuses_embedded_parts() {
         assert_eq!(code, Some(1));
         assert!(error.contains("WAYBILL_S3_BUCKET"), "{error}");
     }
-    let only_s3 = [("WAYBILL_LISTEN", "127.0.0.1:0"), ("WAYBILL_S3_BUCKET", "b"), ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")];
+    let only_s3 =
+        [("WAYBILL_LISTEN", "127.0.0.1:0"), ("WAYBILL_S3_BUCKET", "b"), ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")];
     let (_, _, error) = waybill(&["worker"], &only_s3);
     assert!(error.contains("WAYBILL_AMQP_URL"), "{error}");
 }

@@ -42,7 +42,8 @@ async fn three_dates_come_in_and_add_up(mode: Mode) {
     let days = ["2024-05-01", "2024-05-02", "2024-05-03"];
     for day in days {
         // The old route, as old clients call it.
-        let (status, body) = system.send(Method::POST, &system.api, &format!("/process-request?date={day}"), None).await;
+        let (status, body) =
+            system.send(Method::POST, &system.api, &format!("/process-request?date={day}"), None).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{body}");
         let job = system.finish(body["id"].as_str().expect("an id")).await;
         assert_eq!(job["state"], "succeeded", "{job:#}");
@@ -109,7 +110,8 @@ async fn bad_files_go_to_quarantine_and_hold_up_nobody(mode: Mode) {
     assert!(report.to_string().contains("offset"), "{report:#}");
     assert_eq!(system.bucket.keys("data/buses/").await.len(), 3);
 
-    let failed = system.get(&system.api, &format!("/v1/jobs/{}/tasks?state=failed", job["id"].as_str().expect("an id"))).await;
+    let failed =
+        system.get(&system.api, &format!("/v1/jobs/{}/tasks?state=failed", job["id"].as_str().expect("an id"))).await;
     assert_eq!(failed["tasks"].as_array().map(Vec::len), Some(3), "{failed:#}");
     for city in [1, 3, 4] {
         system.upstream.set_city_fault(city, None);
@@ -268,7 +270,10 @@ async fn the_command_line_does_it_all(mode: Mode) {
     let buses: u64 = csv.records().map(|row| row.expect("a row")[3].parse::<u64>().expect("a count")).sum();
     let expected = naive_country_stats(system.upstream.base_url(), &["2024-05-01"], &[]).await;
     let countries = expected.as_object().expect("countries");
-    assert_eq!(buses, countries.values().map(|days| days["2024-05-01"]["bus_count"].as_u64().expect("a count")).sum::<u64>());
+    assert_eq!(
+        buses,
+        countries.values().map(|days| days["2024-05-01"]["bus_count"].as_u64().expect("a count")).sum::<u64>()
+    );
 
     let (code, _, error) = waybill(&["submit", "buses", "date=2024-02-30"]);
     assert_eq!(code, Some(1));

@@ -6,8 +6,14 @@ use std::{
 };
 
 /// From the bottom up. A crate may use those before it, and a service no other service.
-const ROOMS: [&[&str]; 6] =
-    [&["source", "upstream", "web"], &["store", "queue"], &["ledger"], &["api", "worker", "stats"], &["waybill"], &["e2e"]];
+const ROOMS: [&[&str]; 6] = [
+    &["source", "upstream", "web"],
+    &["store", "queue"],
+    &["ledger"],
+    &["api", "worker", "stats"],
+    &["waybill"],
+    &["e2e"],
+];
 
 fn services() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -23,7 +29,9 @@ fn imports_run_downwards() {
         let own = floor(&room).unwrap_or_else(|| panic!("services/{room} has no place in the order of the rooms"));
         let dependencies = manifest.split("[dev-dependencies]").next().unwrap_or_default();
         for line in dependencies.lines() {
-            let Some(used) = line.strip_prefix("waybill-").and_then(|rest| rest.split(['.', ' ']).next()) else { continue };
+            let Some(used) = line.strip_prefix("waybill-").and_then(|rest| rest.split(['.', ' ']).next()) else {
+                continue;
+            };
             let used_floor = floor(used).unwrap_or_else(|| panic!("{used} has no place in the order of the rooms"));
             assert!(used_floor < own, "services/{room} must not use {used}: imports run downwards only");
         }

@@ -65,13 +65,15 @@ async fn main_job(client: &Client) -> anyhow::Result<Vec<client::Job>> {
 
 fn next_steps(url: &str, s3_url: &str, job: &str, data: &Path) -> String {
     let data = data.display();
+    // As it was called: `cargo run` leaves the binary where no PATH finds it.
+    let waybill = std::env::args().next().unwrap_or_else(|| "waybill".to_owned());
     format!(
         "Where to look next, while this runs (Ctrl-C ends it; {data} can be deleted then):\n\
          \x20 a job        {url}/v1/jobs/{job}\n\
          \x20 statistics   {url}/country-stats?from={}&to={}\n\
          \x20 API docs     {url}/docs\n\
          \x20 the bucket   aws --endpoint-url {s3_url} --no-sign-request s3 ls --recursive s3://waybill/data/\n\
-         \x20 another day  WAYBILL_URL={url} waybill submit buses date=2024-05-04 --wait",
+         \x20 another day  WAYBILL_URL={url} {waybill} submit buses date=2024-05-04 --wait",
         DATES[0], DATES[2],
     )
 }

@@ -8,6 +8,11 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn init(quiet: bool) {
     let default = if quiet { "error" } else { "info" };
     let filter = EnvFilter::try_from_env("WAYBILL_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    // lapin logs its login at `trace`; the broker's password appears nowhere, whatever is asked for.
+    let filter = ["lapin=info", "amq_protocol=info"].iter().fold(filter, |filter, cap| match cap.parse() {
+        Ok(cap) => filter.add_directive(cap),
+        Err(_) => filter,
+    });
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         subscriber.with_target(false).init();

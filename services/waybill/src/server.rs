@@ -80,11 +80,7 @@ pub(crate) async fn run(target: Target, flags: ServerFlags) -> anyhow::Result<Ex
 }
 
 /// Starts a target; it goes down well once `shutdown` is cancelled.
-pub(crate) async fn start(
-    target: Target,
-    settings: &Settings,
-    shutdown: CancellationToken,
-) -> anyhow::Result<Running> {
+pub(crate) async fn start(target: Target, settings: &Settings, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let catalog = Arc::new(sources::load(settings)?);
     let listener = listen(settings.listen, "listen").await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -139,12 +135,8 @@ pub(crate) async fn start(
 }
 
 /// Five tries of a request within some 15 seconds, then five more goes by way of the queue.
-const RETRY: RetryPolicy = RetryPolicy {
-    initial: Duration::from_millis(500),
-    max_wait: Duration::from_secs(5),
-    tries: 5,
-    attempts: 5,
-};
+const RETRY: RetryPolicy =
+    RetryPolicy { initial: Duration::from_millis(500), max_wait: Duration::from_secs(5), tries: 5, attempts: 5 };
 
 /// How often the housekeeper looks: soon enough for people, seldom enough to cost nothing.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);

@@ -107,7 +107,9 @@ fn base_urls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashMap<Strin
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (source, url) = pair.split_once('=').ok_or_else(|| {
-                serde::de::Error::custom(format!("expected SOURCE=URL, such as buses=http://127.0.0.1:8000, found {pair:?}"))
+                serde::de::Error::custom(format!(
+                    "expected SOURCE=URL, such as buses=http://127.0.0.1:8000, found {pair:?}"
+                ))
             })?;
             Ok((source.trim().to_owned(), url.trim().to_owned()))
         })

@@ -13,7 +13,9 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Catalog> {
     if let Some(folder) = &settings.sources {
         for file in definitions(folder)? {
             let text = read(&file)?;
-            catalog.insert_text(&file.display().to_string(), &text).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
+            catalog
+                .insert_text(&file.display().to_string(), &text)
+                .map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
         }
     }
     for source in settings.base_url.keys() {

@@ -18,9 +18,9 @@ use crate::cli;
 pub(crate) async fn submit(flags: cli::Submit) -> anyhow::Result<ExitCode> {
     let client = Client::from_env()?;
     let params = flags.params.iter().map(|pair| {
-        let (name, value) = pair.split_once('=').ok_or_else(|| {
-            anyhow::anyhow!("expected KEY=VALUE, such as date=2024-05-01, found {pair:?}")
-        })?;
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| anyhow::anyhow!("expected KEY=VALUE, such as date=2024-05-01, found {pair:?}"))?;
         Ok((name.to_owned(), value.to_owned()))
     });
     let params = params.collect::<anyhow::Result<_>>()?;

@@ -49,7 +49,8 @@ fn aligned(header: &[String], rows: Vec<Vec<String>>) -> Table {
 fn rows(answer: &Value) -> (Vec<String>, Vec<Vec<String>>) {
     let groups = answer["groups"].as_array().map(Vec::as_slice).unwrap_or_default();
     let names = |of: fn(&Value) -> &Value| -> Vec<String> {
-        let names: BTreeSet<_> = groups.iter().filter_map(|group| of(group).as_object()).flat_map(|map| map.keys()).collect();
+        let names: BTreeSet<_> =
+            groups.iter().filter_map(|group| of(group).as_object()).flat_map(|map| map.keys()).collect();
         names.into_iter().filter(|name| *name != "statistics").cloned().collect()
     };
     let (parts, statistics) = (names(|group| group), names(|group| &group["statistics"]));
