@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store could not be reached, was overloaded or timed out: the same call may succeed later.
-    #[error("the object store is unavailable ({operation} {key}): {reason}")]
+    #[error("the object store is unavailable ({operation}{}{key}): {reason}", gap(.key))]
     Unavailable {
         /// `PutObject`, …
         operation: &'static str,
@@ -14,7 +14,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The store refused: no such bucket, access denied, a bad request. Trying again does not help.
-    #[error("the object store refused {operation} {key}: {reason}")]
+    #[error("the object store refused {operation}{}{key}: {reason}", gap(.key))]
     Refused {
         /// `PutObject`, …
         operation: &'static str,
@@ -39,4 +39,9 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+}
+
+/// Between an operation and its key, where it has one.
+fn gap(key: &str) -> &'static str {
+    if key.is_empty() { "" } else { " " }
 }

@@ -9,11 +9,14 @@ use aws_sdk_s3::{
         BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation,
         timeout::TimeoutConfig,
     },
-    error::SdkError,
 };
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::{Inner, Store, failure::failed, parts};
+use super::{
+    Inner, Store,
+    failure::{failed, status},
+    parts,
+};
 use crate::StoreError;
 
 /// The defaults that this crate was tested with; a newer SDK must not change them on its own.
@@ -121,13 +124,12 @@ impl Store {
         };
         let Err(error) = answer else { return Ok(()) };
         // A HEAD has no body, so the status is all there is to go by.
-        let reason = match error.raw_response().map(|response| response.status().as_u16()) {
+        let reason = match status(&error) {
             Some(404) => format!("bucket {} does not exist", self.inner.bucket),
             Some(403) => format!("no access to bucket {} with these credentials", self.inner.bucket),
             Some(301) => format!("bucket {} is in another region", self.inner.bucket),
             _ => return Err(failed(OPERATION, "", &error)),
         };
-        debug_assert!(matches!(error, SdkError::ServiceError(_) | SdkError::ResponseError(_)));
         Err(StoreError::Refused { operation: OPERATION, key: String::new(), reason })
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn failed<E>(operation: &'static str, key: &str, error: &SdkError<E, 
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
-    let status = error.raw_response().map(|response| response.status().as_u16());
+    let status = status(error);
     let reason = match (error, error.code(), status) {
         (SdkError::TimeoutError(_), ..) => "no answer in time".to_owned(),
         (SdkError::ServiceError(_), Some(code), _) => match error.message().filter(|message| !message.is_empty()) {

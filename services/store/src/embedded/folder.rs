@@ -10,7 +10,7 @@ use std::{
     ops::Bound,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -47,6 +47,34 @@ pub(super) enum Child {
 /// before `a/`. A name with a slash is a folder's, any other an object's.
 type Names = BTreeMap<Box<str>, Child>;
 
+/// A name and what it stands for.
+pub(super) type Named = (Box<str>, Child);
+
+/// The first name, or key, behind another.
+pub(super) fn behind(name: &str) -> String {
+    format!("{name}\0")
+}
+
+/// Names of one folder in memory. Of a larger one, a stretch of this length from where it was last asked
+/// for. A test has so few that every folder is a larger one.
+const STRETCH: usize = if cfg!(test) { 5 } else { 120_000 };
+
+/// A stretch of a folder's names.
+#[derive(Debug)]
+struct Stretch {
+    names: Names,
+    /// Every name from here on is in it,
+    from: String,
+    /// up to here; `None` is up to the end.
+    to: Option<String>,
+}
+
+impl Stretch {
+    fn covers(&self, name: &str) -> bool {
+        self.from.as_str() <= name && self.to.as_deref().is_none_or(|to| name <= to)
+    }
+}
+
 /// A folder of keys.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -54,14 +82,14 @@ pub(super) struct Folder {
     pub(super) commits: Commits,
     made: AtomicBool,
     /// `None` until it has been listed.
-    names: Mutex<Option<Names>>,
+    listing: Mutex<Option<Stretch>>,
     /// Names in memory, over all folders.
     total: Arc<AtomicUsize>,
 }
 
 impl Folder {
     pub(super) fn new(path: PathBuf, total: Arc<AtomicUsize>) -> Self {
-        Self { path, commits: Commits::default(), made: AtomicBool::new(false), names: Mutex::new(None), total }
+        Self { path, commits: Commits::default(), made: AtomicBool::new(false), listing: Mutex::new(None), total }
     }
 
     /// Whether the folder is known to be on disk, durably. Folders are never removed.
@@ -80,34 +108,52 @@ impl Folder {
         child: Option<Child>,
         change: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut names = self.lock();
+        let mut listing = self.lock();
         let done = change()?;
-        if let Some(names) = names.as_mut() {
-            let before = names.len();
+        if let Some(stretch) = listing.as_mut().filter(|stretch| stretch.covers(name)) {
+            let before = stretch.names.len();
             match child {
-                Some(child) => drop(names.insert(name.into(), child)),
-                None => drop(names.remove(name)),
+                Some(child) => drop(stretch.names.insert(name.into(), child)),
+                None => drop(stretch.names.remove(name)),
             }
-            self.total.fetch_add(names.len().wrapping_sub(before), Ordering::Relaxed);
+            self.total.fetch_add(stretch.names.len().wrapping_sub(before), Ordering::Relaxed);
+            if stretch.names.len() > 2 * STRETCH {
+                self.forget(&mut listing);
+            }
         }
         Ok(done)
     }
 
-    /// At most `limit` children from the name `from` on that begin with `prefix`.
-    pub(super) fn children(&self, from: &str, prefix: &str, limit: usize) -> io::Result<Vec<(Box<str>, Child)>> {
-        let mut names = self.lock();
-        let names = match &mut *names {
-            Some(names) => names,
-            empty => {
-                let mut read = Names::new();
-                read_names(&self.path, "", &mut read)?;
-                self.total.fetch_add(read.len(), Ordering::Relaxed);
-                empty.insert(read)
+    /// At most `limit` children from the name `from` on that begin with `prefix`, and the name from which to
+    /// ask for more, if there may be any.
+    pub(super) fn children(&self, from: &str, prefix: &str, limit: usize) -> io::Result<(Vec<Named>, Option<String>)> {
+        let from = from.max(prefix);
+        let mut listing = self.lock();
+        let stretch = match &mut *listing {
+            Some(stretch) if stretch.covers(from) => stretch,
+            other => {
+                self.forget(other);
+                let mut read = self.read("")?;
+                if !read.covers(from) {
+                    read = self.read(from)?;
+                }
+                self.total.fetch_add(read.names.len(), Ordering::Relaxed);
+                other.insert(read)
             }
         };
-        let from = Bound::Included(from.max(prefix));
-        let found = names.range::<str, _>((from, Bound::Unbounded)).take_while(|(name, _)| name.starts_with(prefix));
-        Ok(found.take(limit).map(|(name, child)| (name.clone(), child.clone())).collect())
+        let mut found = Vec::new();
+        for (name, child) in stretch.names.range::<str, _>((Bound::Included(from), Bound::Unbounded)) {
+            if !name.starts_with(prefix) {
+                return Ok((found, None));
+            }
+            found.push((name.clone(), child.clone()));
+            if found.len() == limit {
+                let next = behind(name);
+                return Ok((found, Some(next)));
+            }
+        }
+        let next = stretch.to.as_deref().map(behind);
+        Ok((found, next))
     }
 
     /// An object's facts, from its file; `None` where it is gone, or damaged.
@@ -122,53 +168,70 @@ impl Folder {
             Err(error) => return Err(error),
         };
         // Read without the lock: a writer that came in between has put its own facts there.
-        if let Some(Child::Object(empty @ None)) = self.lock().as_mut().and_then(|names| names.get_mut(name)) {
+        if let Some(Child::Object(empty @ None)) = self.lock().as_mut().and_then(|stretch| stretch.names.get_mut(name))
+        {
             *empty = Some(facts.clone());
         }
         Ok(Some(facts))
     }
 
-    /// How many names of it are in memory.
-    pub(super) fn listed(&self) -> usize {
-        self.lock().as_ref().map_or(0, BTreeMap::len)
+    /// The names on disk from `from` on, as many as a stretch has.
+    fn read(&self, from: &str) -> io::Result<Stretch> {
+        let mut stretch = Stretch { names: Names::new(), from: from.to_owned(), to: None };
+        read_names(&self.path, "", &mut |name, child| {
+            if !stretch.covers(&name) {
+                return;
+            }
+            stretch.names.insert(name, child);
+            if stretch.names.len() > STRETCH {
+                stretch.names.pop_last();
+                stretch.to = stretch.names.last_key_value().map(|(last, _)| last.to_string());
+            }
+        })?;
+        Ok(stretch)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Names>> {
+    fn forget(&self, listing: &mut Option<Stretch>) {
+        if let Some(stretch) = listing.take() {
+            self.total.fetch_sub(stretch.names.len(), Ordering::Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Stretch>> {
         // Whoever panicked between the disk and the listing leaves them apart: read the disk again.
-        self.names.lock().unwrap_or_else(|poisoned: PoisonError<MutexGuard<'_, Option<Names>>>| {
-            let mut names = poisoned.into_inner();
-            if let Some(dropped) = names.take() {
-                self.total.fetch_sub(dropped.len(), Ordering::Relaxed);
-            }
-            self.names.clear_poison();
-            names
+        self.listing.lock().unwrap_or_else(|poisoned| {
+            let mut listing = poisoned.into_inner();
+            self.forget(&mut listing);
+            self.listing.clear_poison();
+            listing
         })
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let listed = self.listed();
-        self.total.fetch_sub(listed, Ordering::Relaxed);
+        let mut listing = self.lock().take();
+        self.forget(&mut listing);
     }
 }
 
-/// Reads a folder's names; `beginning` is what the folders before it hold of a long segment.
-fn read_names(folder: &Path, beginning: &str, names: &mut Names) -> io::Result<()> {
+/// Calls `each` with a folder's names, in no order; `beginning` is what the folders before it hold of a long
+/// segment.
+fn read_names(folder: &Path, beginning: &str, each: &mut dyn FnMut(Box<str>, Child)) -> io::Result<()> {
     for_each_name(folder, &mut |name| {
         match name {
             Name::Object(rest) => {
                 if let Some(segment) = path::decode(&format!("{beginning}{rest}")) {
-                    names.insert(segment.into(), Child::Object(None));
+                    each(segment.into(), Child::Object(None));
                 }
             }
             Name::Folder(rest) => {
                 if let Some(segment) = path::decode(&format!("{beginning}{rest}")) {
-                    names.insert(format!("{segment}/").into(), Child::Folder);
+                    each(format!("{segment}/").into(), Child::Folder);
                 }
             }
             Name::Continued(piece) => {
-                read_names(&folder.join(format!("{piece}+")), &format!("{beginning}{piece}"), names)?;
+                read_names(&folder.join(format!("{piece}+")), &format!("{beginning}{piece}"), each)?;
             }
         }
         Ok(true)

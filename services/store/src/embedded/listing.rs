@@ -44,11 +44,6 @@ pub(super) struct Page {
     pub(super) next: Option<String>,
 }
 
-/// The first key behind `key`.
-pub(super) fn behind(key: &str) -> String {
-    format!("{key}\0")
-}
-
 /// The first key behind all that lie below `folder`, which ends with `/`: `0` is the character after it.
 pub(super) fn behind_folder(folder: &str) -> String {
     format!("{}0", folder.strip_suffix('/').unwrap_or(folder))
@@ -88,13 +83,8 @@ impl Walk<'_> {
             None => return Ok(()),
         };
         let folder = self.tree.folder(self.query.bucket, key);
-        while self.room() > 0 {
-            let wanted = self.room();
-            let children = folder.children(&from, beginning, wanted)?;
-            let whole = children.len() < wanted;
-            if let Some((last, _)) = children.last() {
-                from = behind(last);
-            }
+        loop {
+            let (children, next) = folder.children(&from, beginning, self.room())?;
             for (name, child) in children {
                 if self.room() == 0 {
                     return Ok(());
@@ -114,11 +104,11 @@ impl Walk<'_> {
                     }
                 }
             }
-            if whole {
-                return Ok(());
+            match next {
+                Some(next) if self.room() > 0 => from = next,
+                _ => return Ok(()),
             }
         }
-        Ok(())
     }
 
     /// Whether a folder has anything in it that the page may show. Folders stay when they are emptied.
@@ -138,6 +128,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::embedded::folder::behind;
     use crate::embedded::object::{Draft, Headers};
 
     fn open(folder: &std::path::Path) -> Tree {

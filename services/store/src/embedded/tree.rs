@@ -26,8 +26,7 @@ use super::{
     path,
 };
 
-/// Names in memory over all folders: some 150 bytes each. A folder larger than this is in memory while it
-/// is being listed.
+/// Names in memory over all folders: some 150 bytes each.
 const MOST_NAMES: usize = 250_000;
 /// Folders in memory: some 300 bytes each.
 const MOST_FOLDERS: NonZeroUsize = NonZeroUsize::new(50_000).expect("not zero");

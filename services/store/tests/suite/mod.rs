@@ -365,7 +365,7 @@ pub(crate) async fn a_bucket_that_is_not_there_is_said_so(subject: &Subject) {
         error.to_string()
     };
     let error = said(store.check().await.unwrap_err());
-    assert_eq!(error, "the object store refused HeadBucket : bucket waybill-no-such-bucket does not exist");
+    assert_eq!(error, "the object store refused HeadBucket: bucket waybill-no-such-bucket does not exist");
     assert!(said(store.get("k", 1).await.unwrap_err()).contains("NoSuchBucket"));
     assert!(said(store.list("", None, 1).await.unwrap_err()).contains("NoSuchBucket"));
 }

@@ -14,7 +14,8 @@ use s3s::{
 
 use super::Service;
 use crate::embedded::{
-    listing::{self, Item, Page, Query, behind, behind_folder},
+    folder::behind,
+    listing::{self, Item, Page, Query, behind_folder},
     object::time,
 };
 
