@@ -38,9 +38,7 @@ async fn attempt(context: &Context, target: &Target) -> Result<Bytes, Fault> {
         return Err(refused(response.status(), response.headers(), &target.path, Timestamp::now()));
     }
     let mut body = BytesMut::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| dropped(&error, &target.path, body.len() as u64))?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(|error| dropped(&error, &target.path, body.len() as u64))? {
         if body.len() + chunk.len() > LARGEST {
             return Err(Fault::permanent(format!("the listing {} is larger than {LARGEST} bytes", target.path)));
         }

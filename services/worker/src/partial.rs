@@ -112,7 +112,8 @@ impl Partial {
         match total.filter(|total| *total != received && !too_large) {
             None => self.finish(too_large.then_some(max_bytes)).await.map_err(Broken::Spool),
             Some(total) => {
-                let fault = Fault::transient(format!("{path} ended after {received} bytes, though {total} were announced"));
+                let fault =
+                    Fault::transient(format!("{path} ended after {received} bytes, though {total} were announced"));
                 Err(Broken::Download { fault, partial: Box::new(self) })
             }
         }

@@ -79,7 +79,11 @@ async fn run_next(context: &Context, lane: &Lane, consumer: &mut dyn Consumer) -
     let Some(delivery) = delivery else { return false };
     match Work::of(&delivery.message) {
         Some(work) => {
-            let span = tracing::info_span!("work", job.id = %work.job, task = work.task, %lane);
+            let source = match &delivery.message {
+                Message::PlanJob(plan) => &plan.source,
+                Message::RunTask(task) => &task.source,
+            };
+            let span = tracing::info_span!("work", job.id = %work.job, task = work.task, source);
             run_one(context, lane, delivery, work).instrument(span).await;
         }
         None => {

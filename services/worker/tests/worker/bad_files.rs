@@ -61,7 +61,10 @@ async fn a_bad_file_is_quarantined_and_the_others_are_not_held_up() {
         assert!(failure.reason.starts_with("the file was rejected: record "), "{what}: {}", failure.reason);
         assert_eq!(failure.attempts, 1, "{what}: trying again would not help");
         let key = failure.quarantine.as_ref().unwrap();
-        assert!(key.starts_with(&format!("quarantine/buses/country=peru/date=2024-05-01/{city}-city-{city}.")), "{key}");
+        assert!(
+            key.starts_with(&format!("quarantine/buses/country=peru/date=2024-05-01/{city}-city-{city}.")),
+            "{key}"
+        );
         let kept = system.objects(key).await;
         assert_eq!(kept[0].body, *body, "{what}");
         let report = system.objects(&key.replace(".json", ".report.json")).await;
@@ -155,7 +158,11 @@ async fn what_is_odd_and_right_is_accepted() {
         ("an extra field", extra.to_string().into(), 3),
         ("keys in another order", format!("[{reversed}]").into(), 3),
         ("escapes", plain.replace("BUS-1", "B\\u0055S\\/\\\"\\ud83d\\ude8c").replace("delay", "d\\u0065lay").into(), 3),
-        ("white space", plain.replace(',', " ,\r\n\t ").replace(':', " : ").replace("08 : 44 : 00", "08:44:00").into(), 3),
+        (
+            "white space",
+            plain.replace(',', " ,\r\n\t ").replace(':', " : ").replace("08 : 44 : 00", "08:44:00").into(),
+            3,
+        ),
         ("a BOM", format!("\u{feff}{plain}").into(), 3),
     ];
     let upstream = Upstream::start().await;

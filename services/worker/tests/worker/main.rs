@@ -13,6 +13,8 @@ mod resume;
 #[cfg(test)]
 mod shapes;
 #[cfg(test)]
+mod stand_in;
+#[cfg(test)]
 mod stopping;
 #[cfg(test)]
 mod support;

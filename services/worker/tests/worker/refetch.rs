@@ -62,7 +62,8 @@ async fn another_definition_checks_the_same_bytes_again() {
     let mut system = System::start(BUSES, upstream.clone()).await;
     system.good_job().await;
     system.stop().await;
-    let definition = BUSES.replace("bus_count       = \"count\"", "bus_count = \"count\"\nmost = { max = \"passengers\" }");
+    let definition =
+        BUSES.replace("bus_count       = \"count\"", "bus_count = \"count\"\nmost = { max = \"passengers\" }");
     assert_ne!(definition, BUSES);
     let system = system.with_definition(&definition);
     let second = system.good_job().await;

@@ -89,9 +89,7 @@ async fn a_panic_costs_one_attempt_and_no_loop() {
 async fn a_copy_that_the_queue_refuses_leaves_the_original_where_it_was() {
     let upstream = Upstream::with_cities(1).await;
     let given_up = PATIENCE.tries as usize;
-    upstream.on(&file(0), move |asked| {
-        if asked.nth < given_up { Reply::status(503) } else { Reply::body(buses(10)) }
-    });
+    upstream.on(&file(0), move |asked| if asked.nth < given_up { Reply::status(503) } else { Reply::body(buses(10)) });
     let mut system = System::stopped(BUSES, upstream, PATIENCE).await;
     let troubled = Troubled::new(&system.worker.queue, 1, false);
     // Only the worker's own copies meet with trouble; the ledger's messages do not.

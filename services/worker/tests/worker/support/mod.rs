@@ -30,12 +30,8 @@ pub(crate) const BUSES: &str = include_str!("../../../../source/sources/buses.to
 pub(crate) const DATE: &str = "2024-05-01";
 
 /// Waits that a test can afford.
-pub(crate) const PATIENCE: RetryPolicy = RetryPolicy {
-    initial: Duration::from_millis(2),
-    max_wait: Duration::from_millis(20),
-    tries: 3,
-    attempts: 2,
-};
+pub(crate) const PATIENCE: RetryPolicy =
+    RetryPolicy { initial: Duration::from_millis(2), max_wait: Duration::from_millis(20), tries: 3, attempts: 2 };
 
 /// As long as any test may wait for anything.
 const DEADLINE: Duration = Duration::from_secs(15);
