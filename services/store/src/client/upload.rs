@@ -43,7 +43,14 @@ impl Store {
                 self.put_bytes(key, upload.content_type, metadata, bytes).await
             }
             UploadBody::File { file, len } => {
-                let mut begun = self.begin(key, upload.content_type, metadata).await?;
+                // In a task of its own: dropped while the answer is on its way, the upload would have begun with
+                // nobody to abort it. Nobody waits for the task then, and what it returns is dropped and aborted.
+                let (store, key) = (self.clone(), key.to_owned());
+                let begin = async move { store.begin(&key, upload.content_type, metadata).await };
+                let mut begun = match tokio::spawn(begin).await {
+                    Ok(begun) => begun?,
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                };
                 let result = begun.send(&file, len).await;
                 if result.is_err() {
                     begun.abort().await;
