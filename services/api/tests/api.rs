@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use waybill_api::JobsApi;
 use waybill_ledger::{Done, Failure, JobId, Ledger, Outcome, Plan};
-use waybill_queue::{Consumer, Lane, Message, Queue, QueueError};
+use waybill_queue::{Consumer, Hold, Lane, Message, Queue, QueueError};
 use waybill_source::{Catalog, Item};
 use waybill_store::Embedded;
 use waybill_web::{Probes, app};
@@ -624,6 +624,14 @@ impl Queue for Stuck {
     }
 
     async fn bury(&self, _: &Lane, _: &Message, _: &str) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn try_hold(&self, _: &str) -> Result<Option<Hold>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn waiting(&self, _: &Lane) -> Result<u64, QueueError> {
         Err(QueueError::Closed)
     }
 

@@ -74,6 +74,7 @@ impl Ledger {
                     attempt: 1,
                     again,
                     items: serde_json::to_string(items).expect("items are maps with text keys"),
+                    handed_on: false,
                 });
                 async move { self.queue.publish(lane, &message, Duration::ZERO).await.map(|()| task) }
             })
@@ -119,6 +120,7 @@ mod tests {
             attempt: 1,
             again: false,
             items: r#"[{"key":"0-city-0","values":{"city":{"id":0,"name":"City 0"}}}]"#.to_owned(),
+            handed_on: false,
         };
         assert_eq!(messages[0], Message::RunTask(expected));
     }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use uuid::Uuid;
-use waybill_queue::{Consumer, Lane, Message, Queue, QueueError};
+use waybill_queue::{Consumer, Hold, Lane, Message, Queue, QueueError};
 use waybill_source::{Catalog, Definition, Item, Params};
 use waybill_store::{Embedded, Store};
 
@@ -177,6 +177,14 @@ impl Queue for Recording {
     }
 
     async fn bury(&self, _: &Lane, _: &Message, _: &str) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn try_hold(&self, _: &str) -> Result<Option<Hold>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn waiting(&self, _: &Lane) -> Result<u64, QueueError> {
         Err(QueueError::Closed)
     }
 

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, ErrorKind,
+    BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::FieldTable,
 };
@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     link::{Link, Session},
-    topology::{Route, Topology},
+    topology::{self, Route, Topology},
 };
 use crate::QueueError;
 
@@ -35,9 +35,8 @@ const ANSWER: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// In AMQP's numbers: a message that survives a restart, and the error for what is not there.
+/// In AMQP's numbers: a message that survives a restart.
 const PERSISTENT: u8 = 2;
-const NOT_FOUND: u16 = 404;
 
 /// Sends messages over a pool of channels.
 pub(super) struct Publisher {
@@ -170,9 +169,10 @@ impl Sending {
     }
 
     fn failure(&self, error: &lapin::Error) -> Failure {
-        match error.kind() {
-            ErrorKind::ProtocolError(error) if error.get_id() == NOT_FOUND => Failure::NoRoute,
-            _ => Failure::Broker(self.link.unavailable(error)),
+        if topology::is(error, topology::NOT_FOUND) {
+            Failure::NoRoute
+        } else {
+            Failure::Broker(self.link.unavailable(error))
         }
     }
 }
