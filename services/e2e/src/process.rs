@@ -62,6 +62,11 @@ impl Process {
         Self { child, url, s3_url }
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it as a crash does.
     pub fn kill(mut self) {
         self.child.kill().expect("a child can be killed");

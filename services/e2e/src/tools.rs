@@ -25,14 +25,23 @@ pub fn required(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("set {name}, or run scripts/test, which does"))
 }
 
-/// Runs rabbitmqctl against the private broker of scripts/test.
+/// Runs rabbitmqctl against the private broker of scripts/test; it must succeed.
 pub fn rabbitmqctl(arguments: &[&str]) {
+    let output = run_rabbitmqctl(arguments);
+    assert!(output.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The same where it may fail, as when the broker is down already; whether it succeeded.
+pub(crate) fn try_rabbitmqctl(arguments: &[&str]) -> bool {
+    run_rabbitmqctl(arguments).status.success()
+}
+
+fn run_rabbitmqctl(arguments: &[&str]) -> std::process::Output {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/rabbitmq");
-    let output = Command::new(script)
+    Command::new(script)
         .arg("ctl")
         .arg(required("WAYBILL_TEST_RABBITMQ"))
         .args(arguments)
         .output()
-        .expect("scripts/rabbitmq can be run");
-    assert!(output.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        .expect("scripts/rabbitmq can be run")
 }
