@@ -153,3 +153,27 @@ async fn let_go(session: &Session, mut channel: Channel, queue: ShortString) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_remembered_for_a_moment() {
+        let holds = Holds::default();
+        let mut claim = holds.claim("housekeeper").unwrap();
+        assert!(holds.claim("housekeeper").is_none() && holds.claim("rate.buses").is_some());
+        // What was let go may be had again at once.
+        drop(claim);
+        claim = holds.claim("housekeeper").unwrap();
+        claim.refused = true;
+        let before = Instant::now();
+        drop(claim);
+        while holds.claim("housekeeper").is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(before.elapsed() >= APART);
+        // And nothing is remembered for ever.
+        assert!(holds.lock().is_empty());
+    }
+}
