@@ -80,7 +80,8 @@ impl StatsApi {
             return Err(Problem::unknown_parameter(name, &["from", "to"]));
         }
         let range = Range::parse(ends.get("from").map(String::as_str), ends.get("to").map(String::as_str))?;
-        let buses = self.catalog.get("buses").ok_or_else(|| Problem::not_found("the source `buses` is not configured here"))?;
+        let buses =
+            self.catalog.get("buses").ok_or_else(|| Problem::not_found("the source `buses` is not configured here"))?;
         let report = self.report(buses, range).await?;
         Ok(answer(&report, if_none_match.0.as_deref(), || country::by_country(buses, &report, range)))
     }
@@ -109,7 +110,10 @@ impl StatsApi {
             Problem::unknown_source(&source, &known)
         })?;
         if definition.partition_names().last().is_none_or(|name| name != "date") {
-            return Err(Problem::not_found(format!("`{}` is not kept by date, so it has no statistics by date", source.0)));
+            return Err(Problem::not_found(format!(
+                "`{}` is not kept by date, so it has no statistics by date",
+                source.0
+            )));
         }
         let range = Range::parse(from.0.as_deref(), to.0.as_deref())?;
         let report = self.report(definition, range).await?;
@@ -120,13 +124,20 @@ impl StatsApi {
 
 fn answer(report: &Report, if_none_match: Option<&str>, body: impl FnOnce() -> Value) -> Answer {
     let etag = format!("\"{}\"", report.etag);
-    if waybill_web::matches(if_none_match, &etag) { Answer::NotModified(etag) } else { Answer::Fresh(Json(body()), etag) }
+    if waybill_web::matches(if_none_match, &etag) {
+        Answer::NotModified(etag)
+    } else {
+        Answer::Fresh(Json(body()), etag)
+    }
 }
 
 fn total(definition: &Definition, report: &Report) -> Result<Value, Problem> {
     let mut total = definition.statistics().zero();
     for totals in report.groups.values().flat_map(|days| days.values()) {
-        definition.statistics().merge(&mut total, totals).map_err(|error| Problem::internal(CollectError::Overflow(error)))?;
+        definition
+            .statistics()
+            .merge(&mut total, totals)
+            .map_err(|error| Problem::internal(CollectError::Overflow(error)))?;
     }
     Ok(definition.statistics().to_json(&total).into())
 }

@@ -30,7 +30,9 @@ pub(crate) fn ends(query: &[(String, String)]) -> (BTreeMap<&'static str, String
         match name.as_str() {
             "from" => drop(ends.insert("from", value.clone())),
             "to" => drop(ends.insert("to", value.clone())),
-            slip if value.is_empty() && slip.strip_prefix("to").is_some_and(|day| day.starts_with(|c: char| c.is_ascii_digit())) => {
+            slip if value.is_empty()
+                && slip.strip_prefix("to").is_some_and(|day| day.starts_with(|c: char| c.is_ascii_digit())) =>
+            {
                 ends.entry("to").or_insert_with(|| slip["to".len()..].to_owned());
             }
             _ => drop(unknown.insert(name.clone())),

@@ -61,7 +61,8 @@ impl Bucket {
         for (group, days) in &report.groups {
             for (day, totals) in days {
                 let json = self.definition.statistics().to_json(totals);
-                let (buses, passengers) = (json["bus_count"].as_u64().unwrap(), json["passenger_count"].as_u64().unwrap());
+                let (buses, passengers) =
+                    (json["bus_count"].as_u64().unwrap(), json["passenger_count"].as_u64().unwrap());
                 found.insert((group[0].clone(), *day), (buses, passengers));
             }
         }

@@ -84,5 +84,6 @@ fn write(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, list, write);
+// Writes first: ext4 avoids the inodes of the 100,000 files that the listing leaves deleted, which takes time.
+criterion_group!(benches, write, list);
 criterion_main!(benches);

@@ -83,8 +83,8 @@ mod server {
         let bucket = format!("waybill-{}", uuid::Uuid::now_v7().simple());
         client.create_bucket().bucket(&bucket).send().await.unwrap();
         let store = Store::with_config(config, &bucket, TIMEOUT, None);
-        // moto looks whether there is an object and then writes, with nothing in between that would stop
-        // another thread: what it promises to one writer after the other is all that can be tested with it.
+        // moto looks whether there is an object and then writes, without a lock: what it promises to one writer
+        // after the other is all that a test can rely on.
         Subject { reader: store.clone(), writer: store, client, bucket, writers: 1, embedded: None }
     }
 

@@ -134,7 +134,10 @@ impl Store {
         limit: usize,
     ) -> Result<ListObjectsV2Output, StoreError> {
         let call = self.inner.client.list_objects_v2().bucket(&self.inner.bucket).prefix(prefix);
-        let call = call.set_start_after(start_after.filter(|_| token.is_none())).set_continuation_token(token);
+        // One before the prefix changes nothing; but Garage 2.5 ends its listing at the first key after it that
+        // is outside the prefix.
+        let start_after = start_after.filter(|after| token.is_none() && after.as_str() >= prefix);
+        let call = call.set_start_after(start_after).set_continuation_token(token);
         let call = call.set_delimiter(folders.then(|| "/".to_owned()));
         // XML cannot carry every character that a key can.
         let call = call.encoding_type(EncodingType::Url);

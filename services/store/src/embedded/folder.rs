@@ -62,6 +62,8 @@ const STRETCH: usize = if cfg!(test) { 5 } else { 120_000 };
 /// A stretch of a folder's names.
 #[derive(Debug)]
 struct Stretch {
+    /// Which reading of the disk it is; see [`Folder::read_facts`].
+    reading: usize,
     names: Names,
     /// Every name from here on is in it,
     from: String,
@@ -83,13 +85,21 @@ pub(super) struct Folder {
     made: AtomicBool,
     /// `None` until it has been listed.
     listing: Mutex<Option<Stretch>>,
+    readings: AtomicUsize,
     /// Names in memory, over all folders.
     total: Arc<AtomicUsize>,
 }
 
 impl Folder {
     pub(super) fn new(path: PathBuf, total: Arc<AtomicUsize>) -> Self {
-        Self { path, commits: Commits::default(), made: AtomicBool::new(false), listing: Mutex::new(None), total }
+        Self {
+            path,
+            commits: Commits::default(),
+            made: AtomicBool::new(false),
+            listing: Mutex::new(None),
+            readings: AtomicUsize::new(0),
+            total,
+        }
     }
 
     /// Whether the folder is known to be on disk, durably. Folders are never removed.
@@ -158,6 +168,7 @@ impl Folder {
 
     /// An object's facts, from its file; `None` where it is gone, or damaged.
     pub(super) fn read_facts(&self, name: &str) -> io::Result<Option<Facts>> {
+        let reading = self.lock().as_ref().map(|stretch| stretch.reading);
         let facts = match Object::open(&path::object(&self.path, name)) {
             Ok(object) => Facts::from(&object.footer),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -167,8 +178,10 @@ impl Folder {
             }
             Err(error) => return Err(error),
         };
-        // Read without the lock: a writer that came in between has put its own facts there.
-        if let Some(Child::Object(empty @ None)) = self.lock().as_mut().and_then(|stretch| stretch.names.get_mut(name))
+        // Read without the lock, so perhaps overtaken by a writer: but that one has put its own facts there, unless
+        // the names were read anew since.
+        if let Some(stretch) = self.lock().as_mut().filter(|stretch| Some(stretch.reading) == reading)
+            && let Some(Child::Object(empty @ None)) = stretch.names.get_mut(name)
         {
             *empty = Some(facts.clone());
         }
@@ -177,7 +190,8 @@ impl Folder {
 
     /// The names on disk from `from` on, as many as a stretch has.
     fn read(&self, from: &str) -> io::Result<Stretch> {
-        let mut stretch = Stretch { names: Names::new(), from: from.to_owned(), to: None };
+        let reading = self.readings.fetch_add(1, Ordering::Relaxed);
+        let mut stretch = Stretch { reading, names: Names::new(), from: from.to_owned(), to: None };
         read_names(&self.path, "", &mut |name, child| {
             if !stretch.covers(&name) {
                 return;

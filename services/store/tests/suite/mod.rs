@@ -7,7 +7,6 @@ use std::{collections::BTreeSet, io::Write, sync::Arc, time::Duration};
 use aws_sdk_s3::Client;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use sha2::{Digest, Sha256};
 use waybill_store::{Created, Embedded, Store, StoreError, Upload, UploadBody};
 
 /// A store with an empty bucket of its own.
@@ -237,7 +236,7 @@ fn unlinked(len: usize) -> (Arc<std::fs::File>, Bytes) {
 pub(crate) async fn a_large_file_arrives_whole_with_its_metadata(subject: &Subject) {
     const MIB: usize = 1024 * 1024;
     let Subject { writer, reader, .. } = subject;
-    for len in [0, 100_000, 16 * MIB, 16 * MIB + 1, 26 * MIB + 3] {
+    for len in [0, 100_000, 16 * MIB, 17 * MIB + 3] {
         let (file, bytes) = unlinked(len);
         let metadata = vec![("bus-count".to_owned(), "7".to_owned()), ("city".to_owned(), "São Tomé".to_owned())];
         let upload = Upload { content_type: JSON, metadata, body: UploadBody::File { file, len: len as u64 } };
@@ -247,7 +246,7 @@ pub(crate) async fn a_large_file_arrives_whole_with_its_metadata(subject: &Subje
         assert_eq!(head.metadata["bus-count"], "7");
         assert_eq!(head.etag.contains('-'), len > 16 * MIB, "{}", head.etag);
         let read = reader.get("data/large.json", len).await.unwrap().unwrap();
-        assert_eq!(Sha256::digest(&read), Sha256::digest(&bytes), "{len}");
+        assert!(read == bytes, "{len} bytes came back as others");
     }
 }
 
