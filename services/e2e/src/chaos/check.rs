@@ -11,7 +11,7 @@ use super::{Report, fleet::Fleet, submitter::DATES};
 use crate::naive_country_stats;
 
 /// Waits until every accepted job is terminal.
-pub(super) async fn settle(fleet: &Fleet, accepted: &[String], patience: Duration, report: &mut Report) {
+pub(super) async fn settle(fleet: &Fleet, accepted: &[String], patience: Duration, report: &mut Report, promise: &str) {
     let start = Instant::now();
     let mut open: BTreeSet<&String> = accepted.iter().collect();
     let mut last = BTreeMap::new();
@@ -28,7 +28,7 @@ pub(super) async fn settle(fleet: &Fleet, accepted: &[String], patience: Duratio
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    report.expect(open.is_empty(), "every accepted job is terminal", || {
+    report.expect(open.is_empty(), promise, || {
         let left: Vec<_> = open.iter().map(|id| format!("{id} {:?}", last.get(*id))).collect();
         format!("{} are not: {}", left.len(), left.join(", "))
     });
@@ -67,17 +67,17 @@ async fn outcomes(fleet: &Fleet, accepted: &[String], report: &mut Report) {
 
 /// After one more quiet fetch of every date, statistics are what the upstream serves now.
 async fn statistics(fleet: &Fleet, report: &mut Report) {
+    let mut ids = Vec::new();
     for date in DATES {
         let body = json!({ "source": "buses", "params": { "date": date } });
         let Some(url) = fleet.url("api", 0) else { continue };
-        let job: Option<Value> = async {
-            let response = fleet.http.post(format!("{url}/v1/jobs")).json(&body).send().await.ok()?;
-            response.json().await.ok()
+        if let Ok(response) = fleet.http.post(format!("{url}/v1/jobs")).json(&body).send().await
+            && let Ok(job) = response.json::<Value>().await
+        {
+            ids.extend(job["id"].as_str().map(str::to_owned));
         }
-        .await;
-        let ids: Vec<String> = job.iter().filter_map(|job| job["id"].as_str().map(str::to_owned)).collect();
-        settle(fleet, &ids, Duration::from_secs(120), report).await;
     }
+    settle(fleet, &ids, Duration::from_secs(120), report, "a quiet fetch of every date ends").await;
     let expected = naive_country_stats(fleet.upstream.base_url(), &DATES, &[]).await;
     let found = patient_get(fleet, "stats", &format!("/country-stats?from={}&to={}", DATES[0], DATES[5])).await;
     report.expect(found.as_ref() == Some(&expected), "statistics equal an independent computation", || {

@@ -9,7 +9,10 @@ use fastrand::Rng;
 use waybill_upstream::Faults;
 
 use super::fleet::Fleet;
-use crate::{proxy::Weather, tools::try_rabbitmqctl};
+use crate::{
+    proxy::{Proxy, Weather},
+    tools::try_rabbitmqctl,
+};
 
 pub(super) struct Saboteur {
     rng: Rng,
@@ -17,10 +20,11 @@ pub(super) struct Saboteur {
     pub(super) kills: u64,
 }
 
-/// What is done, and how often of the sum of all.
-const ACTIONS: [(&str, u32); 10] = [
-    ("process killed", 60),
-    ("process restarted with SIGTERM", 8),
+/// What is done to processes, and how often of the sum of all.
+const KILLS: [(&str, u32); 2] = [("process killed", 9), ("process restarted with SIGTERM", 1)];
+
+/// What is done to what they stand on.
+const STORMS: [(&str, u32); 8] = [
     ("connections to S3 cut", 8),
     ("S3 answers 503", 6),
     ("S3 refuses or says nothing", 6),
@@ -36,83 +40,85 @@ impl Saboteur {
         Self { rng, done: BTreeMap::new(), kills: 0 }
     }
 
-    pub(super) async fn run(&mut self, fleet: &Fleet, end: Instant) {
+    /// Kills processes, one after the other.
+    pub(super) async fn kill(&mut self, fleet: &Fleet, end: Instant) {
         while Instant::now() < end {
-            self.pause(500..4_000).await;
-            let sum: u32 = ACTIONS.iter().map(|(_, weight)| weight).sum();
-            let mut draw = self.rng.u32(..sum);
-            let action = ACTIONS.iter().find(|(_, weight)| {
-                let hit = draw < *weight;
-                draw = draw.saturating_sub(*weight);
-                hit
-            });
-            let Some((action, _)) = action else { continue };
-            *self.done.entry(action).or_default() += 1;
-            self.act(action, fleet).await;
+            self.pause(1_000..7_000).await;
+            let action = self.choose(&KILLS);
+            let Some((slot, _, process)) = fleet.take(self.rng.usize(..4)) else { continue };
+            if action == "process killed" {
+                self.kills += 1;
+                process.kill();
+                self.pause(0..1_500).await;
+            } else {
+                process.terminate().await;
+            }
+            fleet.respawn(slot).await;
         }
     }
 
-    async fn act(&mut self, action: &str, fleet: &Fleet) {
-        match action {
-            "process killed" | "process restarted with SIGTERM" => {
-                let Some((slot, _, process)) = fleet.take(self.rng.usize(..4)) else { return };
-                if action == "process killed" {
-                    self.kills += 1;
-                    process.kill();
-                    self.pause(0..1_500).await;
-                } else {
-                    process.terminate().await;
+    /// Breaks what processes stand on, at the same time as another kills them.
+    pub(super) async fn storm(&mut self, fleet: &Fleet, end: Instant) {
+        while Instant::now() < end {
+            self.pause(1_000..6_000).await;
+            match self.choose(&STORMS) {
+                "connections to S3 cut" => fleet.s3.cut(),
+                "S3 answers 503" => self.weather(&fleet.s3, Weather::Status(503)).await,
+                "S3 refuses or says nothing" => {
+                    let weather = self.silence();
+                    self.weather(&fleet.s3, weather).await;
                 }
-                fleet.respawn(slot).await;
-            }
-            "connections to S3 cut" => fleet.s3.cut(),
-            "S3 answers 503" => self.storm(fleet, true, Weather::Status(503)).await,
-            "S3 refuses or says nothing" => {
-                let weather = if self.rng.bool() { Weather::Refuse } else { Weather::Stall };
-                self.storm(fleet, true, weather).await;
-            }
-            "connections to the broker cut" => fleet.broker.cut(),
-            "broker refuses or says nothing" => {
-                let weather = if self.rng.bool() { Weather::Refuse } else { Weather::Stall };
-                self.storm(fleet, false, weather).await;
-            }
-            "broker restarted" => {
-                blocking(|| try_rabbitmqctl(&["stop_app"])).await;
-                self.pause(500..5_000).await;
-                blocking(|| try_rabbitmqctl(&["start_app"])).await;
-            }
-            "a queue of the broker deleted" => {
-                let queue = if self.rng.bool() { "waybill.plans" } else { "waybill.tasks.buses" };
-                let vhost = fleet.vhost.clone();
-                blocking(move || try_rabbitmqctl(&["delete_queue", "-p", &vhost, queue])).await;
-            }
-            _ => {
-                let chance = |text: &str| text.parse().expect("a chance");
-                fleet.upstream.set_faults(Faults {
-                    server_error: chance("0.3"),
-                    too_many: chance("0.1"),
-                    hang_up: chance("0.2"),
-                    ..Faults::default()
-                });
-                self.pause(1_000..6_000).await;
-                fleet.upstream.set_faults(Faults::default());
+                "connections to the broker cut" => fleet.broker.cut(),
+                "broker refuses or says nothing" => {
+                    let weather = self.silence();
+                    self.weather(&fleet.broker, weather).await;
+                }
+                "broker restarted" => {
+                    blocking(|| try_rabbitmqctl(&["stop_app"])).await;
+                    self.pause(500..5_000).await;
+                    blocking(|| try_rabbitmqctl(&["start_app"])).await;
+                }
+                "a queue of the broker deleted" => {
+                    let queue = if self.rng.bool() { "waybill.plans" } else { "waybill.tasks.buses" };
+                    let vhost = fleet.vhost.clone();
+                    blocking(move || try_rabbitmqctl(&["delete_queue", "-p", &vhost, queue])).await;
+                }
+                _ => {
+                    let chance = |text: &str| text.parse().expect("a chance");
+                    fleet.upstream.set_faults(Faults {
+                        server_error: chance("0.3"),
+                        too_many: chance("0.1"),
+                        hang_up: chance("0.2"),
+                        ..Faults::default()
+                    });
+                    self.pause(1_000..6_000).await;
+                    fleet.upstream.set_faults(Faults::default());
+                }
             }
         }
     }
 
-    async fn storm(&mut self, fleet: &Fleet, s3: bool, weather: Weather) {
-        let proxy = if s3 { &fleet.s3 } else { &fleet.broker };
+    fn choose(&mut self, actions: &[(&'static str, u32)]) -> &'static str {
+        let mut draw = self.rng.u32(..actions.iter().map(|(_, weight)| *weight).sum::<u32>());
+        for (action, weight) in actions {
+            if draw < *weight {
+                *self.done.entry(action).or_default() += 1;
+                return action;
+            }
+            draw -= weight;
+        }
+        unreachable!("a draw is below the sum of the weights")
+    }
+
+    fn silence(&mut self) -> Weather {
+        if self.rng.bool() { Weather::Refuse } else { Weather::Stall }
+    }
+
+    async fn weather(&mut self, proxy: &Proxy, weather: Weather) {
         proxy.set(weather);
         proxy.cut();
         self.pause(1_000..6_000).await;
         proxy.set(Weather::Fair);
-    }
-
-    /// Nothing is broken any more.
-    pub(super) async fn heal(&mut self, fleet: &Fleet) {
-        fleet.s3.set(Weather::Fair);
-        fleet.broker.set(Weather::Fair);
-        fleet.upstream.set_faults(Faults::default());
     }
 
     async fn pause(&mut self, milliseconds: std::ops::Range<u64>) {
