@@ -8,9 +8,9 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use waybill_ledger::{JobId, Plan, Request};
 use waybill_queue::PlanJob;
-use waybill_source::{Definition, Item, ItemDraft, ItemError, Params};
+use waybill_source::{Definition, Env, Item, ItemDraft, ItemError, Params};
 
-use crate::{aside, context::Context, listing, outcome::Outcome};
+use crate::{aside, context::Context, listing, outcome::Outcome, task::job_context};
 
 /// Listings of one level asked for at once.
 const AT_ONCE: usize = 8;
@@ -76,7 +76,10 @@ impl Planner<'_> {
 
     /// The items of `level` below one item of the level above.
     async fn below(&self, level: usize, parent: ItemDraft) -> Result<Vec<ItemDraft>, Outcome> {
-        let listing = self.definition.listing(level, &self.request.params, &parent)?;
+        if let Some(items) = self.definition.fixed(level, &parent) {
+            return Ok(items);
+        }
+        let listing = self.definition.listing(level, &job_context(&self.request), &parent, &Env::new())?;
         let target = self.context.upstream.target(&self.definition, &listing);
         let target = target.map_err(|reason| Outcome::Failed { reason })?;
         let body = listing::read(self.context, &self.definition, &target).await?;

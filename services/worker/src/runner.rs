@@ -12,6 +12,7 @@ use futures::FutureExt;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 use waybill_queue::{Consumer, Delivery, Lane, Message, QueueError};
+use waybill_source::Limit;
 
 use crate::{
     context::Context,
@@ -29,7 +30,7 @@ const NO_CONSUMER: Duration = Duration::from_secs(1);
 /// Serves all lanes until shutdown, or until the queue is closed; then waits for what runs.
 pub(crate) async fn serve(context: Arc<Context>, deadline: Duration) {
     let mut loops = JoinSet::new();
-    let sources = context.worker.catalog.iter().map(|it| (Lane::Source(it.name().to_owned()), it.concurrency()));
+    let sources = context.worker.catalog.iter().map(|it| (Lane::Source(it.name().to_owned()), at_once(it.limit())));
     for (lane, consumers) in [(Lane::Plans, PLANS_AT_ONCE)].into_iter().chain(sources) {
         tracing::info!(%lane, consumers, "serving");
         for _ in 0..consumers {
@@ -46,6 +47,14 @@ pub(crate) async fn serve(context: Arc<Context>, deadline: Duration) {
         // A delivery that is dropped goes back to the queue.
         tracing::warn!(unfinished = loops.len(), "the deadline has passed: unfinished work is given back");
         loops.shutdown().await;
+    }
+}
+
+/// Consumers of one source's lane.
+fn at_once(limit: Limit) -> u32 {
+    match limit {
+        Limit::Concurrency(requests) => requests,
+        Limit::Rate { .. } => 1,
     }
 }
 

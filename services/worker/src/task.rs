@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use waybill_ledger::{JobId, Request};
 use waybill_queue::RunTask;
-use waybill_source::{Definition, Format, Item, ObjectName, item_prefix};
+use waybill_source::{Definition, Env, Format, Item, JobContext, ObjectName, item_prefix};
 use waybill_store::Upload;
 
 use crate::{
@@ -36,8 +36,10 @@ async fn start(context: &Context, job: JobId, message: &RunTask, redelivered: bo
     };
     let definition = &*ledger.definition(&request.source, &request.definition).await?;
     let item = &only_item(&message.items)?;
-    let partition = definition.partition(&request.params, item)?;
-    let target = context.upstream.target(definition, &definition.fetch(&request.params, item)?);
+    let about = job_context(&request);
+    let items = std::slice::from_ref(item);
+    let partition = definition.partition(&about, items)?;
+    let target = context.upstream.target(definition, &definition.fetch(&about, items, &Env::new())?);
     let prefix = item_prefix(definition.name(), &partition, &item.key);
     let task = Task {
         context,
@@ -50,6 +52,11 @@ async fn start(context: &Context, job: JobId, message: &RunTask, redelivered: bo
         partition,
     };
     task.run().await
+}
+
+/// A job as templates see it.
+pub(crate) fn job_context(request: &Request) -> JobContext {
+    JobContext { id: request.job.to_string(), date: request.job.day().to_string(), params: request.params.clone() }
 }
 
 fn only_item(items: &str) -> Result<Item, Outcome> {

@@ -96,12 +96,12 @@ fn target(mut url: Url, request: &Request) -> Result<Target, String> {
     // Dot segments are resolved by every URL parser: a value that came from an upstream must not lead
     // out of the path that the definition wrote.
     if !request.path.starts_with('/') || url.path().matches('/').count() != path.matches('/').count() {
-        return Err(format!("the path {} does not stay where the definition put it", request.path));
+        return Err(format!("the path {} does not stay where the definition put it", request.shown));
     }
     if !request.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&request.query);
     }
-    Ok(Target { url, path: request.path.clone() })
+    Ok(Target { url, path: request.shown.clone() })
 }
 
 fn same_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     fn request(path: &str) -> Request {
-        Request { path: path.to_owned(), query: vec![("date".to_owned(), "a b&c".to_owned())] }
+        Request { path: path.to_owned(), query: vec![("date".to_owned(), "a b&c".to_owned())], shown: path.to_owned() }
     }
 
     fn to(base: &str, path: &str) -> Result<String, String> {
