@@ -94,7 +94,8 @@ impl Queue for RabbitMq {
         if self.0.closed.is_cancelled() {
             return Err(QueueError::Closed);
         }
-        self.0.holds.try_hold(&self.0.consuming, name, self.0.topology.hold(name)?).await
+        let links = (&self.0.consuming, &self.0.publishing);
+        self.0.holds.try_hold(links, name, self.0.topology.hold(name)?).await
     }
 
     async fn waiting(&self, lane: &Lane) -> Result<u64, QueueError> {

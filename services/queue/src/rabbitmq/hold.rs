@@ -1,5 +1,8 @@
-//! Holds: an exclusive queue belongs to the connection that declared it, and ends with it. Nothing is ever
-//! sent to one. To the broker this whole process is one holder, so who has a name in here is kept in here.
+//! Holds: an exclusive queue belongs to the connection that declared it, and ends with it. To the broker this whole
+//! process is one holder, so who has a name in here is kept in here. What lies in such a queue means nothing.
+//!
+//! Declaring a queue that another connection has closes the channel, and is an error in the broker's log. So we
+//! knock first: an empty message finds out whether the queue is there, for next to nothing.
 
 use std::{
     collections::HashMap,
@@ -19,16 +22,20 @@ use tracing::debug;
 
 use super::{
     link::{Link, Session, patience, pause},
+    publish::Publisher,
     topology::{RESOURCE_LOCKED, is},
 };
 use crate::{Hold, QueueError};
 
-/// After a name was refused, this process does not ask for it again for so long: each refusal costs a channel,
-/// and some lines in the broker's log.
+/// After a name was refused, this process does not ask for it again for so long.
 const APART: Duration = Duration::from_millis(200);
 
 /// How long one try may take.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a knock may take. Without an answer the queue is declared all the same: a broker that takes no messages
+/// still tells who has what.
+const KNOCK: Duration = Duration::from_millis(500);
 
 /// The names that this process holds, is trying for, or was refused just now.
 #[derive(Clone, Default)]
@@ -42,21 +49,25 @@ enum State {
 }
 
 impl Holds {
-    /// Tries once. Whoever waits no longer than that for the answer gives back what comes after it.
+    /// Tries once. What comes when nobody waits for it any more is let go.
     pub(super) async fn try_hold(
         &self,
-        link: &Link,
+        (consuming, publishing): (&Link, &Publisher),
         name: &str,
         queue: ShortString,
     ) -> Result<Option<Hold>, QueueError> {
         let tried = timeout(PATIENCE, async {
-            let session = link.session().await?;
-            let Some(claim) = self.claim(name) else { return Ok(None) };
+            let session = consuming.session().await?;
+            let Some(mut claim) = self.claim(name) else { return Ok(None) };
+            if let Ok(Ok(true)) = timeout(KNOCK, publishing.reaches(queue.clone())).await {
+                claim.refused = true;
+                return Ok(None);
+            }
             // In a task of its own: once asked for, the queue may be declared even if nobody waits any more.
             let taken = tokio::spawn(take(session, claim, queue)).await;
-            taken.map_err(|error| link.unavailable(error))?.map_err(|error| link.unavailable(error))
+            taken.map_err(|error| consuming.unavailable(error))?.map_err(|error| consuming.unavailable(error))
         });
-        tried.await.unwrap_or_else(|_| Err(link.unavailable("the broker does not answer")))
+        tried.await.unwrap_or_else(|_| Err(consuming.unavailable("the broker does not answer")))
     }
 
     /// Takes the name in this process, unless it is taken, or was refused just now.
@@ -131,7 +142,7 @@ async fn take(session: Arc<Session>, mut claim: Claim, queue: ShortString) -> la
     Ok(Some(hold))
 }
 
-/// Ends with the queue, its channel or its connection.
+/// Ends with the queue, its channel or its connection. What comes before are knocks of others.
 async fn ended(mut consumer: lapin::Consumer) {
     while let Some(Ok(_)) = consumer.next().await {}
 }

@@ -109,6 +109,11 @@ impl Topology {
 }
 
 impl Route {
+    /// The way to one queue, whatever it is for: every queue has it, and nothing is declared.
+    pub(super) fn to(queue: ShortString) -> Self {
+        Self { exchange: "".into(), key: queue.clone(), queue, lane: false, step: None }
+    }
+
     /// What [`Topology::declare`] declares, as a name to remember it by.
     pub(super) fn needs(&self) -> String {
         format!("{} {}", self.exchange, self.key)

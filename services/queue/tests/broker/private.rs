@@ -30,6 +30,11 @@ impl PrivateBroker {
         self.ctl(&["eval", &format!("application:set_env(rabbit, {name}, {value}).")]);
     }
 
+    /// What it has to say.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log/rabbitmq.log")).unwrap()
+    }
+
     /// Blocks this thread only: everything else in the test goes on meanwhile.
     fn script(&self, command: &str, arguments: &[&str]) -> String {
         tokio::task::block_in_place(|| {
