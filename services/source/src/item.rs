@@ -32,7 +32,8 @@ pub struct Request {
     pub path: String,
     /// Query pairs, not yet encoded. They may hold secrets.
     pub query: Vec<(String, String)>,
-    /// The path as it may be shown: with `hidden` in the place of every value from the environment.
+    /// The path as it may be shown: with `hidden` in the place of every value from the environment, or the
+    /// template itself where that makes no path.
     pub shown: String,
 }
 

@@ -78,6 +78,11 @@ impl Template {
         Ok(template)
     }
 
+    /// Its text.
+    pub(crate) fn source(&self) -> String {
+        self.only().source().to_owned()
+    }
+
     /// Whether it reads the environment.
     pub(crate) fn is_secret(&self) -> bool {
         self.secret
@@ -105,8 +110,7 @@ impl Template {
             Destination::Path => match wrong_path(&text) {
                 None => Ok(text),
                 Some(reason) => {
-                    let only = self.only();
-                    let shown = if self.secret { only.source() } else { text.as_str() };
+                    let shown = if self.secret { self.source() } else { text };
                     Err(RenderError::Unfit(format!("the path `{shown}` {reason}")))
                 }
             },

@@ -257,6 +257,14 @@ fn secrets_stay_out_of_what_is_seen() {
     );
     assert_eq!(format!("{request:?}"), "Request { shown: \"/data/hidden/group\", .. }");
 
+    let number = parse(&[("/data/2.5/group", "/data/{{ env.OPENWEATHER_API_KEY | int }}")]);
+    let env = Env::from([("OPENWEATHER_API_KEY".into(), "007".into())]);
+    let request = number.fetch(&job(&number, "x"), &items(&number), &env).unwrap();
+    assert_eq!(
+        (request.path.as_str(), request.shown.as_str()),
+        ("/data/7", "/data/{{ env.OPENWEATHER_API_KEY | int }}")
+    );
+
     // Neither the engine's words nor the path may repeat it.
     let said = |path: &str, value: &str| {
         let source = parse(&[("/data/2.5/group", path)]);

@@ -150,7 +150,12 @@ impl Definition {
         let query = query.iter().map(|(name, value)| Ok((name.clone(), render(what, of, value, &scope)?)));
         let query = query.collect::<Result<_, ItemError>>()?;
         let text = render(what, of, path, &scope)?;
-        let shown = if path.is_secret() { render(what, of, path, &scope_with(|_| HIDDEN))? } else { text.clone() };
+        let shown = if path.is_secret() {
+            // What a template can do with a value, it need not be able to do with the word in its place.
+            render(what, of, path, &scope_with(|_| HIDDEN)).unwrap_or_else(|_| path.source())
+        } else {
+            text.clone()
+        };
         Ok(Request { path: text, query, shown })
     }
 
