@@ -1,5 +1,7 @@
 //! A job's state, derived from the objects that are there.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,20 @@ pub enum State {
     Failed,
     /// Cancelled before all was done.
     Cancelled,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queued => "queued",
+            Self::Planning => "planning",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
 }
 
 impl State {
@@ -73,7 +89,7 @@ pub struct Status {
     pub state: State,
     /// When a worker began to plan.
     pub started: Option<Timestamp>,
-    /// When the last task ended; only in a terminal state.
+    /// When the last task ended, or the job was cancelled, if that was later; only in a terminal state.
     pub finished: Option<Timestamp>,
     /// Tasks by outcome.
     pub tasks: Tally,
@@ -87,17 +103,17 @@ pub struct Status {
 
 /// `summary.json`: the status of a job that has ended, as it was written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Summary {
+pub(crate) struct Summary {
     /// The round that ended with it.
-    round: u32,
+    pub(crate) round: u32,
     #[serde(flatten)]
-    status: Status,
+    pub(crate) status: Status,
 }
 
 impl Summary {
     /// Whether a summary still says what the names say. A `.done` outranks a failure however late it comes,
     /// and a plan outranks a planning that was given up; a job that succeeded cannot change any more.
-    fn holds(&self, facts: &Facts) -> bool {
+    pub(crate) fn holds(&self, facts: &Facts) -> bool {
         let Status { state, tasks, .. } = &self.status;
         let tally = facts.planned.then(|| facts.tally(u32::try_from(tasks.total).unwrap_or(u32::MAX)));
         let well = tasks.stored + tasks.unchanged;
@@ -116,6 +132,9 @@ impl Ledger {
         };
         let Some(request) = self.request(job).await? else { return Ok(None) };
         let facts = self.facts(job).await?;
+        if !facts.exists {
+            return Ok(None);
+        }
         if let Some(summary) = summary
             && summary.holds(&facts)
         {
@@ -132,9 +151,17 @@ impl Ledger {
 
     /// The status that follows from the facts.
     pub(crate) async fn derive(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
-        if !facts.planned {
-            return self.derive_unplanned(request, facts).await;
+        let mut status = match facts.planned {
+            true => self.derive_planned(request, facts).await?,
+            false => self.derive_unplanned(request, facts).await?,
+        };
+        if status.state == State::Cancelled {
+            status.finished = status.finished.max(self.cancelled_at(request.job).await?);
         }
+        Ok(status)
+    }
+
+    async fn derive_planned(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
         let job = request.job;
         let progress = self.progress(job, facts).await?;
         let (mut status, first_failures) = {
@@ -185,7 +212,7 @@ impl Ledger {
         })
     }
 
-    async fn summary(&self, job: JobId) -> Result<Option<Summary>, LedgerError> {
+    pub(crate) async fn summary(&self, job: JobId) -> Result<Option<Summary>, LedgerError> {
         match self.read(&keys::of(job, Name::Summary), objects::SUMMARY).await {
             // It is derived: what cannot be read is made again.
             Err(LedgerError::Damaged { key, reason }) => {
@@ -308,7 +335,7 @@ mod tests {
         let room = Room::new().await;
         let job = id(0, 1);
         room.planned(job, 2).await;
-        room.store.put(&keys::of(job, Name::Cancelled), "application/json", "{}".into()).await.unwrap();
+        assert_eq!(room.ledger.cancel(job, at(7)).await.unwrap().finished, Some(at(7)));
         assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Cancelled);
         // A task that was past the point of looking still counts.
         room.ledger.record_done(job, 0, &done(Outcome::Stored, 8)).await.unwrap();
