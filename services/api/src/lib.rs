@@ -12,5 +12,7 @@ mod sources;
 mod submit;
 mod tasks;
 mod trouble;
+mod weather;
 
 pub use routes::JobsApi;
+pub use weather::WeatherApi;

@@ -48,7 +48,7 @@ impl JobsApi {
         })
     }
 
-    async fn accept(&self, definition: &Definition, params: Params, key: Option<String>) -> Result<Accepted, Problem> {
+    pub(crate) async fn accept(&self, definition: &Definition, params: Params, key: Option<String>) -> Result<Accepted, Problem> {
         let now = (self.now)();
         let submission = Submission { definition, params, idempotency_key: key, id: self.ids.fresh(now), now };
         let accepting = async {
@@ -75,7 +75,7 @@ impl JobsApi {
 }
 
 #[derive(Debug, ApiResponse)]
-enum Accepted {
+pub(crate) enum Accepted {
     /// The job exists, and will be done.
     #[oai(status = 202)]
     Job(

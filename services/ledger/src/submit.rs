@@ -93,6 +93,11 @@ impl Ledger {
         Ok(submitted)
     }
 
+    /// The job that an idempotency key belongs to; `None` where the key is not known.
+    pub async fn find(&self, source: &str, key: &str) -> Result<Option<Request>, LedgerError> {
+        self.read(&keys::idempotency(source, key), SMALL).await
+    }
+
     /// The text must be there before any request that names it.
     async fn keep_definition(&self, definition: &Definition) -> Result<(), LedgerError> {
         let key = keys::definition(definition.name(), definition.hash());
