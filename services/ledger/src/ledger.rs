@@ -174,7 +174,7 @@ impl Ledger {
     }
 }
 
-fn shortened(failure: &Failure) -> Failure {
+pub(crate) fn shortened(failure: &Failure) -> Failure {
     let reason = match failure.reason.char_indices().nth(REASON_LIMIT) {
         Some((end, _)) => format!("{}…", &failure.reason[..end]),
         None => failure.reason.clone(),

@@ -42,6 +42,7 @@ pub(crate) fn done(outcome: Outcome, second: i64) -> Done {
         seconds: 0.25,
         attempts: 1,
         finished: at(second),
+        missing: Vec::new(),
     }
 }
 
