@@ -125,6 +125,13 @@ pub(crate) fn refused(status: StatusCode, headers: &HeaderMap, path: &str, now: 
     Fault::Transient { err: reason, retry_after: retry_after(headers, now) }
 }
 
+/// How long an upstream that has too much to do wants to be left alone, where it says so.
+pub(crate) fn asks_for_a_pause(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+        .then(|| retry_after(headers, now))
+        .flatten()
+}
+
 /// Seconds or a date, as RFC 9110 has it; anything else counts as not sent.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use waybill_ledger::{JobId, Ledger, State, Status, Submission, TaskStatus};
 use waybill_queue::Embedded as EmbeddedQueue;
-use waybill_source::{Catalog, Definition};
+use waybill_source::{Catalog, Definition, Env};
 use waybill_store::{Embedded, Head, Store};
 use waybill_worker::{RetryPolicy, Worker};
 
@@ -79,8 +79,12 @@ impl System {
             queue: Arc::new(queue.clone()),
             catalog: Arc::new(catalog),
             base_urls: HashMap::from([(definition.name().to_owned(), upstream.base_url())]),
+            env: Env::new(),
             retry,
             housekeeping: Duration::from_secs(3_600),
+            patience: waybill_ledger::PATIENCE,
+            lease: Duration::from_secs(30),
+            hand_on: Duration::from_secs(900),
         };
         let shutdown = CancellationToken::new();
         Self { store, queue, ledger, upstream, worker, definition, shutdown, running: None, _folder: folder }
