@@ -48,7 +48,12 @@ impl JobsApi {
         })
     }
 
-    pub(crate) async fn accept(&self, definition: &Definition, params: Params, key: Option<String>) -> Result<Accepted, Problem> {
+    pub(crate) async fn accept(
+        &self,
+        definition: &Definition,
+        params: Params,
+        key: Option<String>,
+    ) -> Result<Accepted, Problem> {
         let now = (self.now)();
         let submission = Submission { definition, params, idempotency_key: key, id: self.ids.fresh(now), now };
         let accepting = async {

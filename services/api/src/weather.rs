@@ -9,7 +9,7 @@ use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Query, payload::Json};
 use serde::Deserialize;
 use waybill_ledger::{Ledger, TaskState};
-use waybill_source::{Catalog, Definition, JobContext, ObjectName};
+use waybill_source::{Catalog, Definition, Item, JobContext, ObjectName};
 use waybill_store::Store;
 use waybill_web::{JsonBody, Problem, known_query};
 
@@ -90,9 +90,9 @@ impl WeatherApi {
         known_query(request, &[])?;
         let definition = self.definition()?;
         let id = collection.0.id;
-        let params = definition.bind(&[("id".to_owned(), id.clone())].into()).map_err(|error| {
-            Problem::invalid_parameter("id", &error.expected, &error.found)
-        })?;
+        let params = definition
+            .bind(&[("id".to_owned(), id.clone())].into())
+            .map_err(|error| Problem::invalid_parameter("id", &error.expected, &error.found))?;
         self.jobs.accept(definition, params, Some(key(&id))).await?;
         Ok(Collecting::Accepted(Json(Collection { id })))
     }
@@ -113,16 +113,22 @@ impl WeatherApi {
         let cities = |pending: bool| -> usize {
             tasks.iter().filter(|task| (task.state == TaskState::Pending) == pending).map(|task| task.items.len()).sum()
         };
-        let job = JobContext { id: asked.job.to_string(), date: asked.job.day().to_string(), params: asked.params.clone() };
-        let data = self.data(definition, &job).await?;
+        let job =
+            JobContext { id: asked.job.to_string(), date: asked.job.day().to_string(), params: asked.params.clone() };
+        let plan = self.ledger.plan(asked.job).await.map_err(trouble::ledger)?;
+        let data = match plan.as_deref().and_then(|plan| plan.tasks.first()) {
+            Some(items) => self.data(definition, &job, items).await?,
+            None => Vec::new(),
+        };
         Ok(Json(Collected { progress: progress(cities(false), cities(true)), data }))
     }
 }
 
 impl WeatherApi {
-    async fn data(&self, definition: &Definition, job: &JobContext) -> Result<Vec<City>, Problem> {
+    /// All that the collection has: its objects share one partition, whichever batch they are of.
+    async fn data(&self, definition: &Definition, job: &JobContext, items: &[Item]) -> Result<Vec<City>, Problem> {
         let unavailable = |error| Problem::unavailable("the object store", error);
-        let partition = definition.partition(job, &[]).map_err(Problem::internal)?;
+        let partition = definition.partition(job, items).map_err(Problem::internal)?;
         let prefix = format!("data/{SOURCE}/{partition}/");
         let objects = self.store.list(&prefix, None, MOST).await.map_err(unavailable)?;
         let batches: Vec<Vec<City>> = stream::iter(objects)
