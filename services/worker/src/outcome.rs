@@ -19,8 +19,6 @@ use crate::{
 
 /// How long a message waits whose work this process has in hand already.
 const BUSY: Duration = Duration::from_secs(5);
-/// The same where the work runs long, here or elsewhere.
-const BUSY_LONG: Duration = Duration::from_secs(60);
 
 /// How a planning or a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +89,8 @@ pub(crate) async fn settle(
     began: Instant,
 ) {
     let policy = context.worker.retry;
+    // Where the work runs long, here or elsewhere: by then there is a marker, a newer lease, or an older one.
+    let busy_long = context.worker.lease * 2;
     let outcome = match outcome {
         Outcome::Retry { after, reason } if work.attempt < policy.attempts => {
             let delay = retry::delay(policy, work.attempt).max(after.unwrap_or_default());
@@ -133,13 +133,12 @@ pub(crate) async fn settle(
             tracing::error!(reason, "orphaned");
             bury(context, lane, parcel, reason).await;
         }
-        Outcome::Busy if is_handed_on(parcel) => hand_on(context, lane, parcel, work.attempt, BUSY_LONG).await,
+        Outcome::Busy if is_handed_on(parcel) => hand_on(context, lane, parcel, work.attempt, busy_long).await,
         Outcome::Busy => hand_on(context, lane, parcel, work.attempt, BUSY).await,
         // One that the queue sent again, or that waited in it, may be the last there is. Any other is a copy
         // made by somebody who did not see that the task runs, and there is no need of it.
         Outcome::Elsewhere { remaining } if parcel.redelivered || work.attempt > 1 || is_handed_on(parcel) => {
-            let delay = (*remaining).clamp(BUSY.min(context.worker.lease), BUSY_LONG);
-            hand_on(context, lane, parcel, work.attempt, delay).await;
+            hand_on(context, lane, parcel, work.attempt, (*remaining).min(busy_long)).await;
         }
         Outcome::Interrupted | Outcome::Retry { .. } => parcel.give_back().await,
         Outcome::Settled | Outcome::Elsewhere { .. } => parcel.ack().await,
