@@ -16,4 +16,4 @@ pub use chaos::{Chaos, Report};
 pub use naive::naive_country_stats;
 pub use process::{Process, binary, run};
 pub use system::{Mode, System};
-pub use tools::{rabbitmqctl, required, wait_until};
+pub use tools::{rabbitmqctl, required, wait_until, weather_definition};

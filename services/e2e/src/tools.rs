@@ -20,6 +20,17 @@ pub async fn wait_until<T, F: Future<Output = Option<T>>>(what: &str, mut condit
     }
 }
 
+/// The shipped weather definition for fewer cities, 1 to `cities`, and a shorter window, so that a test need
+/// not wait for minutes.
+pub fn weather_definition(cities: u64, window: &str) -> String {
+    const SHIPPED: &str = include_str!("../../source/sources/weather.toml");
+    const LIST: &str = "list   = [";
+    let (before, after) = SHIPPED.split_once(LIST).expect("the shipped list of cities");
+    let (_, after) = after.split_once(']').expect("the end of the list");
+    let ids: Vec<_> = (1..=cities).map(|id| id.to_string()).collect();
+    format!("{before}{LIST}{}]{after}", ids.join(", ")).replace("per = \"PT1M\"", &format!("per = \"{window}\""))
+}
+
 /// A variable that scripts/test sets.
 pub fn required(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("set {name}, or run scripts/test, which does"))

@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use waybill_e2e::{Mode, System, naive_country_stats, run, wait_until};
+use waybill_e2e::{Mode, System, naive_country_stats, run, wait_until, weather_definition};
 use waybill_upstream::{CityFault, Faults, Options};
 
 /// Runs each scenario once in each mode.
@@ -315,13 +315,8 @@ async fn what_failed_is_retried_and_what_runs_is_cancelled(mode: Mode) {
 }
 
 async fn weather_is_collected_within_its_limit(mode: Mode) {
-    let shipped = include_str!("../../source/sources/weather.toml");
-    let (before, after) = shipped.split_once("list   = [").expect("the shipped list of cities");
-    let (_, after) = after.split_once(']').expect("the end of the list");
-    let cities: Vec<_> = (1..=45).map(|id| id.to_string()).collect();
-    let definition = format!("{before}list   = [{}]{after}", cities.join(", ")).replace("PT1M", "PT3S");
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("weather.toml"), definition).expect("a file");
+    std::fs::write(folder.path().join("weather.toml"), weather_definition(45, "PT3S")).expect("a file");
 
     let window = std::time::Duration::from_secs(3);
     let system =

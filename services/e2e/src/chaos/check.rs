@@ -40,6 +40,9 @@ pub(super) async fn all(fleet: &Fleet, accepted: &[String], report: &mut Report)
     let before = fleet.survivors();
     statistics(fleet, report).await;
     objects(fleet, report).await;
+    let requests = fleet.upstream.requests();
+    let promise = format!("{} requests kept the upstream's limit", requests.weather);
+    report.expect(requests.violations == 0, &promise, || format!("{} did not", requests.violations));
     for (target, mebibytes, files) in before {
         let promise = format!("the {target} that was never killed holds {mebibytes} MiB and {files} files");
         report.expect(mebibytes < 256 && files < 256, &promise, || "that is a leak".to_owned());
@@ -92,10 +95,12 @@ async fn objects(fleet: &Fleet, report: &mut Report) {
     let mut items = BTreeMap::new();
     for key in &keys {
         let (_, metadata) = fleet.bucket.read(key).await;
-        if !metadata.contains_key("sha256") || !metadata.contains_key("bus-count") {
+        if !metadata.contains_key("sha256") || !(metadata.contains_key("bus-count") || metadata.contains_key("cities"))
+        {
             bare.push(key.clone());
         }
-        let item = key.split('.').next().unwrap_or_default();
+        // `{item}.{fetched at}.{fraction}-{hash}.json`
+        let item = key.rsplitn(4, '.').last().unwrap_or_default();
         items.entry(item).and_modify(|n: &mut u32| *n += 1).or_insert(1_u32);
     }
     report.expect(bare.is_empty(), &format!("all {} objects have their metadata", keys.len()), || bare.join(", "));

@@ -5,7 +5,7 @@ use std::{sync::Mutex, time::Duration};
 use serde_json::Value;
 use waybill_upstream::{Options, Running, Upstream};
 
-use crate::{Bucket, Process, proxy::Proxy, rabbitmqctl, required};
+use crate::{Bucket, Process, proxy::Proxy, rabbitmqctl, required, weather_definition};
 
 /// What each process runs. The last worker and the last API are never killed: a leak would show there.
 const TARGETS: [&str; 6] = ["api", "api", "worker", "worker", "worker", "stats"];
@@ -16,6 +16,7 @@ pub(super) struct Fleet {
     pub(super) s3: Proxy,
     pub(super) bucket: Bucket,
     pub(super) vhost: String,
+    _sources: tempfile::TempDir,
     processes: Mutex<Vec<(&'static str, Option<Process>)>>,
     environment: Vec<(String, String)>,
     pub(super) http: reqwest::Client,
@@ -23,7 +24,10 @@ pub(super) struct Fleet {
 
 impl Fleet {
     pub(super) async fn start(seed: u64) -> Self {
-        let options = Options { seed, cities: 8, countries: 3, records: 3_000, ..Options::default() };
+        let weather_window = Duration::from_secs(5);
+        let options = Options { seed, cities: 8, countries: 3, records: 3_000, weather_window, ..Options::default() };
+        let sources = tempfile::tempdir().expect("a folder can be made");
+        std::fs::write(sources.path().join("weather.toml"), weather_definition(30, "PT5S")).expect("a file");
         let upstream = Upstream::new(options).start().await.expect("the upstream can be started");
         let name = format!("chaos-{}", uuid::Uuid::now_v7());
         rabbitmqctl(&["add_vhost", &name]);
@@ -43,12 +47,24 @@ impl Fleet {
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "test".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-            ("WAYBILL_BASE_URL", format!("buses={}", upstream.base_url())),
+            ("WAYBILL_BASE_URL", format!("buses={0},weather={0}", upstream.base_url())),
+            ("WAYBILL_SOURCES", sources.path().display().to_string()),
+            ("OPENWEATHER_API_KEY", "test".to_owned()),
         ];
         let environment: Vec<_> = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let processes = TARGETS.map(|target| (target, Some(Process::start(&[target.to_owned()], &environment))));
         let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().expect("a client can be made");
-        Self { upstream, broker, s3, bucket, vhost: name, processes: Mutex::new(processes.into()), environment, http }
+        Self {
+            upstream,
+            broker,
+            s3,
+            bucket,
+            vhost: name,
+            _sources: sources,
+            processes: Mutex::new(processes.into()),
+            environment,
+            http,
+        }
     }
 
     /// Where a process that runs `target` serves now; the `n`th of those that are up.

@@ -26,8 +26,13 @@ impl Submitter {
         while Instant::now() < end {
             let city = self.rng.u64(..8);
             fleet.upstream.set_version(city, self.rng.u64(..1_000));
-            let date = self.rng.choice(DATES).unwrap_or(DATES[0]);
-            let job = self.submit(fleet, date).await;
+            let job = if self.rng.u8(..5) == 0 {
+                let id = format!("collection {}", self.rng.u32(..));
+                self.submit(fleet, json!({ "source": "weather", "params": { "id": id } })).await
+            } else {
+                let date = self.rng.choice(DATES).unwrap_or(DATES[0]);
+                self.submit(fleet, json!({ "source": "buses", "params": { "date": date } })).await
+            };
             self.accepted.extend(job);
             tokio::time::sleep(Duration::from_millis(self.rng.u64(300..2_500))).await;
         }
@@ -35,9 +40,8 @@ impl Submitter {
 
     /// Submits until it is accepted, under one key, as a careful client does. 202 or 503 must come within
     /// seconds, whatever is broken.
-    async fn submit(&mut self, fleet: &Fleet, date: &str) -> Option<String> {
+    async fn submit(&mut self, fleet: &Fleet, body: Value) -> Option<String> {
         let key = format!("chaos-{}", self.rng.u64(..));
-        let body = json!({ "source": "buses", "params": { "date": date } });
         for _ in 0..60 {
             if let Some(url) = fleet.url("api", self.rng.usize(..8)) {
                 let request = fleet.http.post(format!("{url}/v1/jobs")).header("Idempotency-Key", &key).json(&body);
