@@ -45,7 +45,7 @@ pub(crate) struct Job {
     /// When a worker began.
     #[oai(nullable)]
     started: Option<Moment>,
-    /// When the last task ended.
+    /// When the last task ended, or the job was cancelled, if that was later.
     #[oai(nullable)]
     finished: Option<Moment>,
     tasks: TaskCounts,
@@ -112,6 +112,10 @@ struct Links {
     tasks: String,
     /// The statistics of its date, where the source keeps any by date.
     statistics: Option<String>,
+    /// A POST here tries again what failed; there while that is possible.
+    retry: Option<String>,
+    /// A POST here cancels it; there while that is possible.
+    cancel: Option<String>,
 }
 
 impl Job {
@@ -128,7 +132,7 @@ impl Job {
         });
         Self {
             id: request.job.into(),
-            links: Links::new(&request, by_date),
+            links: Links::new(&request, state, by_date),
             source: request.source,
             params: request.params.0,
             definition: request.definition,
@@ -160,12 +164,15 @@ impl Job {
 }
 
 impl Links {
-    fn new(request: &Request, by_date: bool) -> Self {
+    fn new(request: &Request, state: State, by_date: bool) -> Self {
+        let action = |name: &str| format!("{}/{name}", location(request.job));
         let date = request.params.0.get("date").filter(|_| by_date);
         Self {
             this: location(request.job),
             tasks: format!("{}/tasks", location(request.job)),
             statistics: date.map(|date| format!("/v1/stats/{}?from={date}&to={date}", request.source)),
+            retry: matches!(state, State::Partial | State::Failed).then(|| action("retry")),
+            cancel: (!state.is_terminal()).then(|| action("cancel")),
         }
     }
 }

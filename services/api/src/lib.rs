@@ -1,4 +1,4 @@
-//! Jobs over HTTP: submit, watch, list; and the sources there are.
+//! Jobs over HTTP: submit, watch, list, retry, cancel; and the sources there are.
 //!
 //! Nothing slow happens here and nothing is remembered: a request is checked, the ledger is asked, and
 //! what it says is put into the words of the API. No state of a job may live in this process.
@@ -12,5 +12,7 @@ mod sources;
 mod submit;
 mod tasks;
 mod trouble;
+mod weather;
 
 pub use routes::JobsApi;
+pub use weather::WeatherApi;

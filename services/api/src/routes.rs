@@ -48,7 +48,12 @@ impl JobsApi {
         })
     }
 
-    async fn accept(&self, definition: &Definition, params: Params, key: Option<String>) -> Result<Accepted, Problem> {
+    pub(crate) async fn accept(
+        &self,
+        definition: &Definition,
+        params: Params,
+        key: Option<String>,
+    ) -> Result<Accepted, Problem> {
         let now = (self.now)();
         let submission = Submission { definition, params, idempotency_key: key, id: self.ids.fresh(now), now };
         let accepting = async {
@@ -75,7 +80,7 @@ impl JobsApi {
 }
 
 #[derive(Debug, ApiResponse)]
-enum Accepted {
+pub(crate) enum Accepted {
     /// The job exists, and will be done.
     #[oai(status = 202)]
     Job(
@@ -149,10 +154,55 @@ impl JobsApi {
     ) -> Result<Found, Problem> {
         known_query(request, &[])?;
         let job = job_id(&id)?;
-        let status = self.ledger.status(job).await.map_err(trouble::ledger)?.ok_or_else(|| unknown(job))?;
+        let status = self.ledger.status(job).await.map_err(trouble::ledger)?.ok_or_else(|| trouble::unknown(job))?;
         let job = self.document(status);
         let again = (!job.is_terminal()).then_some(1);
         Ok(Found::Job(Json(job), again))
+    }
+
+    /// Retry what failed of a job
+    ///
+    /// Tasks that failed, or the planning, are tried again, as a new round of the same job; what ended well is left
+    /// alone. Of several requests at once one begins the round, and the others are answered the same, or find
+    /// that the job has not ended.
+    ///
+    /// Refused with 409 where the job stands otherwise: `/problems/job-not-finished`, `/problems/nothing-to-retry`,
+    /// `/problems/job-cancelled`; with 404 where there is no such job.
+    #[oai(path = "/v1/jobs/:id/retry", method = "post", operation_id = "retryJob")]
+    async fn retry(
+        &self,
+        request: &Request,
+        /// The job.
+        id: Path<Id>,
+    ) -> Result<Accepted, Problem> {
+        known_query(request, &[])?;
+        let job = job_id(&id)?;
+        self.ledger.retry(job, (self.now)()).await.map_err(|error| trouble::retry(job, error))?;
+        let status = self.ledger.status(job).await.map_err(trouble::ledger)?;
+        let job = self.document(status.ok_or_else(|| trouble::unknown(job))?);
+        let location = job.location();
+        Ok(Accepted::Job(Json(job), location))
+    }
+
+    /// Cancel a job
+    ///
+    /// Tasks that have not begun do not begin, and those that run do not store, save one that was storing already.
+    /// There is no way back. A job that is cancelled can be cancelled again.
+    ///
+    /// Refused with 409 where the job has ended otherwise: `/problems/job-finished`; with 404 where there is no such
+    /// job.
+    #[oai(path = "/v1/jobs/:id/cancel", method = "post", operation_id = "cancelJob")]
+    async fn cancel(
+        &self,
+        request: &Request,
+        /// The job.
+        id: Path<Id>,
+    ) -> Result<Found, Problem> {
+        known_query(request, &[])?;
+        let job = job_id(&id)?;
+        let cancelled = self.ledger.cancel(job, (self.now)()).await;
+        let status = cancelled.map_err(|error| trouble::cancel(job, error))?;
+        Ok(Found::Job(Json(self.document(status)), None))
     }
 
     /// List a job's tasks
@@ -178,7 +228,7 @@ impl JobsApi {
         let wanted = limit.0.unwrap_or(100) as usize;
         // One more than wanted tells whether there is another page, and where it begins.
         let tasks = self.ledger.tasks(job, state.0.map(Into::into), from, wanted + 1).await;
-        let mut tasks = tasks.map_err(trouble::ledger)?.ok_or_else(|| unknown(job))?;
+        let mut tasks = tasks.map_err(trouble::ledger)?.ok_or_else(|| trouble::unknown(job))?;
         let next_page_token = tasks.get(wanted).map(|next| next.task.to_string());
         tasks.truncate(wanted);
         let link = pages::next_link(request.uri(), next_page_token.as_deref());
@@ -240,8 +290,4 @@ impl JobsApi {
 fn job_id(id: &Id) -> Result<JobId, Problem> {
     let expected = "a job id, which is a UUID of version 7 such as 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88";
     id.0.parse().map_err(|_| Problem::invalid_parameter("id", expected, quoted(&id.0)))
-}
-
-fn unknown(job: JobId) -> Problem {
-    Problem::not_found(format!("there is no job {job}")).at("id")
 }

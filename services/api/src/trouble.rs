@@ -1,7 +1,13 @@
 //! What goes wrong below, as problems: a client learns whether to try again, the log learns why.
 
-use waybill_ledger::{LedgerError, SubmitError};
+use poem::http::StatusCode;
+use waybill_ledger::{CancelError, JobId, LedgerError, RetryError, SubmitError};
 use waybill_web::Problem;
+
+/// There is no such job.
+pub(crate) fn unknown(job: JobId) -> Problem {
+    Problem::not_found(format!("there is no job {job}")).at("id")
+}
 
 /// A fact that could not be read or written.
 pub(crate) fn ledger(error: LedgerError) -> Problem {
@@ -21,4 +27,45 @@ pub(crate) fn submit(error: SubmitError) -> Problem {
         )),
         SubmitError::Ledger(error) => ledger(error),
     }
+}
+
+/// A job of which nothing is tried again.
+pub(crate) fn retry(job: JobId, error: RetryError) -> Problem {
+    let (kind, detail, expected) = match error {
+        RetryError::Unknown => return unknown(job),
+        RetryError::Ledger(error) => return ledger(error),
+        RetryError::NotFinished(state) => (
+            "job-not-finished",
+            format!("job {job} is {state}; what fails of it can be retried once it has ended"),
+            "a job that is partial or failed",
+        ),
+        RetryError::NothingFailed => (
+            "nothing-to-retry",
+            format!("job {job} succeeded: nothing of it failed"),
+            "a job that is partial or failed",
+        ),
+        RetryError::Cancelled => (
+            "job-cancelled",
+            format!("job {job} was cancelled, for good; submit a new one instead"),
+            "a job that was not cancelled",
+        ),
+    };
+    conflict(kind, detail, expected)
+}
+
+/// A job that was not cancelled.
+pub(crate) fn cancel(job: JobId, error: CancelError) -> Problem {
+    match error {
+        CancelError::Unknown => unknown(job),
+        CancelError::Ledger(error) => ledger(error),
+        CancelError::Finished(state) => {
+            let detail = format!("job {job} has ended, as {state}; there is nothing left to cancel");
+            conflict("job-finished", detail, "a job that is queued, planning or running")
+        }
+    }
+}
+
+/// 409: the job stands otherwise than the request needs.
+fn conflict(kind: &str, detail: String, expected: &str) -> Problem {
+    Problem::new(StatusCode::CONFLICT, kind, detail).at("id").expecting(expected)
 }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use waybill_api::JobsApi;
 use waybill_ledger::{Done, Failure, JobId, Ledger, Outcome, Plan};
-use waybill_queue::{Consumer, Lane, Message, Queue, QueueError};
+use waybill_queue::{Consumer, Hold, Lane, Message, Queue, QueueError};
 use waybill_source::{Catalog, Item};
 use waybill_store::Embedded;
 use waybill_web::{Probes, app};
@@ -123,7 +123,8 @@ impl Room {
 
     async fn done(&self, job: JobId, task: u32, outcome: Outcome) {
         let object = format!("data/buses/country=chile/date=2024-05-01/{task}-city-{task}.json");
-        let done = Done { outcome, object, bytes: 1_000, records: 10, seconds: 0.25, attempts: 1, finished: at(5) };
+        let (finished, missing) = (at(5), Vec::new());
+        let done = Done { outcome, object, bytes: 1_000, records: 10, seconds: 0.25, attempts: 1, finished, missing };
         self.ledger.record_done(job, task, &done).await.unwrap();
     }
 
@@ -199,6 +200,7 @@ async fn a_job_is_accepted_at_once() {
       "finished": null,
       "id": "ID",
       "links": {
+        "cancel": "/v1/jobs/ID/cancel",
         "self": "/v1/jobs/ID",
         "statistics": "/v1/stats/buses?from=2024-05-01&to=2024-05-01",
         "tasks": "/v1/jobs/ID/tasks"
@@ -235,6 +237,7 @@ async fn parameters_may_be_json_of_any_scalar_kind() {
         answer.body["links"],
         json!({
             "self": format!("/v1/jobs/{}", answer.id()),
+            "cancel": format!("/v1/jobs/{}/cancel", answer.id()),
             "tasks": format!("/v1/jobs/{}/tasks", answer.id()),
         })
     );
@@ -299,7 +302,7 @@ async fn bad_requests_make_no_job() {
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":"2024-02-30"}}"#).await, @r#"400 /problems/invalid-parameter [params.date] parameter `params.date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "2024-02-30""#);
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":20240501}}"#).await, @r#"400 /problems/invalid-parameter [params.date] parameter `params.date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "20240501""#);
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":"2024-05-01","city":"1"}}"#).await, @"400 /problems/invalid-parameter [params.city] parameter `params.city`: expected only `date`, found a parameter that this source does not take");
-    insta::assert_snapshot!(submit(r#"{"source":"trams","params":{"date":"2024-05-01"}}"#).await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`"#);
+    insta::assert_snapshot!(submit(r#"{"source":"trams","params":{"date":"2024-05-01"}}"#).await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `weather`"#);
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":null}}"#).await, @"422 /problems/invalid-body [params.date] `params.date`: invalid type: null, expected a string, an integer or a boolean at line 1 column 39");
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":["2024-05-01"]}}"#).await, @"422 /problems/invalid-body [params.date] `params.date`: invalid type: sequence, expected a string, an integer or a boolean at line 1 column 36");
     insta::assert_snapshot!(submit(r#"{"source":"harbours","params":{"harbour":"x","year":1.5}}"#).await, @"422 /problems/invalid-body [params.year] `params.year`: invalid type: floating point `1.5`, expected a string, an integer or a boolean at line 1 column 55");
@@ -334,12 +337,12 @@ async fn bad_questions_say_what_would_be_a_good_one() {
     insta::assert_snapshot!(get("/v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks?limit=1001").await, @r#"400 /problems/invalid-parameter [limit] parameter `limit`: expected at most 1000, found "1001""#);
     insta::assert_snapshot!(get("/v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks?page_token=x").await, @r#"400 /problems/invalid-parameter [page_token] parameter `page_token`: expected a `next_page_token` of the page before, found "x""#);
     insta::assert_snapshot!(get("/v1/jobs?state=asleep").await, @r#"400 /problems/invalid-parameter [state] parameter `state`: expected one of `queued`, `planning`, `running`, `succeeded`, `partial`, `failed`, `cancelled`, found "asleep""#);
-    insta::assert_snapshot!(get("/v1/jobs?source=trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`"#);
+    insta::assert_snapshot!(get("/v1/jobs?source=trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `weather`"#);
     insta::assert_snapshot!(get("/v1/jobs?limit=0").await, @r#"400 /problems/invalid-parameter [limit] parameter `limit`: expected at least 1, found "0""#);
     insta::assert_snapshot!(get("/v1/jobs?limit=ten").await, @r#"400 /problems/invalid-parameter [limit] parameter `limit`: expected an integer, found "ten""#);
     insta::assert_snapshot!(get("/v1/jobs?page_token=2").await, @r#"400 /problems/invalid-parameter [page_token] parameter `page_token`: expected a `next_page_token` of the page before, found "2""#);
     insta::assert_snapshot!(get("/v1/jobs?sort=age").await, @"400 /problems/invalid-parameter [sort] parameter `sort`: unknown; this route has only `source`, `state`, `page_token`, `limit`");
-    insta::assert_snapshot!(get("/v1/sources/trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`"#);
+    insta::assert_snapshot!(get("/v1/sources/trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `weather`"#);
 }
 
 #[tokio::test]
@@ -361,6 +364,7 @@ async fn a_job_is_watched_until_it_ends() {
       "finished": null,
       "id": "ID",
       "links": {
+        "cancel": "/v1/jobs/ID/cancel",
         "self": "/v1/jobs/ID",
         "statistics": "/v1/stats/buses?from=2024-05-01&to=2024-05-01",
         "tasks": "/v1/jobs/ID/tasks"
@@ -419,6 +423,7 @@ async fn a_job_is_watched_until_it_ends() {
       "finished": "2024-05-01T08:00:06Z",
       "id": "ID",
       "links": {
+        "retry": "/v1/jobs/ID/retry",
         "self": "/v1/jobs/ID",
         "statistics": "/v1/stats/buses?from=2024-05-01&to=2024-05-01",
         "tasks": "/v1/jobs/ID/tasks"
@@ -627,6 +632,14 @@ impl Queue for Stuck {
         Err(QueueError::Closed)
     }
 
+    async fn try_hold(&self, _: &str) -> Result<Option<Hold>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn waiting(&self, _: &Lane) -> Result<u64, QueueError> {
+        Err(QueueError::Closed)
+    }
+
     async fn check(&self) -> Result<(), QueueError> {
         Err(QueueError::Closed)
     }
@@ -646,6 +659,85 @@ async fn a_broker_that_is_away_does_not_matter() {
     assert_eq!(accepted.status, StatusCode::ACCEPTED);
     assert!(begun.elapsed() < Duration::from_secs(2));
     assert_eq!(room.get(&accepted.headers["location"]).await.body["state"], "queued");
+}
+
+/// A problem about a job, with `ID` for its id.
+async fn refused(room: &Room, job: JobId, action: &str) -> String {
+    room.post(&format!("/v1/jobs/{job}/{action}")).await.problem().replace(&job.to_string(), "ID")
+}
+
+#[tokio::test]
+async fn what_failed_is_retried() {
+    let room = Room::new().await;
+    let job = room.planned(2).await;
+    insta::assert_snapshot!(refused(&room, job, "retry").await, @"409 /problems/job-not-finished [id] job ID is running; what fails of it can be retried once it has ended");
+    room.done(job, 0, Outcome::Stored).await;
+    room.failed(job, 1).await;
+    let path = format!("/v1/jobs/{job}");
+    let ended = room.get(&path).await.body;
+    assert_eq!((&ended["state"], &ended["links"]["cancel"]), (&json!("partial"), &Value::Null));
+
+    let retried = room.post(ended["links"]["retry"].as_str().unwrap()).await;
+    assert_eq!((retried.status, &retried.headers["location"]), (StatusCode::ACCEPTED, &path));
+    assert_eq!((retried.id(), &retried.body["state"]), (job, &json!("running")));
+    assert_eq!(retried.body["tasks"], json!({ "total": 2, "pending": 1, "stored": 1, "unchanged": 0, "failed": 0 }));
+    assert_eq!(retried.body["links"]["retry"], Value::Null);
+    assert_eq!(retried.body, room.get(&path).await.body);
+    insta::assert_snapshot!(refused(&room, job, "retry").await, @"409 /problems/job-not-finished [id] job ID is running; what fails of it can be retried once it has ended");
+
+    room.done(job, 1, Outcome::Stored).await;
+    assert_eq!(room.get(&path).await.body["links"]["retry"], Value::Null);
+    insta::assert_snapshot!(refused(&room, job, "retry").await, @"409 /problems/nothing-to-retry [id] job ID succeeded: nothing of it failed");
+}
+
+#[tokio::test]
+async fn a_job_is_cancelled_for_good() {
+    let room = Room::new().await;
+    let job = room.planned(2).await;
+    room.done(job, 0, Outcome::Stored).await;
+    let path = format!("/v1/jobs/{job}");
+    let cancel = room.get(&path).await.body["links"]["cancel"].as_str().unwrap().to_owned();
+    let cancelled = room.post(&cancel).await;
+    assert_eq!((cancelled.status, &cancelled.body["state"]), (StatusCode::OK, &json!("cancelled")));
+    assert_eq!(cancelled.body["finished"], "2024-05-01T08:00:10Z");
+    assert_eq!(cancelled.body["tasks"], json!({ "total": 2, "pending": 1, "stored": 1, "unchanged": 0, "failed": 0 }));
+    let links = &cancelled.body["links"];
+    assert_eq!((&links["cancel"], &links["retry"]), (&Value::Null, &Value::Null));
+    assert_eq!(room.get(&path).await.body, cancelled.body);
+    assert_eq!(room.post(&cancel).await.body, cancelled.body);
+    insta::assert_snapshot!(refused(&room, job, "retry").await, @"409 /problems/job-cancelled [id] job ID was cancelled, for good; submit a new one instead");
+}
+
+#[tokio::test]
+async fn what_cannot_be_retried_or_cancelled_says_why() {
+    let room = Room::new().await;
+    let job = room.planned(1).await;
+    room.failed(job, 0).await;
+    insta::assert_snapshot!(refused(&room, job, "cancel").await, @"409 /problems/job-finished [id] job ID has ended, as failed; there is nothing left to cancel");
+    let job = room.planned(0).await;
+    insta::assert_snapshot!(refused(&room, job, "cancel").await, @"409 /problems/job-finished [id] job ID has ended, as succeeded; there is nothing left to cancel");
+    let unknown: JobId = "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88".parse().unwrap();
+    insta::assert_snapshot!(refused(&room, unknown, "retry").await, @"404 /problems/not-found [id] there is no job ID");
+    insta::assert_snapshot!(refused(&room, unknown, "cancel").await, @"404 /problems/not-found [id] there is no job ID");
+    insta::assert_snapshot!(room.post("/v1/jobs/last/retry").await.problem(), @r#"400 /problems/invalid-parameter [id] parameter `id`: expected a job id, which is a UUID of version 7 such as 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88, found "last""#);
+    insta::assert_snapshot!(room.post(&format!("/v1/jobs/{job}/cancel?now=1")).await.problem(), @"400 /problems/invalid-parameter [now] parameter `now`: unknown; this route has no query parameters");
+    insta::assert_snapshot!(room.get(&format!("/v1/jobs/{unknown}/cancel")).await.problem(), @"405 /problems/method-not-allowed [-] /v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/cancel has no GET; expected POST");
+}
+
+#[tokio::test]
+async fn retry_and_cancel_at_once_agree() {
+    let room = Room::new().await;
+    for _ in 0..10 {
+        let job = room.planned(1).await;
+        room.failed(job, 0).await;
+        let (retry, cancel) = (format!("/v1/jobs/{job}/retry"), format!("/v1/jobs/{job}/cancel"));
+        let (one, two, cancelled) = tokio::join!(room.post(&retry), room.post(&retry), room.post(&cancel));
+        let retries = [one.status, two.status];
+        assert!(retries.contains(&StatusCode::ACCEPTED), "{retries:?}");
+        assert!(retries.iter().all(|it| [StatusCode::ACCEPTED, StatusCode::CONFLICT].contains(it)), "{retries:?}");
+        let expected = if cancelled.status == StatusCode::OK { "cancelled" } else { "running" };
+        assert_eq!(room.get(&format!("/v1/jobs/{job}")).await.body["state"], expected);
+    }
 }
 
 #[tokio::test]
@@ -670,10 +762,18 @@ async fn every_route_is_documented() {
     GET /v1/jobs: List jobs
     POST /v1/jobs: Submit a job
     GET /v1/jobs/{id}: Watch a job
+    POST /v1/jobs/{id}/cancel: Cancel a job
+    POST /v1/jobs/{id}/retry: Retry what failed of a job
     GET /v1/jobs/{id}/tasks: List a job's tasks
     GET /v1/sources: List the sources
     GET /v1/sources/{name}: A source and its definition
     ");
+    for (action, problems) in
+        [("retry", &["job-not-finished", "nothing-to-retry", "job-cancelled"][..]), ("cancel", &["job-finished"][..])]
+    {
+        let described = spec["paths"][format!("/v1/jobs/{{id}}/{action}")]["post"]["description"].as_str().unwrap();
+        assert!(problems.iter().all(|problem| described.contains(&format!("/problems/{problem}"))), "{described}");
+    }
     insta::assert_json_snapshot!(spec["components"]["schemas"]["NewJob"], @r#"
     {
       "description": "A job to be made.",

@@ -4,13 +4,16 @@
 //! the bucket.
 
 mod bucket;
+mod chaos;
 mod naive;
 mod process;
+mod proxy;
 mod system;
 mod tools;
 
 pub use bucket::Bucket;
+pub use chaos::{Chaos, Report};
 pub use naive::naive_country_stats;
 pub use process::{Process, binary, run};
 pub use system::{Mode, System};
-pub use tools::{rabbitmqctl, required, wait_until};
+pub use tools::{rabbitmqctl, required, wait_until, weather_definition};

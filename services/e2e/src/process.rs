@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-/// The binary under test, beside the test's own executable.
+/// The binary under test, which cargo puts beside ours, or one folder above a test.
 pub fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has an executable");
-    let folder = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps/<test>");
-    let binary = folder.join("waybill");
-    assert!(binary.exists(), "{} is missing: run scripts/test, or cargo build first", binary.display());
-    binary
+    let own = std::env::current_exe().expect("a process has an executable");
+    let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("waybill"));
+    beside
+        .into_iter()
+        .find(|path| path.is_file())
+        .expect("waybill is not built: run scripts/test, or cargo build first")
 }
 
 /// A running server.
@@ -60,6 +61,11 @@ impl Process {
             panic!("waybill {arguments:?} ended without an address; it printed: {said}");
         };
         Self { child, url, s3_url }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it as a crash does.

@@ -52,10 +52,12 @@ impl System {
         let mut set = |name: &str, value: String| environment.push((name.to_owned(), value));
         if let Some(sources) = sources {
             set("WAYBILL_SOURCES", sources.display().to_string());
-            set("WAYBILL_BASE_URL", format!("buses={0},stations={0}", upstream.base_url()));
-        } else {
-            set("WAYBILL_BASE_URL", format!("buses={}", upstream.base_url()));
         }
+        let stations =
+            if sources.is_some_and(|folder| folder.join("stations.toml").exists()) { ",stations={0}" } else { "" };
+        let base_urls = format!("buses={{0}},weather={{0}}{stations}").replace("{0}", upstream.base_url());
+        set("WAYBILL_BASE_URL", base_urls);
+        set("OPENWEATHER_API_KEY", "test".to_owned());
         let mut vhost = None;
         let mut bucket = None;
         match mode {

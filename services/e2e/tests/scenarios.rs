@@ -2,8 +2,8 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use waybill_e2e::{Mode, System, naive_country_stats, run, wait_until};
-use waybill_upstream::{CityFault, Options};
+use waybill_e2e::{Mode, System, naive_country_stats, run, wait_until, weather_definition};
+use waybill_upstream::{CityFault, Faults, Options};
 
 /// Runs each scenario once in each mode.
 macro_rules! in_both_modes {
@@ -31,6 +31,8 @@ in_both_modes! {
     a_killed_worker_loses_nothing,
     a_source_from_a_file_runs,
     the_command_line_does_it_all,
+    what_failed_is_retried_and_what_runs_is_cancelled,
+    weather_is_collected_within_its_limit,
 }
 
 fn small() -> Options {
@@ -278,4 +280,73 @@ async fn the_command_line_does_it_all(mode: Mode) {
     let (code, _, error) = waybill(&["submit", "buses", "date=2024-02-30"]);
     assert_eq!(code, Some(1));
     assert!(error.contains("400") && error.contains("date"), "{error}");
+}
+
+async fn what_failed_is_retried_and_what_runs_is_cancelled(mode: Mode) {
+    let system = System::start(mode, small()).await;
+    system.upstream.set_city_fault(1, CityFault::Status(404));
+    let job = system.fetch_buses("2024-05-01").await;
+    assert_eq!(job["state"], "partial", "{job:#}");
+    let path = format!("/v1/jobs/{}", job["id"].as_str().expect("an id"));
+    system.upstream.set_city_fault(1, None);
+    let requests = system.upstream.requests().data;
+    let (status, body) = system.send(Method::POST, &system.api, &format!("{path}/retry"), None).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+    let job = system.finish(job["id"].as_str().expect("an id")).await;
+    assert_eq!((&job["state"], &job["tasks"]["stored"]), (&json!("succeeded"), &json!(6)), "{job:#}");
+    assert_eq!(system.upstream.requests().data, requests + 1, "only what failed is fetched again");
+    for action in ["retry", "cancel"] {
+        let (status, problem) = system.send(Method::POST, &system.api, &format!("{path}/{action}"), None).await;
+        assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+    }
+
+    system
+        .upstream
+        .set_faults(Faults { cities: (0..6).map(|city| (city, CityFault::Stall)).collect(), ..Faults::default() });
+    let id = system.submit("buses", json!({ "date": "2024-05-02" })).await;
+    wait_until("the tasks to run", async || {
+        (system.get(&system.api, &format!("/v1/jobs/{id}")).await["state"] == "running").then_some(())
+    })
+    .await;
+    let (status, body) = system.send(Method::POST, &system.api, &format!("/v1/jobs/{id}/cancel"), None).await;
+    assert!(status.is_success(), "{body}");
+    assert_eq!(system.finish(&id).await["state"], "cancelled");
+    assert_eq!(system.bucket.keys("data/buses/").await.len(), 6, "nothing of the cancelled job is stored");
+}
+
+async fn weather_is_collected_within_its_limit(mode: Mode) {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("weather.toml"), weather_definition(45, "PT3S")).expect("a file");
+
+    let window = std::time::Duration::from_secs(3);
+    let system =
+        System::start_with_sources(mode, Options { weather_window: window, ..small() }, Some(folder.path())).await;
+    system.upstream.set_weather_unknown([7]);
+    let collect = async |id: &str| {
+        let (status, body) = system.send(Method::POST, &system.api, "/collect/", Some(json!({ "id": id }))).await;
+        (status.as_u16(), body)
+    };
+    let name = "Zoë/1 🚌";
+    let ((status, one), (_, two)) = tokio::join!(collect(name), collect(name));
+    assert_eq!((status, &one, &two), (202, &json!({ "id": name }), &json!({ "id": name })));
+    assert_eq!(collect("").await.0, 400);
+    assert_eq!(collect(&"x".repeat(10_000)).await.0, 400);
+
+    let path = "/get/?id=Zo%C3%AB%2F1%20%F0%9F%9A%8C";
+    let done = wait_until("all cities to be done", async || {
+        let answer = system.get(&system.api, path).await;
+        (answer["progress"] == 1.0).then_some(answer)
+    })
+    .await;
+    let mut ids: Vec<_> =
+        done["data"].as_array().expect("cities").iter().filter_map(|city| city["city_id"].as_i64()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=45).filter(|id| *id != 7).collect::<Vec<_>>(), "all but the unknown one");
+    let jobs = system.get(&system.api, "/v1/jobs?source=weather").await;
+    assert_eq!(jobs["jobs"].as_array().map(Vec::len), Some(1), "{jobs:#}");
+    assert_eq!(jobs["jobs"][0]["state"], "partial", "{jobs:#}");
+    assert!(jobs["jobs"][0]["errors"].to_string().contains('7'), "{jobs:#}");
+    assert_eq!(system.upstream.requests().violations, 0);
+    let (status, problem) = system.send(Method::GET, &system.api, "/get/?id=nobody", None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{problem}");
 }

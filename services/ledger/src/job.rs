@@ -60,6 +60,10 @@ pub struct Done {
     pub attempts: u32,
     /// When it ended.
     pub finished: Timestamp,
+    /// Items of the task that the upstream does not have, each as `key: reason`. They are not in the object, and
+    /// the job is no full success.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// `tasks/{task}.failed.{round}` (and `plan.failed.{round}`): given up in this round.

@@ -38,18 +38,63 @@ pub(crate) fn of(job: JobId, name: Name) -> String {
     format!("{}{name}", folder(job))
 }
 
+/// What the keys of all asked retries begin with.
+pub(crate) const RETRIES: &str = "retries/";
+
+/// Says that a job which had ended has work again, since a round was begun. It lies outside the job's folder, so that
+/// one LIST finds all such jobs, however old they are.
+pub(crate) fn retry(job: JobId, round: u32) -> String {
+    format!("{RETRIES}{job}.{round}")
+}
+
+/// Takes such a key apart; `None` where it is not one of ours.
+pub(crate) fn parse_retry(key: &str) -> Option<(JobId, u32)> {
+    let (job, round) = key.strip_prefix(RETRIES)?.split_once('.')?;
+    let (job, round) = (job.parse().ok()?, round.parse().ok()?);
+    (retry(job, round) == key).then_some((job, round))
+}
+
+/// What all keys of a job's tasks begin with.
+pub(crate) fn tasks(job: JobId) -> String {
+    format!("{}tasks/", folder(job))
+}
+
+/// What all keys of a task's attempts in a round begin with.
+pub(crate) fn attempts(job: JobId, task: u32, round: u32) -> String {
+    format!("{}{task:06}.attempts.{round}.", tasks(job))
+}
+
 /// An object's name in its job's folder. In key order the tasks come last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Request,
     Started,
     Plan,
-    PlanFailed { round: u32 },
+    PlanFailed {
+        round: u32,
+    },
+    /// Every task that was pending in this round was sent out.
+    Sent {
+        round: u32,
+    },
     Round(u32),
     Cancelled,
     Summary,
-    Done { task: u32 },
-    Failed { task: u32, round: u32 },
+    Done {
+        task: u32,
+    },
+    Failed {
+        task: u32,
+        round: u32,
+    },
+    Attempt {
+        task: u32,
+        round: u32,
+        number: u32,
+    },
+    Running {
+        task: u32,
+    },
 }
 
 impl fmt::Display for Name {
@@ -59,11 +104,14 @@ impl fmt::Display for Name {
             Self::Started => f.write_str("started.json"),
             Self::Plan => f.write_str("plan.json"),
             Self::PlanFailed { round } => write!(f, "plan.failed.{round}"),
+            Self::Sent { round } => write!(f, "plan.sent.{round}"),
             Self::Round(round) => write!(f, "rounds/{round}.json"),
             Self::Cancelled => f.write_str("cancelled.json"),
             Self::Summary => f.write_str("summary.json"),
             Self::Done { task } => write!(f, "tasks/{task:06}.done"),
             Self::Failed { task, round } => write!(f, "tasks/{task:06}.failed.{round}"),
+            Self::Attempt { task, round, number } => write!(f, "tasks/{task:06}.attempts.{round}.{number}"),
+            Self::Running { task } => write!(f, "tasks/{task:06}.running"),
         }
     }
 }
@@ -87,15 +135,23 @@ impl Name {
         if let Some(round) = text.strip_prefix("plan.failed.") {
             return Some(Self::PlanFailed { round: round.parse().ok()? });
         }
+        if let Some(round) = text.strip_prefix("plan.sent.") {
+            return Some(Self::Sent { round: round.parse().ok()? });
+        }
         if let Some(round) = text.strip_prefix("rounds/").and_then(|rest| rest.strip_suffix(".json")) {
             return Some(Self::Round(round.parse().ok()?));
         }
         let (task, end) = text.strip_prefix("tasks/")?.split_once('.')?;
         let task = task.parse().ok()?;
-        match end.strip_prefix("failed.") {
-            Some(round) => Some(Self::Failed { task, round: round.parse().ok()? }),
+        match end.split_once('.') {
+            Some(("failed", round)) => Some(Self::Failed { task, round: round.parse().ok()? }),
+            Some(("attempts", attempt)) => {
+                let (round, number) = attempt.split_once('.')?;
+                Some(Self::Attempt { task, round: round.parse().ok()?, number: number.parse().ok()? })
+            }
             None if end == "done" => Some(Self::Done { task }),
-            None => None,
+            None if end == "running" => Some(Self::Running { task }),
+            _ => None,
         }
     }
 }
@@ -114,6 +170,10 @@ mod tests {
             of(job, Name::PlanFailed { round: 1 }),
             of(job, Name::Done { task: 7 }),
             of(job, Name::Failed { task: 1_234_567, round: 12 }),
+            of(job, Name::Attempt { task: 7, round: 1, number: 2 }),
+            of(job, Name::Running { task: 7 }),
+            of(job, Name::Sent { round: 1 }),
+            retry(job, 1),
             idempotency("buses", "monday"),
             definition("buses", "abc"),
         ];
@@ -122,6 +182,10 @@ mod tests {
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.failed.1
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.done
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/1234567.failed.12
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.attempts.1.2
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.running
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.sent.1
+        retries/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88.1
         keys/59e4d49dca7b7d9ef4de873a036c5d210868de6e64ada10fc068abf55f766128.json
         sources/buses/abc.toml
         ");
@@ -129,19 +193,32 @@ mod tests {
 
     #[test]
     fn foreign_names_are_not_ours() {
-        for name in
-            ["", "tasks/", "tasks/1.done", "tasks/000001.done.bak", "tasks/+00001.done", "rounds/01.json", "x.json"]
-        {
+        for name in [
+            "",
+            "tasks/",
+            "tasks/1.done",
+            "tasks/000001.done.bak",
+            "tasks/+00001.done",
+            "rounds/01.json",
+            "x.json",
+            "tasks/000001.attempts.1",
+            "tasks/000001.attempts.1.02",
+            "tasks/000001.running.1",
+        ] {
             assert_eq!(Name::parse(name), None, "{name}");
         }
+        let job: JobId = "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88".parse().unwrap();
+        assert_eq!(parse_retry(&retry(job, 12)), Some((job, 12)));
+        assert_eq!(parse_retry(&format!("retries/{job}.012")), None);
     }
 
     proptest! {
         #[test]
-        fn a_name_is_read_back_as_written(task: u32, round: u32) {
+        fn a_name_is_read_back_as_written(task: u32, round: u32, number: u32) {
             for name in [
                 Name::Request, Name::Started, Name::Plan, Name::Cancelled, Name::Summary, Name::Round(round),
-                Name::PlanFailed { round }, Name::Done { task }, Name::Failed { task, round },
+                Name::PlanFailed { round }, Name::Sent { round }, Name::Done { task }, Name::Failed { task, round },
+                Name::Attempt { task, round, number }, Name::Running { task },
             ] {
                 prop_assert_eq!(Name::parse(&name.to_string()), Some(name));
             }

@@ -17,6 +17,7 @@ use crate::{
     Done, Failure, JobId, LedgerError, Plan, Request,
     cache::Cache,
     keys::{self, Name},
+    lost::Watch,
     objects::SMALL,
     plan::Outline,
     progress::SharedProgress,
@@ -56,6 +57,10 @@ pub(crate) struct Memory {
     pub(crate) sent_again: Cache<JobId, Timestamp>,
     /// Jobs of which recovery could not send everything that it should have, and the first task not sent.
     pub(crate) owed: Cache<JobId, u32>,
+    /// Jobs that are cancelled, for good.
+    pub(crate) cancelled: Cache<JobId, ()>,
+    /// Unfinished jobs, and for how long nothing has happened to them.
+    pub(crate) watched: Cache<JobId, Watch>,
     /// Days in the past of which every job has a summary; at most as many as recovery looks back.
     pub(crate) ended_days: Mutex<BTreeSet<Date>>,
 }
@@ -80,6 +85,8 @@ impl Ledger {
             announcing: Arc::new(Semaphore::new(ANNOUNCING)),
             sent_again: Cache::new(100_000),
             owed: Cache::new(100_000),
+            cancelled: Cache::new(100_000),
+            watched: Cache::new(100_000),
             ended_days: Mutex::default(),
         };
         Self { store, queue, memory: Arc::new(memory) }
@@ -130,8 +137,10 @@ impl Ledger {
         Ok(started.map(|fact| fact.started))
     }
 
-    /// Says that the planning was given up.
+    /// Says that the planning was given up, in this round or in the latest, if that is later: a message to plan a
+    /// job does not say for which round it was sent.
     pub async fn record_plan_failure(&self, job: JobId, round: u32, failure: &Failure) -> Result<(), LedgerError> {
+        let round = round.max(self.facts(job).await?.round);
         self.record(job, Name::PlanFailed { round }, &shortened(failure)).await
     }
 
@@ -165,7 +174,7 @@ impl Ledger {
     }
 }
 
-fn shortened(failure: &Failure) -> Failure {
+pub(crate) fn shortened(failure: &Failure) -> Failure {
     let reason = match failure.reason.char_indices().nth(REASON_LIMIT) {
         Some((end, _)) => format!("{}…", &failure.reason[..end]),
         None => failure.reason.clone(),

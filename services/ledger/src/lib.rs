@@ -6,19 +6,24 @@
 //!
 //! Times come in as arguments: nothing here reads a clock.
 
+mod attempts;
 mod cache;
+mod cancel;
 mod errors;
+mod expire;
 mod facts;
 mod id;
 mod job;
 mod keys;
 mod ledger;
 mod listing;
+mod lost;
 mod objects;
 mod plan;
 mod progress;
 mod publish;
 mod recover;
+mod retry;
 mod status;
 mod submit;
 mod tasks;
@@ -26,11 +31,15 @@ mod tasks;
 mod testing;
 mod walk;
 
+pub use attempts::Lease;
+pub use cancel::CancelError;
 pub use errors::LedgerError;
 pub use id::{JobId, JobIdError};
 pub use job::{Done, Failure, Outcome, Plan, Request};
 pub use ledger::Ledger;
 pub use listing::{JobFilter, JobPage};
+pub use recover::PATIENCE;
+pub use retry::{Retried, RetryError};
 pub use status::{State, Status, Tally, TaskError};
 pub use submit::{Submission, SubmitError, Submitted};
 pub use tasks::{TaskState, TaskStatus};

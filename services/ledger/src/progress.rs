@@ -20,7 +20,7 @@ use crate::{
 /// Markers read at once.
 pub(crate) const READS_AT_ONCE: usize = 64;
 /// Failures told in a status.
-const FAILURES_TOLD: usize = 10;
+pub(crate) const FAILURES_TOLD: usize = 10;
 
 /// One job's progress, shared by all who ask for it.
 pub(crate) type SharedProgress = Arc<Mutex<Progress>>;
@@ -36,6 +36,8 @@ pub(crate) struct Progress {
     pub(crate) records: u64,
     /// Some of the first failures; [`Progress::first_failures`] says which there should be.
     failures: BTreeMap<u32, Failure>,
+    /// The first tasks that ended well but for items that the upstream does not have.
+    missing: BTreeMap<u32, Done>,
 }
 
 /// What was counted of one task.
@@ -74,7 +76,16 @@ impl Progress {
 
     fn of(total: u32, planned: Timestamp, started: Option<Timestamp>) -> Self {
         let cells = vec![Cell::Pending; total as usize];
-        Self { started, planned, round: 0, cells, bytes: 0, records: 0, failures: BTreeMap::new() }
+        Self {
+            started,
+            planned,
+            round: 0,
+            cells,
+            bytes: 0,
+            records: 0,
+            failures: BTreeMap::new(),
+            missing: BTreeMap::new(),
+        }
     }
 
     /// The markers that are there and were not counted yet.
@@ -96,6 +107,12 @@ impl Progress {
                 self.bytes = self.bytes.saturating_add(done.bytes);
                 self.records = self.records.saturating_add(done.records);
                 self.failures.remove(&task);
+                if !done.missing.is_empty() {
+                    self.missing.insert(task, done);
+                    if self.missing.len() > FAILURES_TOLD {
+                        self.missing.pop_last();
+                    }
+                }
             }
             Body::Failed(round, failure) if cell.marker() < Some(Marker::Failed(round)) => {
                 *cell = Cell::Failed { round, finished: failure.finished };
@@ -118,6 +135,11 @@ impl Progress {
             Cell::Done { outcome, .. } => Some(*outcome),
             Cell::Pending | Cell::Failed { .. } => None,
         }
+    }
+
+    /// The first tasks that ended well but for items that the upstream does not have.
+    pub(crate) fn first_missing(&self) -> Vec<(u32, Done)> {
+        self.missing.iter().map(|(task, done)| (*task, done.clone())).collect()
     }
 
     pub(crate) fn tally(&self) -> Tally {

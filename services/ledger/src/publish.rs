@@ -1,14 +1,21 @@
 //! Messages. They only say what to look at, so any of them may be sent twice, and all of them again.
 
 use std::{
+    collections::HashSet,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
 use waybill_queue::{Lane, Message, PlanJob, RunTask};
 
-use crate::{Ledger, LedgerError, Plan, Request, facts::Facts};
+use crate::{
+    Ledger, LedgerError, Plan, Request,
+    facts::Facts,
+    keys::{self, Name},
+    objects::SMALL,
+};
 
 /// Publishes that wait for their confirms at once.
 const PUBLISHES_AT_ONCE: usize = 32;
@@ -40,31 +47,45 @@ impl Sent {
     }
 }
 
+/// `plan.sent.{round}`: every task that was pending in this round was sent out.
+#[derive(Debug, Serialize)]
+struct SentOut {
+    messages: u32,
+}
+
 impl Ledger {
-    /// Sends out every task of the plan that has no marker yet. `again`: they may have been sent before;
-    /// only then are the markers looked at. After an error some were sent, and it can be called `again`.
+    /// Sends out every task of the plan that has no marker in the latest round, unless that was done before, or the
+    /// job is cancelled. `again`: some may have been sent before. After an error some were sent, and it can be
+    /// called `again`.
+    ///
+    /// That it was done is written down, so that a second message to plan a job does not send out again all that
+    /// waits. Messages which the queue lost afterwards are sent by [`Self::recover`].
     pub async fn publish_tasks(&self, request: &Request, plan: &Plan, again: bool) -> Result<(), LedgerError> {
-        let facts = if again { self.facts(request.job).await? } else { Facts::default() };
+        let facts = self.facts(request.job).await?;
+        if facts.is_sent() || facts.cancelled {
+            return Ok(());
+        }
         let sent = Sent::default();
-        self.send_tasks(request, plan, &facts, again, &sent).await?;
+        self.send_tasks(request, plan, &facts, again, &HashSet::new(), &sent).await?;
         let sent = sent.messages();
         tracing::info!(job.id = %request.job, source = request.source, sent, again, "tasks sent out");
         Ok(())
     }
 
-    /// Sends out what has no marker, in the plan's order, from where `sent` stands. `sent` is kept up to date, so
-    /// that it is right also where this is dropped half-way.
+    /// Sends out what has no marker and is not in `held`, in the plan's order, from where `sent` stands. `sent` is
+    /// kept up to date, so that it is right also where this is dropped half-way.
     pub(crate) async fn send_tasks(
         &self,
         request: &Request,
         plan: &Plan,
         facts: &Facts,
         again: bool,
+        held: &HashSet<u32>,
         sent: &Sent,
     ) -> Result<(), LedgerError> {
         let lane = &Lane::Source(request.source.clone());
         let tasks = (0..).zip(&plan.tasks).skip(sent.up_to() as usize);
-        stream::iter(tasks.filter(|(task, _)| facts.marker(*task).is_none()))
+        stream::iter(tasks.filter(|(task, _)| facts.marker(*task).is_none() && !held.contains(task)))
             .map(|(task, items)| {
                 let message = Message::RunTask(RunTask {
                     job_id: request.job.to_string(),
@@ -74,6 +95,7 @@ impl Ledger {
                     attempt: 1,
                     again,
                     items: serde_json::to_string(items).expect("items are maps with text keys"),
+                    handed_on: false,
                 });
                 async move { self.queue.publish(lane, &message, Duration::ZERO).await.map(|()| task) }
             })
@@ -82,8 +104,13 @@ impl Ledger {
                 sent.count(task);
                 std::future::ready(Ok(()))
             })
-            .await
-            .map_err(LedgerError::from)
+            .await?;
+        if !facts.is_sent() {
+            let round = facts.round;
+            self.create(&keys::of(request.job, Name::Sent { round }), &SentOut { messages: sent.messages() }, SMALL)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Asks a worker to plan the job.
@@ -119,6 +146,7 @@ mod tests {
             attempt: 1,
             again: false,
             items: r#"[{"key":"0-city-0","values":{"city":{"id":0,"name":"City 0"}}}]"#.to_owned(),
+            handed_on: false,
         };
         assert_eq!(messages[0], Message::RunTask(expected));
     }
@@ -131,12 +159,20 @@ mod tests {
         let plan = room.another().plan(job).await.unwrap().unwrap();
         room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
         room.ledger.record_failure(job, 1, 0, &failure("gone", 3)).await.unwrap();
+        room.queue.take_only(1);
+        room.queue.sent();
+        room.ledger.publish_tasks(&request, &plan, true).await.unwrap_err();
+        room.queue.take_all();
         room.queue.sent();
         room.ledger.publish_tasks(&request, &plan, true).await.unwrap();
         assert_eq!(room.queue.sent(), [format!("again {job} 2"), format!("again {job} 3")]);
         assert!(room.ledger.is_settled(job, 0, 0).await.unwrap());
         assert!(room.ledger.is_settled(job, 1, 0).await.unwrap());
         assert!(!room.ledger.is_settled(job, 2, 0).await.unwrap());
+
+        // It was done, and is not done over.
+        room.another().publish_tasks(&request, &plan, true).await.unwrap();
+        assert_eq!(room.queue.sent(), [""; 0]);
 
         room.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
         room.ledger.publish_tasks(&request, &plan, true).await.unwrap();

@@ -1,8 +1,8 @@
 //! Looking after jobs that nobody holds: those that have ended without a summary, and those whose messages
-//! were lost. Everything it does may be done twice, and by several processes at once.
+//! were lost. Here is what is done; what counts as lost is said in lost.rs. Everything it does may be done twice, and by several processes at once.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,17 +15,25 @@ use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use waybill_queue::{Lane, QueueError};
 
 use crate::{
-    JobId, Ledger, LedgerError, Request, State,
-    facts::Facts,
-    id::utc_day,
-    keys::{self, Name},
-    publish::Sent,
+    JobId, Ledger, LedgerError, Request, State, facts::Facts, id::utc_day, keys, objects::SMALL, publish::Sent,
+    retry::Round,
 };
 
 /// How far back jobs are looked after.
 const DAYS: i64 = 30;
 /// Jobs looked at in one go.
 const AT_ONCE: usize = 16;
+/// How long nothing may happen to a job's tasks before they count as lost. Longer than the delay after a first try
+/// that failed, and than a task runs without saying who has it.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// A listing takes longer than most tasks, and nobody says who has it: so many times the patience.
+const FOR_A_PLAN: i32 = 5;
+/// What was tried more than once may wait in a delay queue, for a quarter of an hour: so many times the patience.
+const FOR_THE_PUT_OFF: i32 = 8;
+/// A round that was asked for so long ago, and is not there, was given up by whoever asked.
+const ASKING: SignedDuration = SignedDuration::from_hours(1);
+/// Retries looked for in one LIST.
+const RETRIES: usize = 1_000;
 /// A job that nobody has begun for so long may have been accepted while the queue was away.
 const UNBEGUN: SignedDuration = SignedDuration::from_secs(60);
 /// A busy fleet is not sent the same job over and over.
@@ -37,15 +45,37 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One look at all jobs.
 #[derive(Debug)]
-struct Pass {
-    now: Timestamp,
+pub(crate) struct Pass {
+    pub(crate) now: Timestamp,
     everything: bool,
+    patience: SignedDuration,
+    /// Messages that wait on lanes, each asked once; `None` where the queue does not say.
+    waiting: tokio::sync::Mutex<HashMap<Lane, Option<u64>>>,
     /// Lanes that took no message: they are not tried for the other jobs.
     refused: Mutex<HashSet<Lane>>,
+    /// Jobs that were looked after because they were retried.
+    retried: Mutex<HashSet<JobId>>,
     sent: AtomicU64,
 }
 
 impl Pass {
+    /// How many messages wait on a lane; `None` where the queue does not say.
+    pub(crate) async fn waiting(&self, ledger: &Ledger, lane: Lane) -> Option<u64> {
+        let mut waiting = self.waiting.lock().await;
+        if let Some(known) = waiting.get(&lane) {
+            return *known;
+        }
+        let found = ledger.queue.waiting(&lane).await;
+        if let Err(error) = &found {
+            tracing::warn!(%error, lane = %lane, "nobody knows what waits");
+        }
+        *waiting.entry(lane).or_insert(found.ok())
+    }
+
+    fn patience_times(&self, times: i32) -> SignedDuration {
+        self.patience.checked_mul(times).unwrap_or(SignedDuration::MAX)
+    }
+
     /// Sends to a lane, unless it refused before.
     async fn send(
         &self,
@@ -74,15 +104,38 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Ledger {
+    /// [`Self::recover_within`], with [`PATIENCE`].
+    pub async fn recover(&self, now: Timestamp, everything: bool) -> Result<u64, LedgerError> {
+        self.recover_within(now, everything, PATIENCE).await
+    }
+
     /// Writes the summary of every job of the last days that has ended and has none; tells the queue of
-    /// jobs that were accepted while it was away (older than a minute, not begun). With `everything`,
-    /// as after a start with an empty queue: of every unfinished job and task. Returns how many messages
-    /// were sent.
+    /// jobs that were accepted while it was away (older than a minute, not begun), and of those whose messages were
+    /// lost: to which nothing has happened for `patience` while their lane was empty, save tasks that a
+    /// worker says it runs. With `everything`, as after a start with an empty queue: of every unfinished job and
+    /// task. Jobs that were retried are looked after however old they are. Returns how many messages were sent.
+    ///
+    /// That nothing has happened is seen from call to call, so lost work is found by the process that calls this
+    /// again and again, every `patience` at least.
     ///
     /// A job that cannot be looked after is logged, and the next call does for it what this one should
     /// have done. An error means that jobs were not even listed: call again with the same `everything`.
-    pub async fn recover(&self, now: Timestamp, everything: bool) -> Result<u64, LedgerError> {
-        let pass = Pass { now, everything, refused: Mutex::default(), sent: AtomicU64::new(0) };
+    pub async fn recover_within(
+        &self,
+        now: Timestamp,
+        everything: bool,
+        patience: Duration,
+    ) -> Result<u64, LedgerError> {
+        let pass = Pass {
+            now,
+            everything,
+            patience: SignedDuration::try_from(patience).unwrap_or(SignedDuration::MAX),
+            waiting: tokio::sync::Mutex::default(),
+            refused: Mutex::default(),
+            retried: Mutex::default(),
+            sent: AtomicU64::new(0),
+        };
+        self.look_after_retried(&pass).await?;
         let today = utc_day(now);
         let oldest = today.saturating_sub((DAYS + 1).days());
         self.forget_days_before(oldest);
@@ -95,13 +148,60 @@ impl Ledger {
         Ok(pass.sent.into_inner())
     }
 
+    /// Jobs that had ended, and have work again. A retry is forgotten once its round has ended.
+    async fn look_after_retried(&self, pass: &Pass) -> Result<(), LedgerError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.store.list(keys::RETRIES, after.as_deref(), RETRIES).await?;
+            let mut retries: BTreeMap<JobId, Vec<u32>> = BTreeMap::new();
+            for (job, round) in page.iter().filter_map(|entry| keys::parse_retry(&entry.key)) {
+                retries.entry(job).or_default().push(round);
+            }
+            stream::iter(retries)
+                .for_each_concurrent(AT_ONCE, |(job, rounds)| async move {
+                    if let Err(error) = self.look_after_retries(job, rounds, pass).await {
+                        tracing::warn!(job.id = %job, %error, "retry not looked after");
+                    }
+                })
+                .await;
+            match page.into_iter().nth(RETRIES - 1) {
+                Some(last) => after = Some(last.key),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn look_after_retries(&self, job: JobId, rounds: Vec<u32>, pass: &Pass) -> Result<(), LedgerError> {
+        // Looked at before the job is: a round that is begun meanwhile is not forgotten with the others.
+        let facts = self.facts(job).await?;
+        lock(&pass.retried).insert(job);
+        self.memory.ended.remove(&job);
+        let has_ended = facts.exists && self.look_after(job, pass).await;
+        for round in rounds {
+            let key = keys::retry(job, round);
+            let is_over = if facts.exists && facts.round >= round {
+                has_ended
+            } else {
+                // Either somebody is asking for this round just now, or the job, or whoever asked, is gone.
+                let asked: Option<Round> = self.read(&key, SMALL).await?;
+                asked.is_none_or(|asked| pass.now.duration_since(asked.retried) > ASKING)
+            };
+            if is_over {
+                self.store.delete(&[key]).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns whether every job of the day has a summary.
     async fn look_after_day(&self, day: Date, pass: &Pass) -> Result<bool, LedgerError> {
         let mut all_ended = true;
         let mut after = None;
         loop {
             let (jobs, next) = self.ids_page(day, after.as_deref()).await?;
-            let unknown = jobs.into_iter().filter(|job| self.memory.ended.get(job).is_none());
+            let is_unknown = |job: &JobId| self.memory.ended.get(job).is_none() && !lock(&pass.retried).contains(job);
+            all_ended &= !jobs.iter().any(|job| lock(&pass.retried).contains(job));
+            let unknown = jobs.into_iter().filter(is_unknown);
             let looks = stream::iter(unknown).map(|job| self.look_after(job, pass)).buffer_unordered(AT_ONCE);
             // A fold, not `all`, which would stop at the first that has not ended.
             all_ended &= looks.fold(true, |all, ended| async move { all && ended }).await;
@@ -132,7 +232,7 @@ impl Ledger {
                 if !matches!(error, LedgerError::Queue(_)) {
                     tracing::warn!(job.id = %job, %error, "job not looked after");
                 }
-                if everything {
+                if everything || sent.messages() > 0 {
                     self.memory.owed.insert(job, sent.up_to(), 1);
                 }
                 false
@@ -147,36 +247,61 @@ impl Ledger {
         everything: bool,
         sent: &Sent,
     ) -> Result<bool, LedgerError> {
-        if self.store.head(&keys::of(job, Name::Summary)).await?.is_some() {
+        let summary = self.summary(job).await?;
+        if summary.as_ref().is_some_and(|summary| summary.status.state == State::Succeeded) {
             return Ok(true);
         }
         let Some(request) = self.request(job).await? else { return Ok(false) };
         let facts = self.facts(job).await?;
-        let tally = if facts.planned { Some(facts.tally(self.outline(job).await?.total())) } else { None };
-        match facts.state(tally.as_ref()) {
-            state if state.is_terminal() => {
-                let status = self.derive(&request, &facts).await?;
-                self.write_summary(&status, &facts).await?;
-                return Ok(true);
+        if !facts.exists {
+            return Ok(false);
+        }
+        if summary.is_some_and(|summary| summary.status.state.is_terminal() && summary.holds(&facts)) {
+            return Ok(true);
+        }
+        let state = self.state(job, &facts).await?;
+        if state.is_terminal() {
+            let status = self.derive(&request, &facts).await?;
+            self.write_summary(&status, &facts).await?;
+            return Ok(true);
+        }
+        // A planner that has not said that it sent all tasks out may still be at it, or have died.
+        let by_planner = state != State::Running || !(facts.is_sent() || everything);
+        let due = everything
+            || match state {
+                State::Queued => self.is_forgotten(&request, pass).await,
+                _ if by_planner => self.is_lost(job, &facts, Lane::Plans, pass.patience_times(FOR_A_PLAN), pass).await,
+                _ => {
+                    let patience = pass.patience_times(if facts.is_put_off() { FOR_THE_PUT_OFF } else { 1 });
+                    self.is_lost(job, &facts, Lane::Source(request.source.clone()), patience, pass).await
+                }
+            };
+        match (due, by_planner) {
+            (false, _) => {}
+            (true, true) => self.send_plan(&request, &facts, pass).await?,
+            (true, false) => {
+                // After a start nobody runs anything, whatever a predecessor of this process said.
+                let held = if everything { HashSet::new() } else { self.held(job, &facts, pass.now).await? };
+                self.send_unmarked(&request, &facts, &held, pass, sent).await?;
             }
-            State::Queued if everything || self.is_forgotten(&request, pass.now) => {
-                self.send_plan(&request, pass).await?;
-            }
-            State::Planning if everything => self.send_plan(&request, pass).await?,
-            State::Running if everything => self.send_unmarked(&request, &facts, pass, sent).await?,
-            _ => {}
         }
         Ok(false)
     }
 
-    fn is_forgotten(&self, request: &Request, now: Timestamp) -> bool {
-        let sent_again = self.memory.sent_again.get(&request.job);
-        now.duration_since(request.created) > UNBEGUN
-            && sent_again.is_none_or(|at| now.duration_since(at) >= BETWEEN_SENDS)
+    /// Whether nobody begins a job that was accepted: its message was never sent, or was lost. The first time
+    /// nothing else is asked, because a lane that never runs empty must not hide it; one message too many costs
+    /// a planner one look at the bucket.
+    async fn is_forgotten(&self, request: &Request, pass: &Pass) -> bool {
+        let is_due = match self.memory.sent_again.get(&request.job) {
+            None => return pass.now.duration_since(request.created) > UNBEGUN,
+            Some(at) => pass.now.duration_since(at) >= BETWEEN_SENDS,
+        };
+        is_due && pass.waiting(self, Lane::Plans).await == Some(0)
     }
 
-    async fn send_plan(&self, request: &Request, pass: &Pass) -> Result<(), LedgerError> {
+    async fn send_plan(&self, request: &Request, facts: &Facts, pass: &Pass) -> Result<(), LedgerError> {
         pass.send(Lane::Plans, self.publish_plan(request)).await?;
+        self.was_sent_again(request.job, facts);
         tracing::info!(job.id = %request.job, source = request.source, "plan sent again");
         self.memory.sent_again.insert(request.job, pass.now, 1);
         pass.sent.fetch_add(1, Ordering::Relaxed);
@@ -187,12 +312,17 @@ impl Ledger {
         &self,
         request: &Request,
         facts: &Facts,
+        held: &HashSet<u32>,
         pass: &Pass,
         sent: &Sent,
     ) -> Result<(), LedgerError> {
         let Some(plan) = self.plan(request.job).await? else { return Ok(()) };
         let lane = Lane::Source(request.source.clone());
-        let result = pass.send(lane, self.send_tasks(request, &plan, facts, true, sent)).await;
+        let result = pass.send(lane, self.send_tasks(request, &plan, facts, true, held, sent)).await;
+        if sent.messages() == 0 {
+            return result;
+        }
+        self.was_sent_again(request.job, facts);
         tracing::info!(job.id = %request.job, source = request.source, sent = sent.messages(), "tasks sent again");
         result
     }
@@ -211,6 +341,7 @@ mod tests {
     use super::*;
     use crate::{
         Outcome,
+        keys::Name,
         testing::{Room, at, done, failure, id},
     };
 
@@ -222,11 +353,18 @@ mod tests {
         room.job(id(0, 3)).await;
         room.ledger.record_start(id(0, 3), at(1)).await.unwrap();
         room.queue.sent();
-        for (second, sent) in [(60, 0), (61, 1), (62, 0), (660, 0), (661, 1)] {
-            assert_eq!(room.ledger.recover(at(second), false).await.unwrap(), sent, "after {second} s");
-        }
         let expected = format!("plan {}", id(0, 1));
-        assert_eq!(room.queue.sent(), [expected.clone(), expected]);
+        for (second, sent) in [(60, 0), (61, 1), (62, 0), (660, 0), (661, 1)] {
+            room.ledger.recover(at(second), false).await.unwrap();
+            let found = room.queue.sent().iter().filter(|message| **message == expected).count();
+            assert_eq!(found, sent, "after {second} s");
+        }
+        // The lane is not empty: it may be in there.
+        room.queue.waiting.store(1, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(room.ledger.recover(at(3_600), false).await.unwrap(), 0);
+        room.queue.waiting.store(0, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(room.ledger.recover(at(3_601), false).await.unwrap(), 1);
+        assert_eq!(room.queue.sent(), [expected]);
     }
 
     #[tokio::test]

@@ -1,14 +1,17 @@
 //! A job's state, derived from the objects that are there.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Failure, JobId, Ledger, LedgerError, Request,
+    Done, Failure, JobId, Ledger, LedgerError, Request,
     facts::Facts,
     keys::{self, Name},
+    ledger::shortened,
     objects,
-    progress::lock,
+    progress::{FAILURES_TOLD, lock},
 };
 
 /// Where a job stands. It only moves forward, but for a retry of what had failed.
@@ -23,12 +26,26 @@ pub enum State {
     Running,
     /// Every task ended well.
     Succeeded,
-    /// Some tasks ended well, the others failed.
+    /// Some tasks ended well, the others failed; or all did, but for items that the upstream does not have.
     Partial,
     /// No task ended well, or the planning failed.
     Failed,
     /// Cancelled before all was done.
     Cancelled,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queued => "queued",
+            Self::Planning => "planning",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
 }
 
 impl State {
@@ -73,7 +90,7 @@ pub struct Status {
     pub state: State,
     /// When a worker began to plan.
     pub started: Option<Timestamp>,
-    /// When the last task ended; only in a terminal state.
+    /// When the last task ended, or the job was cancelled, if that was later; only in a terminal state.
     pub finished: Option<Timestamp>,
     /// Tasks by outcome.
     pub tasks: Tally,
@@ -87,24 +104,34 @@ pub struct Status {
 
 /// `summary.json`: the status of a job that has ended, as it was written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Summary {
+pub(crate) struct Summary {
     /// The round that ended with it.
-    round: u32,
+    pub(crate) round: u32,
     #[serde(flatten)]
-    status: Status,
+    pub(crate) status: Status,
 }
 
 impl Summary {
     /// Whether a summary still says what the names say. A `.done` outranks a failure however late it comes,
     /// and a plan outranks a planning that was given up; a job that succeeded cannot change any more.
-    fn holds(&self, facts: &Facts) -> bool {
+    pub(crate) fn holds(&self, facts: &Facts) -> bool {
         let Status { state, tasks, .. } = &self.status;
         let tally = facts.planned.then(|| facts.tally(u32::try_from(tasks.total).unwrap_or(u32::MAX)));
         let well = tasks.stored + tasks.unchanged;
+        // Names do not tell that items are missing.
+        let named = if *state == State::Partial && tasks.failed == 0 { State::Succeeded } else { *state };
         self.round == facts.round
-            && *state == facts.state(tally.as_ref())
+            && named == facts.state(tally.as_ref())
             && tally.is_none_or(|tally| tally.stored == well && tally.failed == tasks.failed)
     }
+}
+
+/// The items that a task ended well without.
+fn not_there(task: u32, done: &Done) -> TaskError {
+    let key = |missing: &String| missing.split_once(": ").map_or(missing.as_str(), |(key, _)| key).to_owned();
+    let failure =
+        Failure { reason: done.missing.join("; "), quarantine: None, attempts: done.attempts, finished: done.finished };
+    TaskError { task: Some(task.into()), items: done.missing.iter().map(key).collect(), failure: shortened(&failure) }
 }
 
 impl Ledger {
@@ -116,6 +143,9 @@ impl Ledger {
         };
         let Some(request) = self.request(job).await? else { return Ok(None) };
         let facts = self.facts(job).await?;
+        if !facts.exists {
+            return Ok(None);
+        }
         if let Some(summary) = summary
             && summary.holds(&facts)
         {
@@ -132,16 +162,28 @@ impl Ledger {
 
     /// The status that follows from the facts.
     pub(crate) async fn derive(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
-        if !facts.planned {
-            return self.derive_unplanned(request, facts).await;
+        let mut status = match facts.planned {
+            true => self.derive_planned(request, facts).await?,
+            false => self.derive_unplanned(request, facts).await?,
+        };
+        if status.state == State::Cancelled {
+            status.finished = status.finished.max(self.cancelled_at(request.job).await?);
         }
+        Ok(status)
+    }
+
+    async fn derive_planned(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
         let job = request.job;
         let progress = self.progress(job, facts).await?;
-        let (mut status, first_failures) = {
+        let (mut status, first_failures, first_missing) = {
             // One look at all of it, so that the numbers of a status belong together.
             let progress = lock(&progress);
             let tally = progress.tally();
-            let state = facts.state(Some(&tally));
+            let first_missing = progress.first_missing();
+            let state = match facts.state(Some(&tally)) {
+                State::Succeeded if !first_missing.is_empty() => State::Partial,
+                state => state,
+            };
             let status = Status {
                 request: request.clone(),
                 state,
@@ -152,7 +194,7 @@ impl Ledger {
                 records: progress.records,
                 errors: Vec::new(),
             };
-            (status, progress.first_failures())
+            (status, progress.first_failures(), first_missing)
         };
         if !first_failures.is_empty() {
             let outline = self.outline(job).await?;
@@ -164,6 +206,9 @@ impl Ledger {
             });
             status.errors = errors.collect();
         }
+        status.errors.extend(first_missing.into_iter().map(|(task, done)| not_there(task, &done)));
+        status.errors.sort_by_key(|error| error.task);
+        status.errors.truncate(FAILURES_TOLD);
         Ok(status)
     }
 
@@ -185,7 +230,7 @@ impl Ledger {
         })
     }
 
-    async fn summary(&self, job: JobId) -> Result<Option<Summary>, LedgerError> {
+    pub(crate) async fn summary(&self, job: JobId) -> Result<Option<Summary>, LedgerError> {
         match self.read(&keys::of(job, Name::Summary), objects::SUMMARY).await {
             // It is derived: what cannot be read is made again.
             Err(LedgerError::Damaged { key, reason }) => {
@@ -304,11 +349,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn items_that_the_upstream_does_not_have_make_a_job_partial_and_are_named() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 2).await;
+        let missing = vec!["7: the upstream answered 404 Not Found for /group".to_owned()];
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 8)).await.unwrap();
+        room.ledger.record_done(job, 1, &Done { missing: missing.clone(), ..done(Outcome::Stored, 9) }).await.unwrap();
+        // Derived, read from the summary, and by somebody who remembers nothing.
+        for ledger in [&room.ledger, &room.ledger, &room.another()] {
+            let status = ledger.status(job).await.unwrap().unwrap();
+            assert_eq!((status.state, status.tasks.stored, status.tasks.failed), (State::Partial, 2, 0));
+            let [error] = status.errors.as_slice() else { panic!("{:?}", status.errors) };
+            assert_eq!(
+                (error.task, error.items.as_slice(), &error.failure.reason),
+                (Some(1), ["7".to_owned()].as_slice(), &missing[0])
+            );
+        }
+        assert_eq!(room.ledger.recover(at(20), false).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
     async fn a_cancelled_job_is_cancelled() {
         let room = Room::new().await;
         let job = id(0, 1);
         room.planned(job, 2).await;
-        room.store.put(&keys::of(job, Name::Cancelled), "application/json", "{}".into()).await.unwrap();
+        assert_eq!(room.ledger.cancel(job, at(7)).await.unwrap().finished, Some(at(7)));
         assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Cancelled);
         // A task that was past the point of looking still counts.
         room.ledger.record_done(job, 0, &done(Outcome::Stored, 8)).await.unwrap();

@@ -10,6 +10,7 @@ use waybill_store::Created;
 
 use crate::{
     JobId, Ledger, LedgerError, Request,
+    expire::is_expired,
     keys::{self, Name},
     objects::SMALL,
 };
@@ -70,11 +71,18 @@ impl Ledger {
             created: now,
         };
         self.keep_definition(definition).await?;
-        let submitted = self.settle_key(request).await?;
-        let request = &submitted.request;
-        if !submitted.is_new && self.request(request.job).await?.is_some() {
-            return Ok(submitted);
+        let mut submitted = self.settle_key(request.clone()).await?;
+        if !submitted.is_new {
+            if self.request(submitted.request.job).await?.is_some() {
+                return Ok(submitted);
+            }
+            if is_expired(submitted.request.job, now) {
+                // It leads to a job that is gone, or never came about: nothing of that day is begun any more.
+                self.forget_key(&request).await?;
+                submitted = self.settle_key(request).await?;
+            }
         }
+        let request = &submitted.request;
         // Either ours, or one whose submitter wrote the key and went no further: then it is completed here.
         let created = self.create(&keys::of(request.job, Name::Request), request, SMALL).await?;
         self.remember_request(request.clone());
@@ -83,6 +91,11 @@ impl Ledger {
             self.announce(request).await;
         }
         Ok(submitted)
+    }
+
+    /// The job that an idempotency key belongs to; `None` where the key is not known.
+    pub async fn find(&self, source: &str, key: &str) -> Result<Option<Request>, LedgerError> {
+        self.read(&keys::idempotency(source, key), SMALL).await
     }
 
     /// The text must be there before any request that names it.
@@ -109,9 +122,15 @@ impl Ledger {
         Ok(Submitted { is_new: holder.job == request.job, request: holder })
     }
 
+    /// Frees the request's idempotency key.
+    async fn forget_key(&self, request: &Request) -> Result<(), LedgerError> {
+        let key = request.idempotency_key.as_ref().map(|key| keys::idempotency(&request.source, key));
+        Ok(self.store.delete(&Vec::from_iter(key)).await?)
+    }
+
     /// Tells the queue. The message goes on where the answer has stopped waiting; one that is lost is sent by
     /// [`Self::recover`].
-    async fn announce(&self, request: &Request) {
+    pub(crate) async fn announce(&self, request: &Request) {
         let Ok(permit) = self.memory.announcing.clone().try_acquire_owned() else { return };
         let is_slow = self.memory.announcing.available_permits() + PATIENT < ANNOUNCING;
         let (ledger, request) = (self.clone(), request.clone());

@@ -61,6 +61,9 @@ impl Ledger {
             return Ok(None);
         }
         let facts = self.facts(job).await?;
+        if !facts.exists {
+            return Ok(None);
+        }
         if !facts.planned {
             return Ok(Some(Vec::new()));
         }

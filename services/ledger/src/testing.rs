@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use uuid::Uuid;
-use waybill_queue::{Consumer, Lane, Message, Queue, QueueError};
+use waybill_queue::{Consumer, Hold, Lane, Message, Queue, QueueError};
 use waybill_source::{Catalog, Definition, Item, Params};
 use waybill_store::{Embedded, Store};
 
@@ -42,6 +42,7 @@ pub(crate) fn done(outcome: Outcome, second: i64) -> Done {
         seconds: 0.25,
         attempts: 1,
         finished: at(second),
+        missing: Vec::new(),
     }
 }
 
@@ -127,6 +128,8 @@ pub(crate) struct Recording {
     takes: Mutex<Option<usize>>,
     /// Whether a publisher waits for ever, as for room in a full lane.
     pub(crate) is_full: AtomicBool,
+    /// What it says of every lane.
+    pub(crate) waiting: AtomicU64,
 }
 
 impl Recording {
@@ -178,6 +181,14 @@ impl Queue for Recording {
 
     async fn bury(&self, _: &Lane, _: &Message, _: &str) -> Result<(), QueueError> {
         Err(QueueError::Closed)
+    }
+
+    async fn try_hold(&self, _: &str) -> Result<Option<Hold>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn waiting(&self, _: &Lane) -> Result<u64, QueueError> {
+        Ok(self.waiting.load(Ordering::Relaxed))
     }
 
     async fn check(&self) -> Result<(), QueueError> {

@@ -1,5 +1,6 @@
 //! The embedded queue: lanes in memory. Nothing here survives the process; the ledger makes up for it.
 
+mod held;
 mod lane;
 
 use std::{
@@ -11,8 +12,11 @@ use std::{
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use self::lane::{InHand, Waiting};
-use crate::{Consumer, Delivery, Lane, Message, Queue, QueueError, shortened};
+use self::{
+    held::Held,
+    lane::{InHand, Waiting},
+};
+use crate::{Consumer, Delivery, Hold, Lane, Message, Queue, QueueError, shortened};
 
 /// How many buried messages are kept, the newest.
 const BURIED: usize = 1_000;
@@ -38,6 +42,7 @@ struct Lanes {
     capacity: usize,
     lanes: Mutex<HashMap<Lane, Arc<Waiting>>>,
     buried: Mutex<VecDeque<Buried>>,
+    held: Held,
     closed: CancellationToken,
 }
 
@@ -65,6 +70,7 @@ impl Embedded {
             capacity: capacity.max(1),
             lanes: Mutex::default(),
             buried: Mutex::default(),
+            held: Held::default(),
             closed: CancellationToken::new(),
         }))
     }
@@ -124,6 +130,16 @@ impl Queue for Embedded {
         }
         buried.push_back(Buried { lane: lane.clone(), message: message.clone(), reason });
         Ok(())
+    }
+
+    async fn try_hold(&self, name: &str) -> Result<Option<Hold>, QueueError> {
+        self.open()?;
+        Ok(self.0.held.try_hold(name))
+    }
+
+    async fn waiting(&self, lane: &Lane) -> Result<u64, QueueError> {
+        let waiting = lock(&self.0.lanes).get(lane).cloned();
+        Ok(waiting.map_or(0, |waiting| waiting.len()))
     }
 
     async fn check(&self) -> Result<(), QueueError> {

@@ -5,6 +5,7 @@
 //! processes; one contract suite runs on both. Nothing but this crate names lapin.
 
 mod embedded;
+mod hold;
 mod message;
 mod rabbitmq;
 
@@ -13,6 +14,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 
 pub use embedded::{Buried, Embedded};
+pub use hold::Hold;
 pub use message::{DecodeError, Message, PlanJob, RunTask};
 pub use rabbitmq::{RabbitMq, RabbitMqSettings};
 
@@ -64,6 +66,17 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Puts a message that was given up beside the lanes, for people to look at.
     async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError>;
 
+    /// Takes a name that one process in the fleet has at a time; `None` where another has it, or had it a moment
+    /// ago. Tries once, and takes at most 3 seconds. Names are up to 100 bytes long.
+    ///
+    /// A refusal is remembered for 200 ms, in which no other try of this process reaches the broker. So whoever
+    /// lets go to give others a turn stays away for longer than that.
+    async fn try_hold(&self, name: &str) -> Result<Option<Hold>, QueueError>;
+
+    /// How many messages wait on a lane: neither in hand, nor on their way to a consumer, nor delayed. At most 3
+    /// seconds.
+    async fn waiting(&self, lane: &Lane) -> Result<u64, QueueError>;
+
     /// Whether messages can be published and consumed now: what `/ready` asks. At most 2 seconds.
     async fn check(&self) -> Result<(), QueueError>;
 
@@ -71,8 +84,8 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// job's messages at start.
     fn is_durable(&self) -> bool;
 
-    /// Ends every consumer: their `next` answers `None`, and `consume` is refused. Deliveries in hand can
-    /// still be settled; publishing is possible still, or answers [`QueueError::Closed`].
+    /// Ends every consumer: their `next` answers `None`, and `consume` and `try_hold` are refused. Deliveries in
+    /// hand can still be settled, and holds last until they are dropped; publishing is possible still, or answers [`QueueError::Closed`].
     async fn close(&self);
 }
 

@@ -4,6 +4,7 @@
 mod address;
 mod connect;
 mod consume;
+mod hold;
 mod link;
 mod publish;
 mod topology;
@@ -15,11 +16,14 @@ use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use self::{address::Address, consume::LaneConsumer, link::Link, publish::Publisher, topology::Topology};
-use crate::{Consumer, Lane, Message, Queue, QueueError, shortened};
+use self::{address::Address, consume::LaneConsumer, hold::Holds, link::Link, publish::Publisher, topology::Topology};
+use crate::{Consumer, Hold, Lane, Message, Queue, QueueError, shortened};
 
 /// How long `/ready` waits for the broker.
 const CHECK: Duration = Duration::from_secs(2);
+
+/// How long counting the messages of a lane may take.
+const COUNT: Duration = Duration::from_secs(3);
 
 /// How to reach the broker.
 #[derive(Clone)]
@@ -44,6 +48,7 @@ struct Broker {
     topology: Topology,
     publishing: Publisher,
     consuming: Link,
+    holds: Holds,
     closed: CancellationToken,
 }
 
@@ -61,7 +66,8 @@ impl RabbitMq {
         let topology = Topology::new(settings.prefix)?;
         let publishing = Publisher::new(Link::start(address.clone(), "publish"), topology.clone());
         let consuming = Link::start(address.clone(), "consume");
-        Ok(Self(Arc::new(Broker { address, topology, publishing, consuming, closed: CancellationToken::new() })))
+        let (holds, closed) = (Holds::default(), CancellationToken::new());
+        Ok(Self(Arc::new(Broker { address, topology, publishing, consuming, holds, closed })))
     }
 }
 
@@ -82,6 +88,24 @@ impl Queue for RabbitMq {
 
     async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError> {
         self.0.bury(lane, message.encode(), reason).await
+    }
+
+    async fn try_hold(&self, name: &str) -> Result<Option<Hold>, QueueError> {
+        if self.0.closed.is_cancelled() {
+            return Err(QueueError::Closed);
+        }
+        let links = (&self.0.consuming, &self.0.publishing);
+        self.0.holds.try_hold(links, name, self.0.topology.hold(name)?).await
+    }
+
+    async fn waiting(&self, lane: &Lane) -> Result<u64, QueueError> {
+        let route = self.0.topology.lane(lane, Duration::ZERO)?;
+        let counted = timeout(COUNT, async {
+            let session = self.0.consuming.session().await?;
+            let counted = topology::waiting(&session.connection, &route).await;
+            counted.map_err(|error| self.0.consuming.unavailable(error))
+        });
+        counted.await.unwrap_or_else(|_| Err(self.0.consuming.unavailable("the broker does not answer")))
     }
 
     async fn check(&self) -> Result<(), QueueError> {

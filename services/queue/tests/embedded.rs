@@ -15,7 +15,13 @@ async fn on_a_fresh_queue<F: Future<Output = ()>>(promise: impl FnOnce(SharedQue
     promise(Arc::new(Embedded::new(100))).await;
 }
 
+async fn on_two<F: Future<Output = ()>>(promise: impl FnOnce(SharedQueue, SharedQueue) -> F) {
+    let queue = Embedded::new(100);
+    promise(Arc::new(queue.clone()), Arc::new(queue)).await;
+}
+
 contract!(on_a_fresh_queue);
+contract_of_two!(on_two);
 
 #[tokio::test]
 async fn a_publisher_waits_for_room() {

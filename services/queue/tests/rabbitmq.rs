@@ -21,13 +21,19 @@ mod broker;
 mod contract;
 
 use broker::{Mode, Proxy, with_prefix};
-use contract::{SharedQueue, buses, consumer, next, number, send, task, within};
+use contract::{SharedQueue, buses, consumer, holds::hold, next, number, send, task, within};
 
 async fn on_a_fresh_queue<F: Future<Output = ()>>(promise: impl FnOnce(SharedQueue) -> F) {
     with_prefix(|prefix, _| promise(broker::queue(broker::url(), &prefix))).await;
 }
 
+async fn on_two<F: Future<Output = ()>>(promise: impl FnOnce(SharedQueue, SharedQueue) -> F) {
+    with_prefix(|prefix, _| promise(broker::queue(broker::url(), &prefix), broker::queue(broker::url(), &prefix)))
+        .await;
+}
+
 contract!(on_a_fresh_queue);
+contract_of_two!(on_two);
 
 /// Publishes until it is taken: while a connection is rebuilt it may be refused.
 async fn send_whatever_it_takes(queue: &SharedQueue, number: u32) {
@@ -310,6 +316,51 @@ async fn a_refused_login_is_told_without_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hold_ends_with_the_connection_of_its_holder() {
+    with_prefix(async |prefix, _| {
+        let proxy = Proxy::start(Mode::Forward).await;
+        let cut_off: SharedQueue = broker::queue(proxy.url.clone(), &prefix);
+        let other: SharedQueue = broker::queue(broker::url(), &prefix);
+        for _ in 0..3 {
+            let lost = hold(&cut_off, "housekeeper").await;
+            assert!(other.try_hold("housekeeper").await.unwrap().is_none());
+            proxy.cut();
+            within(lost.lost()).await;
+            assert!(!lost.is_held());
+            // Whoever lost it may have it again, while the old hold is not yet dropped.
+            let theirs = hold(&other, "housekeeper").await;
+            drop(theirs);
+            let again = hold(&cut_off, "housekeeper").await;
+            drop(lost);
+            assert!(again.is_held() && other.try_hold("housekeeper").await.unwrap().is_none());
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_asks_a_broker_that_says_nothing_no_longer_than_it_said() {
+    with_prefix(async |prefix, _| {
+        let proxy = Proxy::start(Mode::Forward).await;
+        let queue: SharedQueue = broker::queue(proxy.url.clone(), &prefix);
+        queue.check().await.unwrap();
+        proxy.set(Mode::Stall);
+        let begun = Instant::now();
+        let lane = buses();
+        let (held, waiting) = tokio::join!(queue.try_hold("housekeeper"), queue.waiting(&lane));
+        assert!(matches!(held, Err(QueueError::Unavailable(_))), "{held:?}");
+        assert!(matches!(waiting, Err(QueueError::Unavailable(_))), "{waiting:?}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        // What was asked for arrives all the same; nobody wants it any more, so it is let go.
+        proxy.set(Mode::Forward);
+        let other: SharedQueue = broker::queue(broker::url(), &prefix);
+        drop(hold(&other, "housekeeper").await);
+        hold(&queue, "housekeeper").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dropping_everything_closes_the_connections() {
     with_prefix(async |prefix, _| {
         let proxy = Proxy::start(Mode::Forward).await;
@@ -317,14 +368,17 @@ async fn dropping_everything_closes_the_connections() {
         send(&queue, [1]).await;
         let mut consumer = consumer(&queue).await;
         let in_hand = next(&mut consumer).await;
+        let held = hold(&queue, "rate.buses").await;
         assert_eq!(proxy.connections(), 2);
         let alive = Arc::downgrade(&queue);
         queue.close().await;
         drop((queue, consumer));
         assert!(alive.upgrade().is_none());
-        // The work in hand keeps its connection, so that it can still be settled.
+        // The work in hand keeps its connection, so that it can still be settled; so does a hold.
         within(proxy.until(|connections| connections == 1)).await;
         assert!(in_hand.ack().await);
+        assert_eq!((proxy.connections(), held.is_held()), (1, true));
+        drop(held);
         within(proxy.until(|connections| connections == 0)).await;
     })
     .await;

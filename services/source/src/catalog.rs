@@ -13,7 +13,8 @@ pub struct Catalog {
 }
 
 /// File name and text of each definition inside the binary.
-const SHIPPED: [(&str, &str); 1] = [("buses.toml", include_str!("../sources/buses.toml"))];
+const SHIPPED: [(&str, &str); 2] =
+    [("buses.toml", include_str!("../sources/buses.toml")), ("weather.toml", include_str!("../sources/weather.toml"))];
 
 impl Catalog {
     /// The definitions shipped inside the binary.
@@ -54,7 +55,7 @@ mod tests {
     #[test]
     fn what_is_shipped_parses() {
         let names: Vec<_> = Catalog::shipped().iter().map(|source| source.name().to_owned()).collect();
-        assert_eq!(names, ["buses"]);
+        assert_eq!(names, ["buses", "weather"]);
     }
 
     #[test]
@@ -63,7 +64,7 @@ mod tests {
         let text = SHIPPED[0].1.replace("Bus departures of every city", "Our buses");
         catalog.insert_text("ours.toml", &text).unwrap();
         assert_eq!(catalog.get("buses").unwrap().title(), "Our buses on one day");
-        assert_eq!(catalog.iter().count(), 1);
+        assert_eq!(catalog.iter().count(), SHIPPED.len());
         assert!(catalog.insert_text("bad.toml", "name = 1").is_err());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Plain values; how they come about is the definition's business.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,12 +26,21 @@ pub struct ItemDraft {
 }
 
 /// A request to an upstream, relative to the base URL that the operator names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Absolute path, percent-encoded: values from an upstream cannot add segments.
+    /// Absolute path, percent-encoded: values from an upstream cannot add segments. It may hold a secret.
     pub path: String,
-    /// Query pairs, not yet encoded.
+    /// Query pairs, not yet encoded. They may hold secrets.
     pub query: Vec<(String, String)>,
+    /// The path as it may be shown: with `hidden` in the place of every value from the environment, or the
+    /// template itself where that makes no path.
+    pub shown: String,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("shown", &self.shown).finish_non_exhaustive()
+    }
 }
 
 /// Why a listing or an item cannot be used. Says where in the listing, and what was expected.

@@ -8,6 +8,7 @@ mod decimal;
 mod definition;
 mod hash;
 mod item;
+mod job;
 mod name;
 mod params;
 mod path;
@@ -18,8 +19,9 @@ mod template;
 
 pub use catalog::Catalog;
 pub use decimal::Decimal;
-pub use definition::{Definition, Diagnostic, Diagnostics, Format};
+pub use definition::{Definition, Diagnostic, Diagnostics, Format, Limit};
 pub use item::{Item, ItemDraft, ItemError, Request};
+pub use job::{Env, JobContext};
 pub use name::{ObjectName, item_prefix};
 pub use params::{ParamError, Params};
 pub use path::{RecordPath, RecordPathError};

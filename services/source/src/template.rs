@@ -35,6 +35,8 @@ const NAME: &AsciiSet = &SEGMENT.remove(b'=');
 pub(crate) struct Template {
     environment: Environment<'static>,
     destination: Destination,
+    /// Whether it reads the environment: what comes of it is never shown then.
+    secret: bool,
 }
 
 /// Why a template gives no text for these values.
@@ -71,7 +73,19 @@ impl Template {
         let mut environment = BASE.clone();
         environment.add_template_owned(ONLY, source.to_owned())?;
         environment.set_formatter(move |out, _: &mut State, value| write_value(destination, out, value));
-        Ok(Self { environment, destination })
+        let mut template = Self { environment, destination, secret: false };
+        template.secret = template.references().iter().any(|name| name == "env" || name.starts_with("env."));
+        Ok(template)
+    }
+
+    /// Its text.
+    pub(crate) fn source(&self) -> String {
+        self.only().source().to_owned()
+    }
+
+    /// Whether it reads the environment.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.secret
     }
 
     /// The names it reads: `city.id`, `params.date`; `city` where a value is not named by a dot. Sorted.
@@ -89,9 +103,17 @@ impl Template {
 
     /// The text for these values, escaped for the destination.
     pub(crate) fn render(&self, scope: &Value) -> Result<String, RenderError> {
-        let text = self.only().render(scope.clone())?;
+        // The engine's details may repeat a value.
+        let shown = |error: Error| if self.secret { Error::from(error.kind()) } else { error };
+        let text = self.only().render(scope.clone()).map_err(shown)?;
         match self.destination {
-            Destination::Path => check_path(text),
+            Destination::Path => match wrong_path(&text) {
+                None => Ok(text),
+                Some(reason) => {
+                    let shown = if self.secret { self.source() } else { text };
+                    Err(RenderError::Unfit(format!("the path `{shown}` {reason}")))
+                }
+            },
             Destination::Query => Ok(text),
             Destination::Name => name(&text),
         }
@@ -126,27 +148,24 @@ fn write_value(destination: Destination, out: &mut Output, value: &Value) -> Res
     }
 }
 
-/// A path that means the same to every server between here and the upstream. Encoding does not make `..`
+/// Why a path would not mean the same to every server between here and the upstream. Encoding does not make `..`
 /// harmless: the URL standard reads `%2E%2E` as `..` too.
-fn check_path(path: String) -> Result<String, RenderError> {
+fn wrong_path(path: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/%".contains(c);
-    let unfit = |reason: &str| Err(RenderError::Unfit(format!("the path `{path}` {reason}")));
     if !path.starts_with('/') {
-        return unfit("must begin with `/`");
+        return Some("must begin with `/`".into());
     }
     if path.contains("//") {
-        return unfit("has an empty segment");
+        return Some("has an empty segment".into());
     }
     if path.contains('?') {
-        return unfit("has a `?`: what follows it belongs in `query`");
+        return Some("has a `?`: what follows it belongs in `query`".into());
     }
     if let Some(c) = path.chars().find(|c| !allowed(*c)) {
-        return unfit(&format!("has a character that must be percent-encoded: {c:?}"));
+        return Some(format!("has a character that must be percent-encoded: {c:?}"));
     }
-    if path.split('/').any(|segment| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")) {
-        return unfit("has a segment that leads elsewhere: `.` or `..`");
-    }
-    Ok(path)
+    let elsewhere = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    path.split('/').any(elsewhere).then(|| "has a segment that leads elsewhere: `.` or `..`".into())
 }
 
 /// A text made safe as a part of an object key. Different texts stay different: `%` itself is encoded, and
@@ -165,13 +184,20 @@ fn name(text: &str) -> Result<String, RenderError> {
     }
     if name.len() > MAX_NAME_BYTES {
         let hash = &sha256_hex(text.as_bytes())[..16];
-        name.truncate(MAX_NAME_BYTES - hash.len() - 1);
-        if let Some(cut) = name.rfind('%').filter(|at| at + 3 > name.len()) {
-            name.truncate(cut);
-        }
+        cut_name(&mut name, MAX_NAME_BYTES - hash.len() - 1);
         name = format!("{name}~{hash}");
     }
     Ok(name)
+}
+
+/// Cuts a name to at most `most` bytes, and no percent-encoded byte in two.
+pub(crate) fn cut_name(name: &mut String, most: usize) {
+    if name.len() > most {
+        name.truncate(name.floor_char_boundary(most));
+        if let Some(cut) = name.rfind('%').filter(|at| at + 3 > name.len()) {
+            name.truncate(cut);
+        }
+    }
 }
 
 /// Lower-case ASCII letters, digits and single dashes, whatever the script; `unnamed` where nothing is left.

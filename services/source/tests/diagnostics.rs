@@ -53,10 +53,10 @@ fn unknown_keys() {
 
 #[test]
 fn planned_keys_are_refused_as_such() {
-    insta::assert_snapshot!(buses(&[("concurrency = 16", "rate = { items = 60, per = \"PT1M\" }\nauth = { type = \"bearer\" }")]), @r#"
-    x.toml:23:1: unknown key `rate` in [fetch]
+    insta::assert_snapshot!(buses(&[("concurrency = 16", "auth = { type = \"bearer\" }\nmethod = \"POST\"")]), @r#"
+    x.toml:23:1: unknown key `auth` in [fetch]
       help: it is planned, but this version does not understand it
-    x.toml:24:1: unknown key `auth` in [fetch]
+    x.toml:24:1: unknown key `method` in [fetch]
       help: it is planned, but this version does not understand it
     "#);
 }
@@ -127,9 +127,9 @@ fn names_and_addresses() {
     x.toml:11:29: there is no item set `city`
       help: known: `params`
     x.toml:19:27: there is no item set `city`
-      help: known: `params`
+      help: known: `params`, `job`, `env`
     x.toml:43:26: there is no item set `city`
-      help: known: `params`
+      help: known: `params`, `job`
     "#);
 }
 
@@ -159,7 +159,7 @@ fn templates() {
         ("{{ city.id }}/stats", "{{ town.id }}/stats"),
         ("{{ city.id }}/stats", "{{ city }}/stats"),
         ("{{ city.id }}/stats", "{{ city.name.first }}/stats"),
-        ("{{ city.id }}/stats", "{{ env.TOKEN }}/stats"),
+        ("{{ city.id }}/stats", "{{ env.TOKEN.first }}/stats"),
         ("{{ city.id }}/stats", "{{ range(3) }}/stats"),
         ("{{ params.date }}", "{{ params.day }}"),
         ("city.name | slug", "city.name | slugify"),
@@ -176,20 +176,20 @@ fn templates() {
     x.toml:19:27: `city` has no field `idd`
       help: did you mean `id`?
     x.toml:19:27: there is no item set `town`
-      help: known: `params`, `city`
+      help: known: `params`, `job`, `env`, `city`
     x.toml:19:27: template: a map is no text: name one of its values
     x.toml:19:27: `city.name` is a single value
       help: write `city.name`
-    x.toml:19:27: `env` is not offered yet
-      help: it is planned, but this version does not understand it
+    x.toml:19:27: `env.TOKEN` is a single value
+      help: write `env.TOKEN`
     x.toml:19:27: there is no item set `range`
-      help: known: `params`, `city`
+      help: known: `params`, `job`, `env`, `city`
     x.toml:20:28: there is no parameter `day`
       help: known: `date`
     x.toml:11:41: unknown filter `slugify`
       help: did you mean `slug`?
     x.toml:11:68: unknown filter `nope`
-      help: known: `slug`, `lower`, `upper`, `replace`, `trim`, `default`, `int`, `round`, `string`, `length`
+      help: known: `slug`, `lower`, `upper`, `replace`, `trim`, `default`, `int`, `round`, `string`, `length`, `map`, `join`
     x.toml:11:42: template: test nope is unknown
     x.toml:9:11: the path `cities` must begin with `/`
     x.toml:9:11: the path `/cities?page=1` has a `?`: what follows it belongs in `query`
@@ -221,7 +221,7 @@ fn items() {
     "#);
     insta::assert_snapshot!(stations(&[("\"/regions\"", "\"/{{ station.id }}/regions\"")]), @r#"
     x.toml:9:16: `station` is not known yet
-      help: it is listed by a later [[items]]; known here: `params`
+      help: it is listed by a later [[items]]; known here: `params`, `job`, `env`
     "#);
     insta::assert_snapshot!(stations(&[("\"$.data.regions[*]\"", "\"$.data.regions[*]\"\nkey = \"{{ region.code }}\"")]), @"x.toml:11:7: only the last [[items]] has a key");
     insta::assert_snapshot!(stations(&[("name    = \"station\"", "name    = \"region\"")]), @r#"
@@ -231,7 +231,7 @@ fn items() {
     x.toml:20:32: there is no item set `station`
       help: known: `params`, `region`
     x.toml:27:29: there is no item set `station`
-      help: known: `params`, `region`
+      help: known: `params`, `job`, `env`, `region`
     "#);
 }
 
@@ -350,7 +350,7 @@ fn partitions() {
     x.toml:43:51: `{{ params.date }}` is no part of a partition
       help: a part is `name={{ … }}`, such as "country={{ city.country | slug }}"
     x.toml:43:51: the part `date` must be a date such as 2024-05-01
-      help: make it of a parameter or a field whose type is `date`
+      help: make it of `job.date`, or of a parameter or a field whose type is `date`
     x.toml:43:51: `date=` is no part of a partition
       help: a part is `name={{ … }}`, such as "country={{ city.country | slug }}"
     x.toml:43:51: `Date/{{ params.date }}` cannot be a name

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use waybill_source::{Catalog, Definition, Item, ItemDraft, ItemError, Params, Request};
+use waybill_source::{Catalog, Definition, Env, Item, ItemDraft, ItemError, JobContext, Params, Request};
 
 const STATIONS: &str = include_str!("definitions/stations.toml");
 
 fn bind(source: &Definition, name: &str) -> Params {
     source.bind(&BTreeMap::from([(name.into(), "2024-05-01".into())])).expect("a date")
+}
+
+fn job(params: &Params) -> JobContext {
+    JobContext { id: "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88".into(), date: "2024-05-01".into(), params: params.clone() }
 }
 
 /// Plans a job as a worker does, with a function in place of the upstream.
@@ -16,7 +20,7 @@ fn plan(source: &Definition, params: &Params, answer: impl Fn(&Request) -> Strin
     for level in 0..source.levels() {
         let mut below = Vec::new();
         for parent in &drafts {
-            let request = source.listing(level, params, parent)?;
+            let request = source.listing(level, &job(params), parent, &Env::new())?;
             below.extend(source.expand(level, params, parent, answer(&request).as_bytes())?);
         }
         drafts = below;
@@ -26,12 +30,13 @@ fn plan(source: &Definition, params: &Params, answer: impl Fn(&Request) -> Strin
 
 fn show(source: &Definition, params: &Params, items: &[Item]) -> String {
     let line = |item: &Item| {
-        let Request { path, query } = source.fetch(params, item).expect("a request");
+        let item = std::slice::from_ref(item);
+        let Request { path, query, .. } = source.fetch(&job(params), item, &Env::new()).expect("a request");
         let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         format!(
             "{}/{}\n  GET {path}?{}",
-            source.partition(params, item).expect("a partition"),
-            item.key,
+            source.partition(&job(params), item).expect("a partition"),
+            item[0].key,
             query.join("&")
         )
     };
@@ -184,7 +189,9 @@ fn values_that_make_no_path_or_key_are_errors_of_that_item() {
     let said = |code: &str| {
         let body = serde_json::json!({"data": {"regions": [{"code": code, "title": "x"}]}}).to_string();
         let drafts = source.expand(0, &params, &ItemDraft::default(), body.as_bytes()).unwrap();
-        source.listing(1, &params, &drafts[0]).map_or_else(|error| error.to_string(), |request| request.path)
+        source
+            .listing(1, &job(&params), &drafts[0], &Env::new())
+            .map_or_else(|error| error.to_string(), |request| request.path)
     };
     insta::assert_snapshot!(["", "..", ".", "%2e%2e", "{{ params.day }}", "a?b#c"].map(said).join("\n"), @r#"
     the listing of `station` cannot be made for {"region":{"code":"","title":"x"}}: an empty value would leave a path segment out
@@ -203,6 +210,9 @@ fn a_large_listing_is_planned() {
     let params = bind(source, "date");
     let body = cities(&vec!["South Stephen"; 10_000]);
     let items = plan(source, &params, |_| body.clone()).unwrap();
-    let places: HashSet<_> = items.iter().map(|item| (source.partition(&params, item).unwrap(), &item.key)).collect();
+    let places: HashSet<_> = items
+        .iter()
+        .map(|item| (source.partition(&job(&params), std::slice::from_ref(item)).unwrap(), &item.key))
+        .collect();
     assert_eq!(places.len(), 10_000);
 }

@@ -8,6 +8,7 @@ mod create;
 mod failure;
 mod parts;
 mod read;
+mod stale;
 mod upload;
 
 pub(crate) use self::connect::behavior;
@@ -207,6 +208,15 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<String>, StoreError> {
         self.list_folders(prefix, start_after, limit).await
+    }
+
+    /// Aborts multipart uploads that were begun longer ago than `older_than` and never completed: what a process
+    /// that died leaves behind, and what a bucket is charged for. At most 1,000 in one call; returns how many.
+    ///
+    /// # Errors
+    /// As any call; some may be aborted then, and the call can be repeated.
+    pub async fn abort_stale_uploads(&self, older_than: Duration) -> Result<usize, StoreError> {
+        self.abort_uploads(older_than).await
     }
 
     /// Deletes objects; one that is not there counts as deleted.

@@ -33,6 +33,8 @@ mod server;
 mod spoil;
 mod state;
 mod stations;
+mod weather;
+mod window;
 
 pub use atlas::City;
 pub use fault::{Chance, CityFault, Faults, NotAChance};

@@ -13,6 +13,7 @@ pub(crate) enum Use {
     Tag,
     Fault,
     Reading,
+    Weather,
 }
 
 /// Folds `parts` with the finalizer of SplitMix64.

@@ -1,6 +1,9 @@
 //! What an upstream is made with, and what of it can be changed while it runs.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -32,6 +35,18 @@ pub struct Options {
     pub etag: bool,
     /// Whether files can be asked for in parts, with `Range` and `If-Range`.
     pub range: bool,
+    /// The only `appid` that weather is told to.
+    pub weather_key: String,
+    /// How many cities' weather may be asked for in any window; beyond that is a violation, answered with
+    /// 429 and `Retry-After`.
+    pub weather_items_per_window: u64,
+    /// The window's length, spelled like `delay`. It slides: it counts by when requests arrive, exactly.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
+    pub weather_window: Duration,
+    /// Ids of cities that have no weather: the whole request is answered with 404.
+    pub weather_unknown: BTreeSet<u64>,
+    /// Leave unknown cities out of the list instead.
+    pub weather_leave_out_unknown: bool,
     /// Whether `PUT /control` and `GET /control` are there: for tests in another process. Whoever
     /// reaches the port may use them, so keep it on loopback.
     pub control: bool,
@@ -50,6 +65,11 @@ impl Default for Options {
             bytes_per_second: None,
             etag: true,
             range: true,
+            weather_key: "test".to_owned(),
+            weather_items_per_window: 60,
+            weather_window: Duration::from_secs(60),
+            weather_unknown: BTreeSet::new(),
+            weather_leave_out_unknown: false,
             control: false,
         }
     }
@@ -72,8 +92,19 @@ pub struct Changes {
     /// See [`Options::range`].
     pub range: Option<bool>,
     /// By city: which version of its data is served. Another version is other data, of other length,
-    /// with another ETag; 0 is where it began.
+    /// with another ETag; 0 is where it began. Cities that have weather are versioned by their ids too.
     pub versions: BTreeMap<u64, u64>,
     /// Cities to rename, or, with an id that there is not, to add.
     pub cities: Vec<City>,
+    /// See [`Options::weather_key`].
+    pub weather_key: Option<String>,
+    /// See [`Options::weather_items_per_window`]. What passed before still counts.
+    pub weather_items_per_window: Option<u64>,
+    /// See [`Options::weather_window`].
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::optional")]
+    pub weather_window: Option<Duration>,
+    /// All of [`Options::weather_unknown`] anew.
+    pub weather_unknown: Option<BTreeSet<u64>>,
+    /// See [`Options::weather_leave_out_unknown`].
+    pub weather_leave_out_unknown: Option<bool>,
 }

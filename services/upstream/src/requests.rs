@@ -14,6 +14,10 @@ pub struct Requests {
     pub list: u64,
     /// Requests for a city's file.
     pub data: u64,
+    /// Requests for weather.
+    pub weather: u64,
+    /// Those of them that came too early for the limit.
+    pub violations: u64,
     /// All others.
     pub other: u64,
     /// Answers by status; 304 are those that saved a download, 206 the resumed ones.
@@ -51,12 +55,17 @@ impl Counters {
         match path {
             "/cities" => requests.list += 1,
             path if path.starts_with("/cities/") => requests.data += 1,
+            "/data/2.5/group" => requests.weather += 1,
             _ => requests.other += 1,
         }
     }
 
     pub(crate) fn answered(&self, status: u16) {
         *self.lock().requests.status.entry(status).or_default() += 1;
+    }
+
+    pub(crate) fn violated(&self) {
+        self.lock().requests.violations += 1;
     }
 
     pub(crate) fn sent(&self, bytes: usize) {

@@ -8,6 +8,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     Changes, City, CityFault, Faults, Options, Requests, buses, control, problem::problem, state::State, stations,
+    weather,
 };
 
 /// How long an answer may go on after the shutdown.
@@ -25,10 +26,11 @@ impl Upstream {
     }
 
     /// Its routes: `/cities`, `/cities/{id}/stats?date=`, `/regions`, `/regions/{code}/stations`,
-    /// `/stations/{id}/readings?day=`, and `/control` where that is on. Errors are problems (RFC 9457).
+    /// `/stations/{id}/readings?day=`, `/data/2.5/group?id=&appid=`, and `/control` where that is on. Errors are
+    /// problems (RFC 9457), but for the weather's, which are OpenWeather's.
     pub fn app(&self) -> impl Endpoint<Output = Response> + use<> {
         let state = self.0.clone();
-        let mut route = stations::add_to(buses::add_to(Route::new()));
+        let mut route = weather::add_to(stations::add_to(buses::add_to(Route::new())));
         if state.options.control {
             route = control::add_to(route);
         }
@@ -97,6 +99,11 @@ impl Upstream {
     pub fn set_city(&self, id: u64, name: &str, country: &str) {
         let city = City { id, name: name.to_owned(), country: country.to_owned() };
         self.change(Changes { cities: vec![city], ..Changes::default() });
+    }
+
+    /// All cities that have no weather, anew.
+    pub fn set_weather_unknown(&self, ids: impl IntoIterator<Item = u64>) {
+        self.change(Changes { weather_unknown: Some(ids.into_iter().collect()), ..Changes::default() });
     }
 
     /// What was asked for and answered so far.

@@ -7,8 +7,14 @@ use std::{
 };
 
 use crate::{
-    Changes, City, CityFault, Faults, Options, atlas, content::Content, day::Day, file::CityFile, pool::Pool,
-    requests::Counters, spoil::spoil,
+    Changes, City, CityFault, Faults, Options, atlas,
+    content::Content,
+    day::Day,
+    file::CityFile,
+    pool::Pool,
+    requests::Counters,
+    spoil::spoil,
+    weather::{Refusal, Weather},
 };
 
 /// Shared by all requests.
@@ -30,6 +36,7 @@ struct Live {
     cities: BTreeMap<u64, City>,
     /// Requests so far by city and day; kept only while there are faults.
     asked: HashMap<(u64, u64), u64>,
+    weather: Weather,
 }
 
 /// How an answer is given.
@@ -58,13 +65,15 @@ impl State {
             versions: HashMap::new(),
             cities: BTreeMap::new(),
             asked: HashMap::new(),
+            weather: Weather::new(&options),
         };
         Self { pool: Arc::new(Pool::new(seed)), counters: Counters::default(), live: Mutex::new(live), options }
     }
 
     pub(crate) fn change(&self, changes: Changes) {
-        let Changes { faults, delay, bytes_per_second, etag, range, versions, cities } = changes;
         let mut live = self.live();
+        live.weather.change(&changes);
+        let Changes { faults, delay, bytes_per_second, etag, range, versions, cities, .. } = changes;
         if let Some(faults) = faults {
             live.faults = faults;
             live.asked.clear();
@@ -121,6 +130,18 @@ impl State {
             None => Content::File(file),
         };
         Some(Turn { content, fault, retry_after: live.faults.retry_after })
+    }
+
+    /// The cities whose weather is told to a request that arrives now, and the version of each.
+    pub(crate) fn weather(&self, query: &HashMap<String, String>) -> Result<Vec<(u64, u64)>, Refusal> {
+        let live = &mut *self.live();
+        let cities = live.weather.ask(query).inspect_err(|refusal| {
+            if matches!(refusal, Refusal::TooMany(_)) {
+                self.counters.violated();
+            }
+        })?;
+        let version = |id: &u64| live.versions.get(id).copied().unwrap_or_default();
+        Ok(cities.iter().map(|id| (*id, version(id))).collect())
     }
 
     fn city(&self, live: &Live, id: u64) -> City {

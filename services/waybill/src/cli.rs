@@ -40,6 +40,19 @@ pub(crate) enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// Try again what failed of a job
+    Retry {
+        /// The job's id
+        id: String,
+        /// Follow the job until it ends; the exit status says how it did
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Cancel a job: what has not begun does not begin, what runs does not store
+    Cancel {
+        /// The job's id
+        id: String,
+    },
     /// List jobs, newest first
     Jobs(Jobs),
     /// Check source definitions: every mistake with its line and what was meant

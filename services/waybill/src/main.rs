@@ -44,6 +44,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(flags) => demo::run(flags).await,
         Command::Submit(flags) => client::submit(flags).await,
         Command::Job { id, watch } => client::job(&id, watch).await,
+        Command::Retry { id, wait } => client::retry(&id, wait).await,
+        Command::Cancel { id } => client::cancel(&id).await,
         Command::Jobs(flags) => client::jobs(flags).await,
         Command::Check { files } => check::run(&files),
         Command::Health => client::health().await,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use poem::{Endpoint, EndpointExt, Response, endpoint::BoxEndpoint};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use waybill_api::JobsApi;
+use waybill_api::{JobsApi, WeatherApi};
 use waybill_ledger::Ledger;
 use waybill_queue::Queue;
 use waybill_stats::StatsApi;
@@ -106,14 +106,26 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             let probes = probes(&store, Some(&queue), &shutdown);
             let ledger = Ledger::new(store.clone(), Arc::clone(&queue));
             let jobs = JobsApi::new(ledger.clone(), Arc::clone(&catalog), Timestamp::now);
+            let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), Timestamp::now);
             let statistics = StatsApi::new(Arc::clone(&catalog), store.clone());
             let app = match target {
-                Target::Up => boxed(waybill_web::app((jobs, statistics), probes)),
-                Target::Api => boxed(waybill_web::app(jobs, probes)),
+                Target::Up => boxed(waybill_web::app((jobs, weather, statistics), probes)),
+                Target::Api => boxed(waybill_web::app((jobs, weather), probes)),
                 _ => boxed(waybill_web::app((), probes)),
             };
-            let base_urls = settings.base_url.clone();
-            let worker = Worker { ledger, store, queue, catalog, base_urls, retry: RETRY, housekeeping: HOUSEKEEPING };
+            let worker = Worker {
+                ledger,
+                store,
+                queue,
+                base_urls: settings.base_url.clone(),
+                env: sources::environment(&catalog),
+                catalog,
+                retry: RETRY,
+                housekeeping: HOUSEKEEPING,
+                patience: waybill_ledger::PATIENCE,
+                lease: LEASE,
+                hand_on: HAND_ON,
+            };
             (app, target.works().then_some(worker))
         }
     };
@@ -140,6 +152,12 @@ const RETRY: RetryPolicy =
 
 /// How often the housekeeper looks: soon enough for people, seldom enough to cost nothing.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+/// How often a long task says that it runs.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// When a long task is handed on: RabbitMQ waits half an hour for an acknowledgement.
+const HAND_ON: Duration = Duration::from_secs(15 * 60);
 
 fn boxed(app: impl Endpoint<Output = Response> + 'static) -> BoxEndpoint<'static, Response> {
     app.boxed()

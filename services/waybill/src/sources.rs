@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use waybill_source::Catalog;
+use waybill_source::{Catalog, Env};
 
 use crate::settings::Settings;
 
@@ -25,6 +25,12 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Catalog> {
         }
     }
     Ok(catalog)
+}
+
+/// The environment variables that definitions name, and no others. Secret.
+pub(crate) fn environment(catalog: &Catalog) -> Env {
+    let names = catalog.iter().flat_map(|definition| definition.env_names());
+    names.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
 }
 
 /// Reads one definition. The limit keeps a wrong path (a data file, a device) from filling memory.

@@ -24,6 +24,7 @@ pub(crate) async fn run(flags: cli::Upstream) -> anyhow::Result<ExitCode> {
         etag: !flags.no_etag,
         range: !flags.no_range,
         control: flags.control,
+        ..Options::default()
     });
     println!("waybill upstream: {} cities at http://{address}/cities", flags.cities);
     println!("  a file     http://{address}/cities/0/stats?date=2024-05-01");

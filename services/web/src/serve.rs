@@ -7,6 +7,7 @@ use poem::{
     endpoint::make_sync,
     http::{header, uri::Scheme},
     listener::{Acceptor, TcpAcceptor},
+    middleware::{NormalizePath, TrailingSlash},
     web::{LocalAddr, RemoteAddr},
 };
 use poem_openapi::{ApiResponse, OpenApi, OpenApiService};
@@ -39,12 +40,12 @@ pub fn app<A: OpenApi + 'static>(apis: A, probes: Probes) -> impl Endpoint<Outpu
     let spec = page("application/json", service.spec());
     let docs =
         page("text/html; charset=utf-8", service.swagger_ui_html().replace("Swagger UI</title>", "Waybill</title>"));
-    Route::new().at("/docs", only_get(docs)).at("/openapi.json", only_get(spec)).nest("/", service).around(
-        move |inner, request| {
-            let choices = Arc::clone(&choices);
-            async move { Ok(guard(inner, request, &choices, TIME_LIMIT).await) }
-        },
-    )
+    let routes = Route::new().at("/docs", only_get(docs)).at("/openapi.json", only_get(spec)).nest("/", service);
+    // Old clients ask for `/collect/`; poem-openapi knows paths without a slash at the end only.
+    routes.with(NormalizePath::new(TrailingSlash::Trim)).around(move |inner, request| {
+        let choices = Arc::clone(&choices);
+        async move { Ok(guard(inner, request, &choices, TIME_LIMIT).await) }
+    })
 }
 
 /// Serves until `shutdown`, then lets requests under way finish, for at most 10 seconds.

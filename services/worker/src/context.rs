@@ -1,24 +1,29 @@
 //! What every part of a worker shares, and which tasks it has in hand.
 
 use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 use waybill_ledger::JobId;
 
-use crate::{Worker, upstream::Upstream};
+use crate::{Worker, gate::Gate, upstream::Upstream};
 
 /// What planning and tasks need. One per worker.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// The store, the ledger, the queue and the settings.
     pub(crate) worker: Worker,
+    /// This worker's own name: another after every start.
+    pub(crate) name: String,
     /// The one HTTP client.
     pub(crate) upstream: Upstream,
     /// Cancelled when the process goes down: nothing new is begun, waits end.
     pub(crate) shutdown: CancellationToken,
+    /// By source.
+    gates: HashMap<String, Arc<Gate>>,
     /// A broker that lost its connection delivers again what this process still works on.
     in_flight: InFlight,
 }
@@ -26,7 +31,15 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(worker: Worker, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let upstream = Upstream::new(worker.base_urls.clone())?;
-        Ok(Self { worker, upstream, shutdown, in_flight: InFlight::default() })
+        let gate = |limit| Arc::new(Gate::new(limit));
+        let gates = worker.catalog.iter().map(|it| (it.name().to_owned(), gate(it.limit()))).collect();
+        let name = Uuid::now_v7().to_string();
+        Ok(Self { worker, name, upstream, shutdown, gates, in_flight: InFlight::default() })
+    }
+
+    /// The gate of a source that this worker serves.
+    pub(crate) fn gate(&self, source: &str) -> Option<&Arc<Gate>> {
+        self.gates.get(source)
     }
 
     /// Takes a job's planning (`None`) or one of its tasks in hand; `None` where this process has it already.

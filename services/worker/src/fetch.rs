@@ -1,21 +1,27 @@
 //! The download of one file: conditional where there is something to compare, resumed where it broke off.
 //!
 //! A file is never short: a length that is not as announced, or a range that is not the one asked for, is
-//! a fault, and the download goes on where it stopped or begins anew.
+//! a fault, and the download goes on where it stopped or begins anew. No request goes out but through the
+//! source's gate.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::{
     StatusCode,
     header::{ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED},
 };
+use tokio::time::{Instant, timeout_at};
 use waybill_source::{Definition, Rejection, Scanned};
+use waybill_store::UploadBody;
 
 use crate::{
     context::Context,
+    gate::Gate,
+    parcel::Parcel,
     partial::{Broken, Partial},
     retry::{Fault, GaveUp, Patience},
-    spool::Spool,
-    upstream::{Target, refused},
+    upstream::{Target, asks_for_a_pause, refused},
 };
 
 /// What an upstream said of a file, to be sent back the next time.
@@ -29,7 +35,9 @@ pub(crate) struct Validators {
 #[derive(Debug)]
 pub(crate) struct Fetched {
     /// Its bytes.
-    pub(crate) spool: Spool,
+    pub(crate) body: UploadBody,
+    /// How many they are.
+    pub(crate) bytes: u64,
     /// Its records added up, or why it is not accepted.
     pub(crate) scanned: Result<Scanned, Rejection>,
     /// Of its bytes, in hex.
@@ -43,77 +51,107 @@ pub(crate) struct Fetched {
 pub(crate) enum Answer {
     /// What the validators belong to is still so. Only where there were any.
     NotModified,
+    /// The upstream has no such thing; in words.
+    NotFound(String),
     /// A file.
     File(Box<Fetched>),
 }
 
-/// Downloads a file within the definition's timeout, all tries and waits included.
-pub(crate) async fn fetch(
-    context: &Context,
-    definition: &Definition,
-    target: &Target,
-    known: &Validators,
-) -> Result<Answer, GaveUp> {
-    let within = definition.timeout();
-    let download = Download { context, definition, target, known, partial: None };
-    tokio::time::timeout(within, download.persist()).await.unwrap_or_else(|_| {
-        Err(GaveUp::Later { after: None, reason: format!("{} was not complete within {within:?}", target.path) })
-    })
+/// A download.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) definition: &'a Definition,
+    pub(crate) target: &'a Target,
+    /// How many items it is for: so many of the source's rate each request takes.
+    pub(crate) items: usize,
+    /// What it is for.
+    pub(crate) parcel: &'a Parcel,
+    /// The largest file that is accepted, in bytes.
+    pub(crate) max_bytes: u64,
+    /// What is known of the file already.
+    pub(crate) known: &'a Validators,
+}
+
+/// Downloads a file within the definition's timeout: all tries and the waits between them included, but not the
+/// waits at the gate.
+pub(crate) async fn fetch(context: &Context, gate: &Gate, wanted: Wanted<'_>) -> Result<Answer, GaveUp> {
+    Download { context, gate, wanted, partial: None }.persist().await
 }
 
 struct Download<'a> {
     context: &'a Context,
-    definition: &'a Definition,
-    target: &'a Target,
-    known: &'a Validators,
+    gate: &'a Gate,
+    wanted: Wanted<'a>,
     /// What came before the last fault, where the upstream lets a download go on.
     partial: Option<Partial>,
 }
 
 impl Download<'_> {
     async fn persist(mut self) -> Result<Answer, GaveUp> {
+        let Wanted { definition, target, items, parcel, .. } = self.wanted;
+        let within = definition.timeout();
+        let late =
+            || GaveUp::Later { after: None, reason: format!("{} was not complete within {within:?}", target.path) };
         let mut patience = Patience::new(self.context.worker.retry, &self.context.shutdown);
+        let mut deadline = Instant::now() + within;
         loop {
-            match self.attempt().await {
+            let waited: Duration = self.gate.pass(items, &self.context.shutdown).await?;
+            deadline += waited;
+            parcel.has_started();
+            match timeout_at(deadline, self.attempt()).await.map_err(|_| late())? {
                 Ok(answer) => return Ok(answer),
-                Err(fault) => patience.wait(fault).await?,
+                Err(fault) => timeout_at(deadline, patience.wait(fault)).await.map_err(|_| late())??,
             }
         }
     }
 
     async fn attempt(&mut self) -> Result<Answer, Fault> {
-        let request = self.context.upstream.get(self.target);
+        let request = self.context.upstream.get(self.wanted.target);
         let request = match &self.partial {
             Some(partial) => request.headers(partial.ask_for_the_rest()),
-            None => request.headers(self.known.ask_for_news()),
+            None => request.headers(self.wanted.known.ask_for_news()),
         };
-        let mut response = self.context.upstream.send(request, self.target).await?;
+        let mut response = self.context.upstream.send(request, self.wanted.target).await?;
         let file = match response.status() {
             StatusCode::OK => {
                 self.partial = None;
-                Partial::begin(self.definition, &response)
+                Partial::begin(self.wanted.definition, &response)
             }
             StatusCode::PARTIAL_CONTENT if self.partial.is_some() => {
                 self.partial.take().and_then(|partial| partial.go_on(response.headers())).ok_or_else(|| {
-                    Fault::transient(format!("the upstream sent another part of {} than asked for", self.target.path))
+                    Fault::transient(format!(
+                        "the upstream sent another part of {} than asked for",
+                        self.wanted.target.path
+                    ))
                 })?
             }
             StatusCode::RANGE_NOT_SATISFIABLE if self.partial.take().is_some() => {
-                return Err(Fault::transient(format!("the upstream has no rest of {}", self.target.path)));
+                return Err(Fault::transient(format!("the upstream has no rest of {}", self.wanted.target.path)));
             }
-            StatusCode::NOT_MODIFIED if self.partial.is_none() && *self.known != Validators::default() => {
+            StatusCode::NOT_MODIFIED if self.partial.is_none() && *self.wanted.known != Validators::default() => {
                 return Ok(Answer::NotModified);
             }
-            status => return Err(refused(status, response.headers(), &self.target.path, Timestamp::now())),
+            StatusCode::NOT_FOUND => {
+                let reason = refused(response.status(), response.headers(), &self.wanted.target.path, Timestamp::now());
+                return Ok(Answer::NotFound(reason.to_string()));
+            }
+            status => {
+                let now = Timestamp::now();
+                if let Some(wait) = asks_for_a_pause(status, response.headers(), now) {
+                    tracing::warn!(%status, wait_ms = wait.as_millis() as u64, "the upstream asks for a pause");
+                    self.gate.pause(wait);
+                }
+                return Err(refused(status, response.headers(), &self.wanted.target.path, now));
+            }
         };
-        match file.read(&mut response, &self.target.path, self.definition.max_bytes()).await {
+        match file.read(&mut response, &self.wanted.target.path, self.wanted.max_bytes).await {
             Ok(file) => Ok(Answer::File(Box::new(file))),
             Err(Broken::Download { fault, partial }) => {
                 self.partial = partial.can_resume().then_some(*partial);
                 Err(fault)
             }
             Err(Broken::Spool(error)) => {
-                Err(Fault::transient(format!("{} cannot be spooled: {error}", self.target.path)))
+                Err(Fault::transient(format!("{} cannot be spooled: {error}", self.wanted.target.path)))
             }
         }
     }

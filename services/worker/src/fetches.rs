@@ -6,17 +6,17 @@ use jiff::{SignedDuration, Timestamp};
 use waybill_source::ObjectName;
 use waybill_store::{Head, Store, StoreError};
 
-use crate::fetch::Validators;
+use crate::{fetch::Validators, outcome::Object};
 
 /// More fetches of one item than crashes and races can ever leave behind.
 const MOST: usize = 1_000;
 
 /// An item's place in data/.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Fetches<'a> {
     pub(crate) store: &'a Store,
     /// As [`waybill_source::item_prefix`] makes it.
-    pub(crate) prefix: String,
+    pub(crate) prefix: &'a str,
     /// The item's key.
     pub(crate) item: &'a str,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Existing {
 impl Fetches<'_> {
     /// All of them, oldest first.
     async fn list(&self) -> Result<Vec<ObjectName>, StoreError> {
-        let entries = self.store.list(&self.prefix, None, MOST).await?;
+        let entries = self.store.list(self.prefix, None, MOST).await?;
         let names = entries.iter().filter_map(|entry| ObjectName::parse(&entry.key));
         // The prefix `a.` also begins the names of an item `a.b`.
         let mut names: Vec<_> = names.filter(|name| name.item == self.item).collect();
@@ -81,7 +81,12 @@ impl Existing {
         self.get("job") == Some(job)
     }
 
-    pub(crate) fn records(&self) -> u64 {
+    /// As an outcome names it.
+    pub(crate) fn object(&self) -> Object {
+        Object { key: self.name.key(), bytes: self.head.size, records: self.records(), missing: Vec::new() }
+    }
+
+    fn records(&self) -> u64 {
         self.get("records").and_then(|records| records.parse().ok()).unwrap_or_default()
     }
 

@@ -1,31 +1,110 @@
-//! The housekeeper: looks after jobs that nobody holds.
+//! The housekeeper: looks after what nobody holds. One worker in the fleet does it at a time.
 //!
-//! What it does is the ledger's business, and right however many do it at once; here is only when.
+//! What is done for jobs is the ledger's business, and right however many do it at once; here is only when.
+
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use waybill_queue::{Hold, QueueError};
 
-use crate::{aside, context::Context, retry::pause};
+use crate::{aside, context::Context, permits::jittered, retry::pause, superseded::Sweep};
 
-/// Looks at once, and then every so often until shutdown. After a start with a queue that was in memory
-/// only, every unfinished job is sent out again, which is tried until it works.
+/// Held by the worker that keeps house.
+const NAME: &str = "housekeeper";
+/// An upload that was begun so long ago is nobody's any more.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often what takes a day or more to come about is looked for.
+const SELDOM: Duration = Duration::from_secs(60 * 60);
+
+/// Keeps house whenever no other worker does, until shutdown.
 pub(crate) async fn keep(context: &Context) {
-    let worker = &context.worker;
-    let mut everything = !worker.queue.is_durable();
+    let mut house = House {
+        context,
+        // After a start with a queue that was in memory only.
+        everything: !context.worker.queue.is_durable(),
+        sweep: Sweep::default(),
+        next_seldom: Instant::now(),
+    };
+    while let Some(hold) = hold(context).await {
+        tracing::info!("keeping house");
+        while hold.is_held() {
+            house.turn(&hold).await;
+            if pause(context.worker.housekeeping, &context.shutdown).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until nobody else keeps house; `None` at shutdown.
+async fn hold(context: &Context) -> Option<Hold> {
     loop {
-        let ledger = worker.ledger.clone();
-        let looked = aside::run(move || async move { ledger.recover(Timestamp::now(), everything).await });
-        match looked.await {
+        match context.worker.queue.try_hold(NAME).await {
+            Ok(Some(hold)) => return Some(hold),
+            Ok(None) => {}
+            Err(QueueError::Closed) => return None,
+            Err(error) => tracing::debug!(%error, "nobody can say who keeps house"),
+        }
+        // Not all at once, when the one who did has died.
+        pause(jittered(context.worker.housekeeping.min(Duration::from_secs(10))), &context.shutdown).await.ok()?;
+    }
+}
+
+struct House<'a> {
+    context: &'a Context,
+    /// Every unfinished job is to be sent out again, which is tried until it works.
+    everything: bool,
+    sweep: Sweep,
+    next_seldom: Instant,
+}
+
+impl House<'_> {
+    /// One look at everything, until shutdown or until the hold is lost.
+    async fn turn(&mut self, hold: &Hold) {
+        let shutdown = self.context.shutdown.clone();
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = hold.lost() => tracing::warn!("another worker may keep house now"),
+            () = self.look() => {}
+        }
+    }
+
+    async fn look(&mut self) {
+        let worker = &self.context.worker;
+        let (ledger, everything, patience) = (worker.ledger.clone(), self.everything, worker.patience);
+        let looked = move || async move { ledger.recover_within(Timestamp::now(), everything, patience).await };
+        match aside::run(looked).await {
             None => return,
             Some(Ok(messages)) => {
-                everything = false;
+                self.everything = false;
                 if messages > 0 {
                     tracing::info!(messages, "unfinished jobs were sent out again");
                 }
             }
             Some(Err(error)) => tracing::warn!(%error, "unfinished jobs cannot be looked for"),
         }
-        if pause(worker.housekeeping, &context.shutdown).await.is_err() {
-            return;
+        match self.sweep.turn(&worker.store).await {
+            Ok(0) => {}
+            Ok(objects) => tracing::info!(objects, "superseded objects were removed"),
+            Err(error) => tracing::warn!(%error, "superseded objects cannot be looked for"),
+        }
+        if self.next_seldom <= Instant::now() {
+            self.look_seldom().await;
+        }
+    }
+
+    async fn look_seldom(&mut self) {
+        let worker = &self.context.worker;
+        self.next_seldom = Instant::now() + SELDOM;
+        match worker.ledger.expire(Timestamp::now()).await {
+            Ok(0) => {}
+            Ok(jobs) => tracing::info!(jobs, "expired jobs were deleted"),
+            Err(error) => tracing::warn!(%error, "expired jobs cannot be looked for"),
+        }
+        match worker.store.abort_stale_uploads(ABANDONED).await {
+            Ok(0) => {}
+            Ok(uploads) => tracing::info!(uploads, "abandoned uploads were aborted"),
+            Err(error) => tracing::warn!(%error, "abandoned uploads cannot be looked for"),
         }
     }
 }

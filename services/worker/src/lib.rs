@@ -7,20 +7,30 @@
 //! upstream: addresses come from a definition or from the operator.
 
 mod aside;
+mod attend;
+mod batch;
 mod context;
 mod fetch;
 mod fetches;
+mod gate;
 mod housekeeper;
 mod intake;
+mod keep;
+mod limiter;
 mod listing;
 mod metadata;
 mod outcome;
+mod parcel;
 mod partial;
+mod permits;
 mod plan;
 mod quarantine;
 mod retry;
 mod runner;
+mod single;
+mod sources;
 mod spool;
+mod superseded;
 mod task;
 mod upstream;
 
@@ -29,7 +39,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use waybill_ledger::Ledger;
 use waybill_queue::Queue;
-use waybill_source::Catalog;
+use waybill_source::{Catalog, Env};
 use waybill_store::Store;
 
 /// What a worker needs; nothing in it is optional.
@@ -45,10 +55,20 @@ pub struct Worker {
     pub catalog: Arc<Catalog>,
     /// Upstream addresses that the operator set, by source; they outrank the definition's.
     pub base_urls: HashMap<String, String>,
+    /// What the definitions' requests are made of, by the names that they use. Secret: shown nowhere. A source
+    /// that lacks one is not served.
+    pub env: Env,
     /// How often and how patiently a failed request is tried again.
     pub retry: RetryPolicy,
     /// How often the housekeeper looks.
     pub housekeeping: Duration,
+    /// How long nothing may happen to a job before its tasks count as lost: [`waybill_ledger::PATIENCE`].
+    pub patience: Duration,
+    /// A task that runs longer than this says so in the ledger, again and again: half a minute.
+    pub lease: Duration,
+    /// A task that runs longer than this is handed on: well below the broker's consumer timeout, which is half
+    /// an hour unless somebody changed it; a quarter of an hour.
+    pub hand_on: Duration,
 }
 
 /// Waits between attempts: exponential with jitter, in the worker while short, in the queue when long.
@@ -60,7 +80,8 @@ pub struct RetryPolicy {
     pub max_wait: Duration,
     /// Tries of one request while the worker holds the task.
     pub tries: u32,
-    /// Deliveries of one task, each with so many tries, before it is given up.
+    /// Deliveries of one task, each with so many tries, before it is given up; also where each of them ended
+    /// with its worker.
     pub attempts: u32,
 }
 

@@ -20,7 +20,9 @@ const TEXT_BYTES: usize = 600;
 pub(crate) struct Provenance<'a> {
     pub(crate) definition: &'a Definition,
     pub(crate) job: JobId,
-    pub(crate) item: &'a Item,
+    /// The item's key, or the one that stands for several.
+    pub(crate) item: &'a str,
+    pub(crate) items: &'a [Item],
     /// Of the request, without its query.
     pub(crate) path: &'a str,
     pub(crate) fetched_at: Timestamp,
@@ -46,10 +48,14 @@ pub(crate) fn metadata(from: &Provenance<'_>, scanned: &Scanned) -> Vec<(String,
             all.push(name, validator.clone());
         }
     }
-    all.push("item", cut(&from.item.key));
+    all.push("item", cut(from.item));
     all.push("url-path", cut(from.path));
-    let only_level = from.item.values.len() == 1;
-    for (level, fields) in &from.item.values {
+    let [item] = from.items else {
+        all.push("items", from.items.len().to_string());
+        return all.pairs;
+    };
+    let only_level = item.values.len() == 1;
+    for (level, fields) in &item.values {
         for (field, value) in fields {
             let name = if only_level { format!("item-{field}") } else { format!("item-{level}-{field}") };
             let text = match value {

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use waybill_ledger::{Done, Failure, JobId, LedgerError};
-use waybill_queue::{Delivery, Lane, Message};
+use waybill_queue::{Lane, Message};
 use waybill_source::ItemError;
 use waybill_store::StoreError;
 
 use crate::{
     context::Context,
+    parcel::Parcel,
     retry::{self, GaveUp},
 };
 
@@ -32,6 +33,8 @@ pub(crate) enum Outcome {
     Settled,
     /// The same work is in hand here already.
     Busy,
+    /// Another worker says that it runs this task, for so long at least.
+    Elsewhere { remaining: Duration },
     /// Not now; after `after` at least, where the upstream said so.
     Retry { after: Option<Duration>, reason: String },
     /// The file failed its checks and is in quarantine.
@@ -50,6 +53,8 @@ pub(crate) struct Object {
     pub(crate) key: String,
     pub(crate) bytes: u64,
     pub(crate) records: u64,
+    /// Items that the upstream does not have, each with its reason.
+    pub(crate) missing: Vec<String>,
 }
 
 /// What a message is about.
@@ -78,17 +83,19 @@ impl Work {
 pub(crate) async fn settle(
     context: &Context,
     lane: &Lane,
-    delivery: Delivery,
+    parcel: &Parcel,
     work: Work,
     outcome: Outcome,
     began: Instant,
 ) {
     let policy = context.worker.retry;
+    // Where the work runs long, here or elsewhere: by then there is a marker, a newer lease, or an older one.
+    let busy_long = context.worker.lease * 2;
     let outcome = match outcome {
         Outcome::Retry { after, reason } if work.attempt < policy.attempts => {
             let delay = retry::delay(policy, work.attempt).max(after.unwrap_or_default());
             tracing::warn!(reason, delay_ms = delay.as_millis() as u64, "put off");
-            return hand_on(context, lane, delivery, work.attempt + 1, delay).await;
+            return hand_on(context, lane, parcel, work.attempt + 1, delay).await;
         }
         Outcome::Retry { reason, .. } => Outcome::Failed { reason },
         other => other,
@@ -96,41 +103,50 @@ pub(crate) async fn settle(
     if let Err(error) = mark(context, work, &outcome, began).await {
         // The attempt does not count: its end could not be written down.
         tracing::warn!(%error, "no marker could be written");
-        return hand_on(context, lane, delivery, work.attempt, retry::delay(policy, work.attempt)).await;
+        return hand_on(context, lane, parcel, work.attempt, retry::delay(policy, work.attempt)).await;
     }
     let duration_ms = began.elapsed().as_millis() as u64;
-    let ended = match &outcome {
-        Outcome::Stored(Object { key, bytes, records }) => {
-            tracing::info!(object.key = key, size_bytes = bytes, records, duration_ms, "stored");
-            delivery.ack().await
+    match &outcome {
+        Outcome::Stored(Object { key, bytes, records, missing }) => {
+            let missing = missing.len();
+            tracing::info!(object.key = key, size_bytes = bytes, records, missing, duration_ms, "stored");
+            parcel.ack().await;
         }
-        Outcome::Unchanged(Object { key, bytes, records }) => {
-            tracing::info!(object.key = key, size_bytes = bytes, records, duration_ms, "unchanged");
-            delivery.ack().await
+        Outcome::Unchanged(Object { key, bytes, records, missing }) => {
+            let missing = missing.len();
+            tracing::info!(object.key = key, size_bytes = bytes, records, missing, duration_ms, "unchanged");
+            parcel.ack().await;
         }
         Outcome::Planned { tasks } => {
             tracing::info!(tasks, duration_ms, "planned");
-            delivery.ack().await
+            parcel.ack().await;
         }
         Outcome::Rejected { reason, quarantine } => {
             tracing::warn!(reason, object.key = quarantine, duration_ms, "rejected");
-            bury(context, lane, delivery, reason).await
+            bury(context, lane, parcel, reason).await;
         }
         Outcome::Failed { reason } => {
             tracing::warn!(reason, attempts = work.attempt, duration_ms, "failed");
-            bury(context, lane, delivery, reason).await
+            bury(context, lane, parcel, reason).await;
         }
         Outcome::Orphaned { reason } => {
             tracing::error!(reason, "orphaned");
-            bury(context, lane, delivery, reason).await
+            bury(context, lane, parcel, reason).await;
         }
-        Outcome::Busy => return hand_on(context, lane, delivery, work.attempt, BUSY).await,
-        Outcome::Interrupted | Outcome::Retry { .. } => delivery.give_back().await,
-        Outcome::Settled => delivery.ack().await,
-    };
-    if !ended {
-        tracing::debug!("the queue had forgotten this delivery, and will send it again");
+        Outcome::Busy if is_handed_on(parcel) => hand_on(context, lane, parcel, work.attempt, busy_long).await,
+        Outcome::Busy => hand_on(context, lane, parcel, work.attempt, BUSY).await,
+        // One that the queue sent again, or that waited in it, may be the last there is. Any other is a copy
+        // made by somebody who did not see that the task runs, and there is no need of it.
+        Outcome::Elsewhere { remaining } if parcel.redelivered || work.attempt > 1 || is_handed_on(parcel) => {
+            hand_on(context, lane, parcel, work.attempt, (*remaining).min(busy_long)).await;
+        }
+        Outcome::Interrupted | Outcome::Retry { .. } => parcel.give_back().await,
+        Outcome::Settled | Outcome::Elsewhere { .. } => parcel.ack().await,
     }
+}
+
+fn is_handed_on(parcel: &Parcel) -> bool {
+    matches!(&parcel.message, Message::RunTask(task) if task.handed_on)
 }
 
 /// Writes down how the work ended, if it did. A plan is written where it is made.
@@ -149,6 +165,7 @@ async fn mark(context: &Context, work: Work, outcome: &Outcome, began: Instant) 
                 seconds: began.elapsed().as_secs_f64(),
                 attempts: work.attempt,
                 finished,
+                missing: object.missing.clone(),
             };
             return ledger.record_done(work.job, task, &done).await;
         }
@@ -157,6 +174,7 @@ async fn mark(context: &Context, work: Work, outcome: &Outcome, began: Instant) 
         Outcome::Planned { .. }
         | Outcome::Settled
         | Outcome::Busy
+        | Outcome::Elsewhere { .. }
         | Outcome::Retry { .. }
         | Outcome::Orphaned { .. }
         | Outcome::Interrupted => return Ok(()),
@@ -168,33 +186,34 @@ async fn mark(context: &Context, work: Work, outcome: &Outcome, began: Instant) 
     }
 }
 
-/// Puts a copy into the queue, to come later, and lets the original go.
-async fn hand_on(context: &Context, lane: &Lane, delivery: Delivery, attempt: u32, delay: Duration) {
-    let copy = match delivery.message.clone() {
+/// Puts a copy into the queue, to come later, and lets the original go; unless a copy is there already.
+async fn hand_on(context: &Context, lane: &Lane, parcel: &Parcel, attempt: u32, delay: Duration) {
+    if parcel.is_settled() {
+        return;
+    }
+    let copy = match parcel.message.clone() {
         Message::PlanJob(plan) => Message::PlanJob(waybill_queue::PlanJob { attempt, ..plan }),
         Message::RunTask(task) => Message::RunTask(waybill_queue::RunTask { attempt, again: true, ..task }),
     };
     // Never without a delay: a consumer that waits for room on its own lane might wait for itself.
     match context.worker.queue.publish(lane, &copy, delay.max(Duration::from_millis(1))).await {
-        Ok(()) => {
-            delivery.ack().await;
-        }
+        Ok(()) => parcel.ack().await,
         Err(error) => {
             tracing::warn!(%error, "no copy could be put into the queue");
             // Whether or not the process goes down, the delivery goes back; only not in a tight loop.
             let _ = retry::pause(context.worker.retry.max_wait, &context.shutdown).await;
-            delivery.give_back().await;
+            parcel.give_back().await;
         }
     }
 }
 
 /// The marker is written, so that a message that cannot be put beside the lanes is only a loss for whoever
 /// wanted to look at it.
-pub(crate) async fn bury(context: &Context, lane: &Lane, delivery: Delivery, reason: &str) -> bool {
-    if let Err(error) = context.worker.queue.bury(lane, &delivery.message, reason).await {
+pub(crate) async fn bury(context: &Context, lane: &Lane, parcel: &Parcel, reason: &str) {
+    if let Err(error) = context.worker.queue.bury(lane, &parcel.message, reason).await {
         tracing::warn!(%error, "the message could not be buried");
     }
-    delivery.ack().await
+    parcel.ack().await;
 }
 
 impl From<StoreError> for Outcome {

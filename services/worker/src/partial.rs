@@ -150,6 +150,6 @@ impl Partial {
             scanned = Err(Rejection { record, offset: limit, field: None, expected, found });
         }
         let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Fetched { spool, scanned, sha256, validators: self.validators })
+        Ok(Fetched { bytes: spool.len(), body: spool.into_body(), scanned, sha256, validators: self.validators })
     }
 }

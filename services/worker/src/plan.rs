@@ -10,7 +10,7 @@ use waybill_ledger::{JobId, Plan, Request};
 use waybill_queue::PlanJob;
 use waybill_source::{Definition, Item, ItemDraft, ItemError, Params};
 
-use crate::{aside, context::Context, listing, outcome::Outcome};
+use crate::{aside, context::Context, listing, outcome::Outcome, task::job_context};
 
 /// Listings of one level asked for at once.
 const AT_ONCE: usize = 8;
@@ -27,6 +27,9 @@ async fn start(context: &Context, job: JobId, again: bool) -> Result<Outcome, Ou
     let Some(request) = ledger.request(job).await? else {
         return Err(Outcome::Orphaned { reason: "there is no such job".to_owned() });
     };
+    if ledger.is_cancelled(job).await? {
+        return Ok(Outcome::Settled);
+    }
     if let Some(plan) = ledger.plan(job).await? {
         return send_out(context, request, plan, true).await;
     }
@@ -70,13 +73,16 @@ impl Planner<'_> {
                 .await?;
         }
         let (definition, request) = (self.definition.clone(), self.request.clone());
-        let tasks = aside::compute(move || one_task_per_item(&definition, &request.params, drafts));
+        let tasks = aside::compute(move || into_tasks(&definition, &request.params, drafts));
         tasks.await.ok_or(Outcome::Interrupted)?
     }
 
     /// The items of `level` below one item of the level above.
     async fn below(&self, level: usize, parent: ItemDraft) -> Result<Vec<ItemDraft>, Outcome> {
-        let listing = self.definition.listing(level, &self.request.params, &parent)?;
+        if let Some(items) = self.definition.fixed(level, &parent) {
+            return Ok(items);
+        }
+        let listing = self.definition.listing(level, &job_context(&self.request), &parent, &self.context.worker.env)?;
         let target = self.context.upstream.target(&self.definition, &listing);
         let target = target.map_err(|reason| Outcome::Failed { reason })?;
         let body = listing::read(self.context, &self.definition, &target).await?;
@@ -90,11 +96,8 @@ impl Planner<'_> {
     }
 }
 
-fn one_task_per_item(
-    definition: &Definition,
-    params: &Params,
-    drafts: Vec<ItemDraft>,
-) -> Result<Vec<Vec<Item>>, Outcome> {
+/// Items in the order in which they were listed, a batch of them to a task.
+fn into_tasks(definition: &Definition, params: &Params, drafts: Vec<ItemDraft>) -> Result<Vec<Vec<Item>>, Outcome> {
     let items = drafts.into_iter().map(|draft| definition.item(params, draft));
     let items: Vec<Item> = items.collect::<Result<_, ItemError>>()?;
     let mut keys = HashSet::with_capacity(items.len());
@@ -102,8 +105,13 @@ fn one_task_per_item(
         Some(item) => Err(Outcome::Failed {
             reason: format!("two items have the key `{}`: the definition's `key` must tell them apart", item.key),
         }),
-        None => Ok(items.into_iter().map(|item| vec![item]).collect()),
+        None => Ok(batches(items, definition.batch())),
     }
+}
+
+fn batches(items: Vec<Item>, batch: usize) -> Vec<Vec<Item>> {
+    let mut items = items.into_iter();
+    std::iter::from_fn(|| Some(items.by_ref().take(batch).collect()).filter(|some: &Vec<_>| !some.is_empty())).collect()
 }
 
 fn too_many() -> Outcome {

@@ -12,7 +12,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
 
 /// The longest `Retry-After` that is believed: an upstream that says a year by mistake must not park a
 /// job for a year.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// Why one try of a request gave nothing, in words. `Transient` is worth another try, and carries the
 /// upstream's `Retry-After` where it sent one.

@@ -1,4 +1,4 @@
-//! The consumers: each takes one message at a time, has it done, and settles it.
+//! One message: done, attended while it takes long, and settled. And the loops, until the worker stops.
 //!
 //! Nothing that goes wrong with one message may end a loop.
 
@@ -11,13 +11,15 @@ use std::{
 use futures::FutureExt;
 use tokio::task::JoinSet;
 use tracing::Instrument;
-use waybill_queue::{Consumer, Delivery, Lane, Message, QueueError};
+use waybill_queue::{Consumer, Lane, Message, QueueError};
 
 use crate::{
+    attend::Attendance,
     context::Context,
     housekeeper,
     outcome::{self, Outcome, Work},
-    plan, retry, task,
+    parcel::Parcel,
+    plan, retry, sources, task,
 };
 
 /// Jobs planned at once.
@@ -29,12 +31,11 @@ const NO_CONSUMER: Duration = Duration::from_secs(1);
 /// Serves all lanes until shutdown, or until the queue is closed; then waits for what runs.
 pub(crate) async fn serve(context: Arc<Context>, deadline: Duration) {
     let mut loops = JoinSet::new();
-    let sources = context.worker.catalog.iter().map(|it| (Lane::Source(it.name().to_owned()), it.concurrency()));
-    for (lane, consumers) in [(Lane::Plans, PLANS_AT_ONCE)].into_iter().chain(sources) {
-        tracing::info!(%lane, consumers, "serving");
-        for _ in 0..consumers {
-            loops.spawn(run(context.clone(), lane.clone()));
-        }
+    for _ in 0..PLANS_AT_ONCE {
+        loops.spawn(run_plans(context.clone()));
+    }
+    for definition in context.worker.catalog.iter() {
+        sources::serve(&context, definition, &mut loops);
     }
     let housekeeper = housekeeper::keep(&context);
     tokio::select! {
@@ -57,12 +58,15 @@ async fn all_ended(loops: &mut JoinSet<()>) {
     }
 }
 
-async fn run(context: Arc<Context>, lane: Lane) {
-    let Some(mut consumer) = consumer(&context, &lane).await else { return };
-    while run_next(&context, &lane, &mut *consumer).await {}
+async fn run_plans(context: Arc<Context>) {
+    let Some(mut plans) = consumer(&context, &Lane::Plans).await else { return };
+    while let Some(delivery) = context.shutdown.run_until_cancelled(plans.next()).await.flatten() {
+        run(&context, &Lane::Plans, Parcel::new(delivery)).await;
+    }
 }
 
-async fn consumer(context: &Context, lane: &Lane) -> Option<Box<dyn Consumer>> {
+/// A consumer; `None` where there will be none any more.
+pub(crate) async fn consumer(context: &Context, lane: &Lane) -> Option<Box<dyn Consumer>> {
     loop {
         match context.worker.queue.consume(lane).await {
             Ok(consumer) => return Some(consumer),
@@ -73,44 +77,50 @@ async fn consumer(context: &Context, lane: &Lane) -> Option<Box<dyn Consumer>> {
     }
 }
 
-/// Does one delivery; `false` where there will be no more.
-async fn run_next(context: &Context, lane: &Lane, consumer: &mut dyn Consumer) -> bool {
-    let delivery = context.shutdown.run_until_cancelled(consumer.next()).await.flatten();
-    let Some(delivery) = delivery else { return false };
-    match Work::of(&delivery.message) {
+/// Does what one message asks for, and settles it.
+pub(crate) async fn run(context: &Context, lane: &Lane, parcel: Parcel) {
+    match Work::of(&parcel.message) {
         Some(work) => {
-            let source = match &delivery.message {
-                Message::PlanJob(plan) => &plan.source,
-                Message::RunTask(task) => &task.source,
-            };
-            let span = tracing::info_span!("work", job.id = %work.job, task = work.task, source);
-            run_one(context, lane, delivery, work).instrument(span).await;
+            let span = tracing::info_span!("work", job.id = %work.job, task = work.task, source = parcel.source());
+            run_one(context, lane, &parcel, work).instrument(span).await;
         }
         None => {
-            tracing::error!(%lane, message = ?delivery.message, "the message names no job");
-            outcome::bury(context, lane, delivery, "the message names no job").await;
+            tracing::error!(%lane, message = ?parcel.message, "the message names no job");
+            outcome::bury(context, lane, &parcel, "the message names no job").await;
         }
     }
-    true
 }
 
-async fn run_one(context: &Context, lane: &Lane, delivery: Delivery, work: Work) {
+async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
     let began = Instant::now();
     // Held until the delivery is settled, so that no duplicate looks for a marker that is being written.
     let in_hand = context.take(work.job, work.task);
+    let attendance = Attendance::new(context, lane, parcel, work.job);
     let outcome = match &in_hand {
         None => Outcome::Busy,
-        Some(_) => AssertUnwindSafe(perform(context, work, &delivery.message, delivery.redelivered))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| Outcome::Retry { after: None, reason: "the worker panicked, see its log".to_owned() }),
+        Some(_) => {
+            let performed = AssertUnwindSafe(perform(context, work, parcel)).catch_unwind();
+            let performed = tokio::select! {
+                biased;
+                performed = performed => performed,
+                never = attendance.attend() => match never {},
+            };
+            performed.unwrap_or_else(|_| Outcome::Retry {
+                after: None,
+                reason: "the worker panicked, see its log".to_owned(),
+            })
+        }
     };
-    outcome::settle(context, lane, delivery, work, outcome, began).await;
+    // Whoever has the task next, a copy of this message at the latest, need not wait for the lease to end.
+    if matches!(outcome, Outcome::Retry { .. } | Outcome::Interrupted) {
+        attendance.end_lease().await;
+    }
+    outcome::settle(context, lane, parcel, work, outcome, began).await;
 }
 
-async fn perform(context: &Context, work: Work, message: &Message, redelivered: bool) -> Outcome {
-    match message {
-        Message::PlanJob(message) => plan::run(context, work.job, message, redelivered).await,
-        Message::RunTask(message) => task::run(context, work.job, message, redelivered).await,
+async fn perform(context: &Context, work: Work, parcel: &Parcel) -> Outcome {
+    match &parcel.message {
+        Message::PlanJob(message) => plan::run(context, work.job, message, parcel.redelivered).await,
+        Message::RunTask(message) => task::run(context, work.job, message, parcel).await,
     }
 }

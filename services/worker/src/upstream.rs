@@ -96,12 +96,12 @@ fn target(mut url: Url, request: &Request) -> Result<Target, String> {
     // Dot segments are resolved by every URL parser: a value that came from an upstream must not lead
     // out of the path that the definition wrote.
     if !request.path.starts_with('/') || url.path().matches('/').count() != path.matches('/').count() {
-        return Err(format!("the path {} does not stay where the definition put it", request.path));
+        return Err(format!("the path {} does not stay where the definition put it", request.shown));
     }
     if !request.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&request.query);
     }
-    Ok(Target { url, path: request.path.clone() })
+    Ok(Target { url, path: request.shown.clone() })
 }
 
 fn same_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
@@ -123,6 +123,13 @@ pub(crate) fn refused(status: StatusCode, headers: &HeaderMap, path: &str, now: 
         _ => return Fault::permanent(reason),
     }
     Fault::Transient { err: reason, retry_after: retry_after(headers, now) }
+}
+
+/// How long an upstream that has too much to do wants to be left alone, where it says so.
+pub(crate) fn asks_for_a_pause(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+        .then(|| retry_after(headers, now))
+        .flatten()
 }
 
 /// Seconds or a date, as RFC 9110 has it; anything else counts as not sent.
@@ -169,7 +176,7 @@ mod tests {
     use super::*;
 
     fn request(path: &str) -> Request {
-        Request { path: path.to_owned(), query: vec![("date".to_owned(), "a b&c".to_owned())] }
+        Request { path: path.to_owned(), query: vec![("date".to_owned(), "a b&c".to_owned())], shown: path.to_owned() }
     }
 
     fn to(base: &str, path: &str) -> Result<String, String> {

@@ -57,6 +57,11 @@ impl Waiting {
         self.arrived.add_permits(1);
     }
 
+    /// How many messages are in the row.
+    pub(super) fn len(&self) -> u64 {
+        lock(&self.row).len() as u64
+    }
+
     fn give_back(&self, message: Message) {
         lock(&self.row).push_front(Entry { message, redelivered: true, _room: None });
         self.arrived.add_permits(1);

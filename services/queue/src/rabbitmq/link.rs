@@ -21,6 +21,9 @@ use crate::QueueError;
 /// them sends none.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What a broker that takes no messages is said to have.
+pub(super) const BLOCKED: &str = "the broker has blocked us: a memory or disk alarm";
+
 /// A connection, for as long as it lives, and what was made on it.
 pub(super) struct Session {
     pub(super) connection: Connection,
@@ -94,7 +97,7 @@ impl Link {
     pub(super) async fn probe(&self) -> Result<(), QueueError> {
         let session = self.session().await?;
         if session.connection.status().blocked() {
-            return Err(self.unavailable("the broker has blocked us: a memory or disk alarm"));
+            return Err(self.unavailable(BLOCKED));
         }
         session.connection.create_channel().await.map(drop).map_err(|error| self.unavailable(error))
     }

@@ -4,9 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, ErrorKind,
+    BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::FieldTable,
+    types::{FieldTable, ShortString},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use super::{
-    link::{Link, Session},
-    topology::{Route, Topology},
+    link::{BLOCKED, Link, Session},
+    topology::{self, Route, Topology},
 };
 use crate::QueueError;
 
@@ -35,9 +35,8 @@ const ANSWER: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// In AMQP's numbers: a message that survives a restart, and the error for what is not there.
+/// In AMQP's numbers: a message that survives a restart.
 const PERSISTENT: u8 = 2;
-const NOT_FOUND: u16 = 404;
 
 /// Sends messages over a pool of channels.
 pub(super) struct Publisher {
@@ -66,10 +65,7 @@ impl Publisher {
             .with_content_type("application/x-protobuf".into())
             .with_headers(headers);
         let sent = async {
-            let place = self.places.clone().acquire_owned().await.map_err(|_| QueueError::Closed)?;
-            let session = self.link.session().await?;
-            let (link, topology) = (self.link.clone(), self.topology.clone());
-            let sending = Sending { link, topology, session, route, body, properties, _place: place };
+            let sending = self.start(route, body, properties).await?;
             let sent = tokio::spawn(sending.send()).await;
             sent.unwrap_or_else(|error| Err(QueueError::Unavailable(error.to_string())))
         };
@@ -77,6 +73,25 @@ impl Publisher {
             let reason = format!("the broker did not take the message within {} seconds", PATIENCE.as_secs());
             Err(QueueError::Unavailable(reason))
         })
+    }
+
+    /// Whether there is a queue of this name, whoever owns it; it gets an empty message then. Not asked of a broker
+    /// that blocks us. As with [`Publisher::publish`], a question outlives whoever stops waiting for its answer.
+    pub(super) async fn reaches(&self, queue: ShortString) -> Result<bool, QueueError> {
+        let sending = self.start(Route::to(queue), Vec::new(), BasicProperties::default()).await?;
+        if sending.session.connection.status().blocked() {
+            return Err(self.link.unavailable(BLOCKED));
+        }
+        let reached = tokio::spawn(sending.once()).await;
+        reached.unwrap_or_else(|error| Err(QueueError::Unavailable(error.to_string())))
+    }
+
+    /// Waits for a place and a connection.
+    async fn start(&self, route: Route, body: Vec<u8>, properties: BasicProperties) -> Result<Sending, QueueError> {
+        let place = self.places.clone().acquire_owned().await.map_err(|_| QueueError::Closed)?;
+        let session = self.link.session().await?;
+        let (link, topology) = (self.link.clone(), self.topology.clone());
+        Ok(Sending { link, topology, session, route, body, properties, _place: place })
     }
 }
 
@@ -104,7 +119,7 @@ impl Sending {
     /// Sends it. Where it has nowhere to go, somebody deleted what was declared: then it is declared anew.
     async fn send(self) -> Result<(), QueueError> {
         for left in (0..ATTEMPTS).rev() {
-            match self.attempt().await {
+            match self.declare_and_attempt().await {
                 Ok(()) => return Ok(()),
                 Err(Failure::Broker(error)) => return Err(error),
                 Err(Failure::NoRoute) => drop(self.session.declared().remove(&self.route.needs())),
@@ -117,8 +132,21 @@ impl Sending {
         Err(QueueError::Unavailable(format!("{} takes no messages: it may be full", self.route.queue)))
     }
 
-    async fn attempt(&self) -> Result<(), Failure> {
+    /// Sends it once, as things are; `false` where it has nowhere to go.
+    async fn once(self) -> Result<bool, QueueError> {
+        match self.attempt().await {
+            Ok(()) | Err(Failure::Refused) => Ok(true),
+            Err(Failure::NoRoute) => Ok(false),
+            Err(Failure::Broker(error)) => Err(error),
+        }
+    }
+
+    async fn declare_and_attempt(&self) -> Result<(), Failure> {
         self.answered(self.declare()).await?;
+        self.attempt().await
+    }
+
+    async fn attempt(&self) -> Result<(), Failure> {
         let idle = self.session.idle().pop();
         let channel = match idle {
             Some(channel) => channel,
@@ -170,9 +198,10 @@ impl Sending {
     }
 
     fn failure(&self, error: &lapin::Error) -> Failure {
-        match error.kind() {
-            ErrorKind::ProtocolError(error) if error.get_id() == NOT_FOUND => Failure::NoRoute,
-            _ => Failure::Broker(self.link.unavailable(error)),
+        if topology::is(error, topology::NOT_FOUND) {
+            Failure::NoRoute
+        } else {
+            Failure::Broker(self.link.unavailable(error))
         }
     }
 }

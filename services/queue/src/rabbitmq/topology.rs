@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use lapin::{
-    Channel, ExchangeKind,
+    Channel, Connection, ErrorKind, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
@@ -24,6 +24,10 @@ const LENGTH: i32 = 1_000_000;
 
 /// Dead messages kept, the newest.
 const DEAD: i32 = 100_000;
+
+/// In AMQP's numbers: the errors for what is not there, and for a queue that another connection has.
+pub(super) const NOT_FOUND: u16 = 404;
+pub(super) const RESOURCE_LOCKED: u16 = 405;
 
 /// The names that belong to one prefix.
 #[derive(Debug, Clone)]
@@ -66,12 +70,14 @@ impl Topology {
         self.route(lane, format!("{}.dead", self.prefix), false, None)
     }
 
+    /// The queue whose owner holds a name.
+    pub(super) fn hold(&self, name: &str) -> Result<ShortString, QueueError> {
+        short(format!("{}.hold.{name}", self.prefix))
+    }
+
     fn route(&self, lane: &Lane, exchange: String, is_lane: bool, step: Option<u32>) -> Result<Route, QueueError> {
-        let name = |name: String| {
-            ShortString::try_new(name).map_err(|_| QueueError::Unavailable("a name over 255 bytes".into()))
-        };
-        let (key, queue) = (name(lane.to_string())?, name(format!("{}.{lane}", self.prefix))?);
-        Ok(Route { exchange: name(exchange)?, key, queue, lane: is_lane, step })
+        let (key, queue) = (short(lane.to_string())?, short(format!("{}.{lane}", self.prefix))?);
+        Ok(Route { exchange: short(exchange)?, key, queue, lane: is_lane, step })
     }
 
     fn delay(&self, step: u32) -> String {
@@ -103,10 +109,36 @@ impl Topology {
 }
 
 impl Route {
+    /// The way to one queue, whatever it is for: every queue has it, and nothing is declared.
+    pub(super) fn to(queue: ShortString) -> Self {
+        Self { exchange: "".into(), key: queue.clone(), queue, lane: false, step: None }
+    }
+
     /// What [`Topology::declare`] declares, as a name to remember it by.
     pub(super) fn needs(&self) -> String {
         format!("{} {}", self.exchange, self.key)
     }
+}
+
+/// How many messages the queue of a lane has ready; a queue that is not there has none.
+pub(super) async fn waiting(connection: &Connection, route: &Route) -> lapin::Result<u64> {
+    // Asking for a queue that is not there closes the channel, so it is one of its own.
+    let channel = connection.create_channel().await?;
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    match channel.queue_declare(route.queue.clone(), options, FieldTable::default()).await {
+        Ok(queue) => Ok(queue.message_count().into()),
+        Err(error) if is(&error, NOT_FOUND) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the broker closed the channel with this error.
+pub(super) fn is(error: &lapin::Error, number: u16) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == number)
+}
+
+fn short(name: String) -> Result<ShortString, QueueError> {
+    ShortString::try_new(name).map_err(|_| QueueError::Unavailable("a name over 255 bytes".into()))
 }
 
 /// The shortest step that is no shorter than the delay; the longest for what is longer still.

@@ -1,5 +1,8 @@
 //! A real RabbitMQ for tests, a prefix of their own on it, and a proxy in front of it that can fail.
 
+mod private;
+mod trouble;
+
 use std::{env, future::Future, sync::Arc};
 
 use futures::FutureExt;

@@ -1,5 +1,7 @@
 //! What every queue promises: one list of tests, run on each implementation. Nothing here knows which.
 
+pub(crate) mod holds;
+
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
@@ -40,6 +42,26 @@ macro_rules! contract {
             a_thousand_messages_arrive_once,
             no_message_is_lost_when_next_is_cancelled,
             it_can_be_checked,
+        );
+    };
+}
+
+/// The same for promises between two processes; `$on` hands each promise two of one fresh queue.
+macro_rules! contract_of_two {
+    ($on:path: $($promise:ident),* $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $promise() {
+            $on(contract::holds::$promise).await;
+        }
+    )*};
+    ($on:path) => {
+        contract_of_two!($on:
+            one_process_holds_a_name,
+            dropped_is_free_for_others,
+            two_never_hold_the_same_name,
+            a_try_that_is_cancelled_leaves_nothing_held,
+            closing_takes_no_hold_away,
+            what_waits_is_counted,
         );
     };
 }

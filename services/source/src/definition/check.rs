@@ -1,20 +1,24 @@
 //! A definition's text made a [`Definition`], or every mistake in it.
 
+use std::collections::BTreeSet;
+
 use toml::{Spanned, de::DeTable};
 
 use super::{
     Definition,
     diagnostic::{Diagnostics, Report, quote_all, suggest},
-    fetch, items,
+    fetch::{self, Fetch},
+    items::{self, Items, Origin},
     reader::{Node, Table, Text, list, string},
     record,
-    scope::Scope,
+    scope::{Place, Scope},
     stats, store,
 };
 use crate::{
     FieldType,
     hash::sha256_hex,
     params::{Param, ParamKind},
+    template::Template,
 };
 
 /// The longest name of a source: it is part of queue names and keys.
@@ -44,25 +48,42 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     let params = root.optional("params").map_or_else(Vec::new, |node| params(report, node));
     let items_node = root.required(report, "items").and_then(|node| list(report, node, "items"));
     let (sets, items) = items_node.map_or_else(Default::default, |nodes| items::read(report, nodes, &params));
-    let scope = Scope { params: &params, items: &sets, later: &[] };
-    let fetch = root.table(report, "fetch").and_then(|table| fetch::read(report, table, &scope));
-    let schema = root.table(report, "record").and_then(|table| record::read(report, table));
+    let (mut fetch, record) = (root.table(report, "fetch"), root.table(report, "record"));
+    let batched = fetch.as_mut().is_some_and(fetch::is_batched);
+    let scope = Scope { params: &params, items: &sets, later: &[], place: Place::Fetch, batched };
+    let schema = record.and_then(|table| record::read(report, table));
+    let fetch = fetch.and_then(|table| fetch::read(report, table, &scope, schema.as_ref()));
     let statistics = root.optional_table(report, "stats").map(|table| stats::read(report, &table, schema.as_ref()));
+    let scope = Scope { place: Place::Partition, ..scope };
     let partition = root.table(report, "store").and_then(|table| store::read(report, table, &scope));
     root.close(report);
+    let (items, fetch) = (items?, fetch?);
     Some(Definition {
+        env_names: env_names(&items, &fetch),
         name: name?,
         title: title?,
         base_url: base_url?,
         text: text.to_owned(),
         hash: sha256_hex(text.as_bytes()),
         params,
-        items: items?,
-        fetch: fetch?,
+        items,
+        fetch,
         schema: schema?,
         statistics: statistics.unwrap_or_default(),
         partition: partition?,
     })
+}
+
+/// The environment variables that requests are made of.
+fn env_names(items: &Items, fetch: &Fetch) -> BTreeSet<String> {
+    let listed = items.levels.iter().filter_map(|level| match &level.origin {
+        Origin::Listed(listing) => Some((&listing.path, &listing.query)),
+        Origin::Fixed(_) => None,
+    });
+    let requests = listed.chain([(&fetch.path, &fetch.query)]);
+    let templates = requests.flat_map(|(path, query)| [path].into_iter().chain(query.iter().map(|(_, value)| value)));
+    let references = templates.flat_map(Template::references);
+    references.filter_map(|name| name.strip_prefix("env.").map(str::to_owned)).collect()
 }
 
 fn source_name(report: &mut Report<'_>, text: Text<'_>) -> Option<String> {

@@ -53,6 +53,11 @@ impl<'t> Report<'t> {
         self.found.push((at, message.into(), Some(help.into())));
     }
 
+    /// How many mistakes were found so far.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

@@ -1,19 +1,22 @@
-//! `[fetch]`: how an item's file is fetched.
+//! `[fetch]`: how an item's file is fetched, or that of a batch of items.
 
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::{
+    batch::{self, Batch, Surroundings},
     check::one_of,
     diagnostic::Report,
     items::record_path,
+    limit::{self, Limit, iso_duration},
     reader::{Node, Table, Text, integer, string, wrong_type},
     scope::Scope,
 };
 use crate::{
-    Decimal, Format, RecordPath,
+    Format, RecordPath, Schema,
     template::{Destination, Template},
 };
-use toml::de::DeValue;
 
 /// The whole of `[fetch]`.
 #[derive(Debug)]
@@ -22,15 +25,12 @@ pub(super) struct Fetch {
     pub(super) query: Vec<(String, Template)>,
     pub(super) format: Format,
     pub(super) records: RecordPath,
-    pub(super) concurrency: u32,
+    pub(super) limit: Limit,
+    pub(super) batch: Option<Batch>,
     pub(super) timeout: Duration,
     pub(super) max_bytes: u64,
 }
 
-/// Requests at once where nothing is said: few enough for a small server.
-const DEFAULT_CONCURRENCY: u32 = 4;
-/// More requests at once than this would be an attack, and each is a message in a queue of permits.
-const MAX_CONCURRENCY: u32 = 1_000;
 /// For one file where nothing is said.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// A request that takes longer than a day is one that hangs.
@@ -38,7 +38,17 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The largest file where nothing is said: 10 GB.
 const DEFAULT_MAX_BYTES: u64 = 10_000_000_000;
 
-pub(super) fn read(report: &mut Report<'_>, mut table: Table<'_, '_>, scope: &Scope<'_>) -> Option<Fetch> {
+/// Whether items are fetched in batches: that is to be known before any template is looked at.
+pub(super) fn is_batched(table: &mut Table<'_, '_>) -> bool {
+    table.optional("batch").is_some()
+}
+
+pub(super) fn read(
+    report: &mut Report<'_>,
+    mut table: Table<'_, '_>,
+    scope: &Scope<'_>,
+    schema: Option<&Schema>,
+) -> Option<Fetch> {
     let path = table.string(report, "path").and_then(|text| scope.template(report, text, Destination::Path));
     let query = query(report, &mut table, scope);
     let format = table
@@ -55,7 +65,9 @@ pub(super) fn read(report: &mut Report<'_>, mut table: Table<'_, '_>, scope: &Sc
         Some(Format::Json) => table.string(report, "records").and_then(|text| record_path(report, text)),
         None => table.optional_string(report, "records").and_then(|text| record_path(report, text)),
     };
-    let concurrency = table.optional("concurrency").map_or(Some(DEFAULT_CONCURRENCY), |node| concurrency(report, node));
+    let limit = limit::read(report, &mut table);
+    let around = Surroundings { sets: scope.items, schema, format, limit };
+    let batch = batch::read(report, &mut table, around);
     let timeout = table.optional("timeout").map_or(Some(DEFAULT_TIMEOUT), |node| timeout(report, node));
     let max_bytes = table.optional("max_bytes").map_or(Some(DEFAULT_MAX_BYTES), |node| max_bytes(report, node));
     table.close(report);
@@ -64,7 +76,8 @@ pub(super) fn read(report: &mut Report<'_>, mut table: Table<'_, '_>, scope: &Sc
         query,
         format: format?,
         records: records?,
-        concurrency: concurrency?,
+        limit: limit?,
+        batch,
         timeout: timeout?,
         max_bytes: max_bytes?,
     })
@@ -98,21 +111,9 @@ fn literal(text: &str) -> Option<Template> {
     Template::compile(Destination::Query, text).ok()
 }
 
-fn concurrency(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<u32> {
-    let number = integer(report, node, "concurrency")?;
-    let fits = u32::try_from(number).ok().filter(|number| (1..=MAX_CONCURRENCY).contains(number));
-    if fits.is_none() {
-        report.add(node.span().start, format!("`concurrency` must be between 1 and {MAX_CONCURRENCY}, found {number}"));
-    }
-    fits
-}
-
 fn timeout(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Duration> {
     let text = string(report, node, "`timeout`")?;
-    let duration = Decimal::from_iso_duration(text.value)
-        .and_then(|seconds| u64::try_from(seconds.0).ok())
-        .map(Duration::from_nanos)
-        .filter(|duration| !duration.is_zero() && *duration <= MAX_TIMEOUT);
+    let duration = iso_duration(text).filter(|duration| !duration.is_zero() && *duration <= MAX_TIMEOUT);
     if duration.is_none() {
         let help = "an ISO 8601 duration such as `PT30S`, `PT10M` or `PT2H`, at most a day";
         report.add_with_help(text.at, format!("`{}` cannot be a timeout", text.value), help);

@@ -1,12 +1,15 @@
 //! `[[items]]`: how a job becomes items. Several multiply: each sees the values of those before it.
 
+use std::collections::BTreeMap;
+
 use toml::{Spanned, de::DeValue};
 
 use super::{
     check::{field, identifier},
     diagnostic::Report,
+    fixed,
     reader::{Node, Table, Text},
-    scope::{ItemSet, Scope},
+    scope::{ItemSet, Place, Scope},
 };
 use crate::{
     FieldType, RecordPath, RecordPathError,
@@ -26,6 +29,21 @@ pub(super) struct Items {
 #[derive(Debug)]
 pub(super) struct Level {
     pub(super) set: ItemSet,
+    pub(super) origin: Origin,
+}
+
+/// Where the items of a level come from.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// The upstream lists them.
+    Listed(Box<Listing>),
+    /// The definition names them: the values of each, by field.
+    Fixed(Vec<BTreeMap<String, serde_json::Value>>),
+}
+
+/// How an upstream is asked for items.
+#[derive(Debug)]
+pub(super) struct Listing {
     pub(super) path: Template,
     pub(super) query: Vec<(String, Template)>,
     pub(super) records: RecordPath,
@@ -47,7 +65,9 @@ pub(super) fn read(
     // Names first: a path may be refused for a level that comes only later.
     let mut sets: Vec<ItemSet> = Vec::new();
     for table in &mut tables {
-        let set = table.as_mut().map_or_else(ItemSet::default, |table| item_set(report, table, &sets));
+        let before = report.len();
+        let mut set = table.as_mut().map_or_else(ItemSet::default, |table| item_set(report, table, &sets));
+        set.refused = report.len() > before;
         sets.push(set);
     }
     let last = tables.len() - 1;
@@ -55,26 +75,45 @@ pub(super) fn read(
     let mut key = None;
     for (at, table) in tables.into_iter().enumerate() {
         let Some(mut table) = table else { continue };
-        let above = Scope { params, items: &sets[..at], later: &sets[at..] };
-        let path = table.string(report, "path").and_then(|text| above.template(report, text, Destination::Path));
-        let query = query(report, &mut table, &above);
-        let records = table.string(report, "records").and_then(|text| record_path(report, text));
+        let above = Scope { params, items: &sets[..at], later: &sets[at..], place: Place::Listing, batched: false };
+        let origin = origin(report, &mut table, &above, &sets[at]);
         if at == last {
-            let below = Scope { params, items: &sets, later: &[] };
+            let below = Scope { params, items: &sets, later: &[], place: Place::Key, batched: false };
             key = table.string(report, "key").and_then(|text| below.template(report, text, Destination::Name));
         } else if let Some(node) = table.optional("key") {
             report.add(node.span().start, "only the last [[items]] has a key");
         }
         table.close(report);
-        levels.extend(path.zip(records).map(|(path, records)| Level { set: sets[at].clone(), path, query, records }));
+        levels.extend(origin.map(|origin| Level { set: sets[at].clone(), origin }));
     }
     let whole = levels.len() == sets.len();
     (sets, key.filter(|_| whole).map(|key| Items { levels, key }))
 }
 
+fn origin(report: &mut Report<'_>, table: &mut Table<'_, '_>, above: &Scope<'_>, set: &ItemSet) -> Option<Origin> {
+    if let Some(node) = table.optional("list") {
+        for key in ["path", "query", "records"] {
+            if let Some(other) = table.optional(key) {
+                let message = format!("`{key}` has no meaning beside `list`");
+                let help = "items are listed by the upstream (`path`, `records`) or by the definition (`list`)";
+                report.add_with_help(other.span().start, message, help);
+            }
+        }
+        // Where the fields were refused, the items cannot be checked.
+        return if set.refused { None } else { fixed::read(report, node, set).map(Origin::Fixed) };
+    }
+    let path = table.string(report, "path").and_then(|text| above.template(report, text, Destination::Path));
+    let query = query(report, table, above);
+    let records = table.string(report, "records").and_then(|text| record_path(report, text));
+    Some(Origin::Listed(Box::new(Listing { path: path?, query, records: records? })))
+}
+
 fn item_set(report: &mut Report<'_>, table: &mut Table<'_, '_>, others: &[ItemSet]) -> ItemSet {
     let name = table.string(report, "name").map(|text| {
         identifier(report, text);
+        if ["job", "batch"].contains(&text.value) {
+            report.add(text.at, format!("the name `{}` means something else in templates", text.value));
+        }
         if others.iter().any(|other| other.name == text.value) {
             report.add(text.at, format!("there are two item sets `{}`", text.value));
         }
@@ -84,7 +123,7 @@ fn item_set(report: &mut Report<'_>, table: &mut Table<'_, '_>, others: &[ItemSe
     for node in table.list(report, "fields").unwrap_or_default() {
         fields.extend(item_field(report, node, &fields));
     }
-    ItemSet { name: name.unwrap_or_default(), fields }
+    ItemSet { name: name.unwrap_or_default(), fields, refused: false }
 }
 
 fn item_field(

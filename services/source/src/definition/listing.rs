@@ -6,38 +6,45 @@ use serde_json::Value;
 
 use super::items::Level;
 use crate::{
-    Decimal, FieldType, ItemDraft, ItemError,
+    Decimal, FieldType, ItemDraft, ItemError, RecordPath,
     definition::check::a_type,
     params::{parse_date, readable},
 };
 
 /// The drafts of `level` in `body`, a JSON document with the elements at the level's path.
-pub(super) fn expand(level: &Level, parent: &ItemDraft, body: &[u8]) -> Result<Vec<ItemDraft>, ItemError> {
+pub(super) fn expand(
+    level: &Level,
+    records: &RecordPath,
+    parent: &ItemDraft,
+    body: &[u8],
+) -> Result<Vec<ItemDraft>, ItemError> {
     let name = &level.set.name;
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let document: Value = serde_json::from_slice(body)
         .map_err(|error| ItemError(format!("the listing of `{name}` is no JSON: {error}")))?;
     let mut found = &document;
-    for member in &level.records.members {
+    for member in &records.members {
         found = found.get(member).ok_or_else(|| {
-            ItemError(format!(
-                "the listing of `{name}`: expected `{}`, but there is no member `{member}`",
-                level.records
-            ))
+            ItemError(format!("the listing of `{name}`: expected `{records}`, but there is no member `{member}`"))
         })?;
     }
     let elements = found.as_array().ok_or_else(|| {
-        ItemError(format!("the listing of `{name}`: expected a list at `{}`, found {}", level.records, show(found)))
+        ItemError(format!("the listing of `{name}`: expected a list at `{}`, found {}", records, show(found)))
     })?;
-    elements.iter().enumerate().map(|(at, element)| draft(level, parent, at, element)).collect()
+    elements.iter().enumerate().map(|(at, element)| draft(level, records, parent, at, element)).collect()
 }
 
-fn draft(level: &Level, parent: &ItemDraft, at: usize, element: &Value) -> Result<ItemDraft, ItemError> {
+fn draft(
+    level: &Level,
+    records: &RecordPath,
+    parent: &ItemDraft,
+    at: usize,
+    element: &Value,
+) -> Result<ItemDraft, ItemError> {
     let wrong = |field: &str, expected: &str, found: &str| {
         let name = &level.set.name;
         ItemError(format!(
-            "the listing of `{name}`, element {at} of `{}`{field}: expected {expected}, found {found}",
-            level.records
+            "the listing of `{name}`, element {at} of `{records}`{field}: expected {expected}, found {found}"
         ))
     };
     let Value::Object(members) = element else { return Err(wrong("", "an object", &show(element))) };
@@ -57,7 +64,8 @@ fn draft(level: &Level, parent: &ItemDraft, at: usize, element: &Value) -> Resul
     Ok(draft)
 }
 
-fn fits(value: &Value, kind: FieldType) -> bool {
+/// Whether a value is of this type.
+pub(super) fn fits(value: &Value, kind: FieldType) -> bool {
     match (kind, value) {
         (FieldType::String, Value::String(_))
         | (FieldType::Number, Value::Number(_))

@@ -3,17 +3,16 @@
 //! A template that passes here can fail at run time only through a value (an empty one, say), never
 //! through a name.
 
-use std::collections::BTreeMap;
-
 use minijinja::{ErrorKind, Value};
 
 use super::{
     diagnostic::{Report, quote_all, suggest},
     reader::Text,
+    sample::{self, Miss, Missed},
 };
 use crate::{
     FieldType,
-    params::{Param, ParamKind},
+    params::Param,
     template::{self, Destination, RenderError, Template},
 };
 
@@ -25,6 +24,23 @@ pub(super) struct Scope<'a> {
     pub(super) items: &'a [ItemSet],
     /// The item sets that come later in the file.
     pub(super) later: &'a [ItemSet],
+    /// Which part of the definition it is.
+    pub(super) place: Place,
+    /// Whether items are fetched several at a time.
+    pub(super) batched: bool,
+}
+
+/// A part of a definition that has templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The request of `[[items]]`.
+    Listing,
+    /// An item's key.
+    Key,
+    /// `[fetch]`.
+    Fetch,
+    /// The partition.
+    Partition,
 }
 
 /// An item set's name and fields.
@@ -32,6 +48,8 @@ pub(super) struct Scope<'a> {
 pub(super) struct ItemSet {
     pub(super) name: String,
     pub(super) fields: Vec<(String, FieldType)>,
+    /// Whether something of it was refused: then its types mean nothing.
+    pub(super) refused: bool,
 }
 
 impl Scope<'_> {
@@ -51,9 +69,10 @@ impl Scope<'_> {
             }
         };
         let mut known = true;
-        for reference in template.references() {
-            if let Some((message, help)) = self.unknown(&reference) {
-                let at = text.value.find(&reference).map_or(text.at, |byte| text.place(byte));
+        let references = template.references();
+        for reference in &references {
+            if let Some((message, help)) = self.unknown(reference) {
+                let at = text.value.find(reference).map_or(text.at, |byte| text.place(byte));
                 report.add_with_help(at, message, help);
                 known = false;
             }
@@ -65,7 +84,18 @@ impl Scope<'_> {
                 known = false;
             }
         }
-        if known && let Err(error) = template.render(&self.sample()) {
+        if !known {
+            return None;
+        }
+        let missed = Missed::default();
+        let rendered = template.render(&self.sample(&references, &missed));
+        if let Some(miss) = missed.first() {
+            let at = text.value.find(&miss.name).map_or(text.at, |byte| text.place(byte));
+            let (message, help) = self.missed(&miss);
+            report.add_with_help(at, message, help);
+            return None;
+        }
+        if let Err(error) = rendered {
             match error {
                 RenderError::Unfit(reason) if destination == Destination::Path || text.value.is_empty() => {
                     report.add(text.at, reason);
@@ -78,28 +108,60 @@ impl Scope<'_> {
                 RenderError::Unfit(_) | RenderError::Engine(_) => {}
             }
         }
-        known.then_some(template)
+        Some(template)
     }
 
     /// What is wrong with a name, and what would be right; `None` where it is known.
     fn unknown(&self, reference: &str) -> Option<(String, String)> {
         let (root, member) = reference.split_once('.').map_or((reference, None), |(root, member)| (root, Some(member)));
-        let members: Vec<&str> = if root == "params" {
-            self.params.iter().map(|param| param.name.as_str()).collect()
-        } else if let Some(set) = self.items.iter().find(|set| set.name == root) {
-            set.fields.iter().map(|(name, _)| name.as_str()).collect()
-        } else if self.later.iter().any(|set| set.name == root) {
-            return Some((
-                format!("`{root}` is not known yet"),
-                format!("it is listed by a later [[items]]; known here: {}", quote_all(self.roots())),
-            ));
-        } else if root == "env" {
-            return Some((
-                "`env` is not offered yet".into(),
-                "it is planned, but this version does not understand it".into(),
-            ));
-        } else {
-            return Some((format!("there is no item set `{root}`"), suggest(root, self.roots())));
+        let says = |message: String, help: &str| Some((message, help.to_owned()));
+        let members: Vec<&str> = match (root, self.place) {
+            ("params", _) => self.params.iter().map(|param| param.name.as_str()).collect(),
+            ("job", Place::Key) => {
+                return says(
+                    "`job` is not offered in a key".into(),
+                    "a key names an item, and is the same in every job",
+                );
+            }
+            ("job", _) => vec!["id", "date"],
+            ("env", Place::Key | Place::Partition) => {
+                let help = "a secret goes into the requests of [fetch] and [[items]] only: keys are seen by everybody";
+                return says("`env` is not offered here".into(), help);
+            }
+            ("env", Place::Listing | Place::Fetch) => {
+                return match member.map(|member| member.split_once('.').map_or(member, |(name, _)| name)) {
+                    None => says("`env` is no text".into(), "name one variable, such as `env.API_KEY`"),
+                    Some(name) if member != Some(name) => {
+                        says(format!("`env.{name}` is a single value"), &format!("write `env.{name}`"))
+                    }
+                    Some(_) => None,
+                };
+            }
+            ("batch", Place::Fetch) if self.batched => {
+                let member = member?;
+                return says(format!("`batch` is a list and has no `{member}`"), &self.batch_example(None));
+            }
+            ("batch", Place::Fetch) => {
+                let help = "add `batch = 20` to [fetch], and that many items are fetched with one request";
+                return says("`batch` is used without being set".into(), help);
+            }
+            ("batch", _) => return says("`batch` is not offered here".into(), "only the request of [fetch] sees it"),
+            _ => match self.items.iter().find(|set| set.name == root) {
+                Some(_) if self.batched && self.place == Place::Fetch => {
+                    let help = self.batch_example(Some(reference));
+                    return says(format!("`{root}` is one item, and a batch has several"), &help);
+                }
+                Some(_) if self.batched && self.place == Place::Partition => {
+                    let message = format!("`{root}` differs within a batch, which is stored as one object");
+                    return says(message, "make the partition of `params` and `job`");
+                }
+                Some(set) => set.fields.iter().map(|(name, _)| name.as_str()).collect(),
+                None if self.later.iter().any(|set| set.name == root) => {
+                    let help = format!("it is listed by a later [[items]]; known here: {}", quote_all(self.roots()));
+                    return says(format!("`{root}` is not known yet"), &help);
+                }
+                None => return Some((format!("there is no item set `{root}`"), suggest(root, self.roots()))),
+            },
         };
         // A table named without a member is `{{ city["id"] }}`, or a mistake that rendering a sample shows.
         let member = member.filter(|member| !members.contains(member))?;
@@ -108,57 +170,87 @@ impl Scope<'_> {
                 Some((format!("`{root}.{field}` is a single value"), format!("write `{root}.{field}`")))
             }
             _ if root == "params" => Some((format!("there is no parameter `{member}`"), suggest(member, members))),
+            _ if root == "job" => Some((format!("a job has no `{member}`"), suggest(member, members))),
             _ => Some((format!("`{root}` has no field `{member}`"), suggest(member, members))),
         }
+    }
+
+    /// What is wrong with a name that the items of a batch do not have.
+    fn missed(&self, Miss { set, name }: &Miss) -> (String, String) {
+        match self.items.iter().find(|known| set.as_ref() == Some(&known.name)) {
+            Some(set) => {
+                let help = suggest(name, set.fields.iter().map(|(name, _)| name.as_str()));
+                (format!("`{}` has no field `{name}`", set.name), help)
+            }
+            None => {
+                let help = suggest(name, self.items.iter().map(|set| set.name.as_str()));
+                (format!("there is no item set `{name}`"), help)
+            }
+        }
+    }
+
+    /// How a value of every item of a batch is written.
+    fn batch_example(&self, value: Option<&str>) -> String {
+        let last = || self.items.last().and_then(|set| Some(format!("{}.{}", set.name, set.fields.first()?.0)));
+        let value = value.filter(|value| value.contains('.')).map(str::to_owned).or_else(last);
+        format!("write `{{{{ batch | map(attribute='{}') | join(',') }}}}`", value.as_deref().unwrap_or("city.id"))
     }
 
     /// Every name that stands alone, once: a set whose name was refused may be empty or one of two.
     fn roots(&self) -> Vec<&str> {
         let mut roots = vec!["params"];
-        for set in self.items {
-            if !set.name.is_empty() && !roots.contains(&set.name.as_str()) {
-                roots.push(&set.name);
+        if self.place != Place::Key {
+            roots.push("job");
+        }
+        if matches!(self.place, Place::Listing | Place::Fetch) {
+            roots.push("env");
+        }
+        match self.place {
+            Place::Fetch if self.batched => roots.push("batch"),
+            Place::Partition if self.batched => {}
+            _ => {
+                for set in self.items {
+                    if !set.name.is_empty() && !roots.contains(&set.name.as_str()) {
+                        roots.push(&set.name);
+                    }
+                }
             }
         }
         roots
     }
 
     /// A value for every name, as good as any.
-    pub(super) fn sample(&self) -> Value {
-        let params = self.params.iter().map(|Param { name, kind }| {
-            let value = match kind {
-                ParamKind::Date => "2024-05-01".into(),
-                ParamKind::String => "sample".into(),
-                ParamKind::Integer => Value::from(1),
-            };
-            (name.as_str(), value)
-        });
-        let field = |(name, kind): &'_ (String, FieldType)| {
-            let value: Value = match kind {
-                FieldType::String => "sample".into(),
-                FieldType::Integer => 1.into(),
-                FieldType::Number => 1.5.into(),
-                FieldType::Boolean => true.into(),
-                FieldType::Datetime => "2024-05-01T08:44:00".into(),
-                FieldType::Date => "2024-05-01".into(),
-                FieldType::Duration => "PT1M".into(),
-            };
-            (name.clone(), value)
+    fn sample(&self, references: &[String], missed: &Missed) -> Value {
+        let env = references.iter().filter_map(|reference| Some((reference.strip_prefix("env.")?, "sample")));
+        let mut all: Vec<(&str, Value)> = if self.batched && self.place == Place::Fetch {
+            vec![("batch", missed.batch(self.items))]
+        } else {
+            self.items.iter().map(|set| (set.name.as_str(), sample::item(set))).collect()
         };
-        let tables = self.items.iter().map(|set| (set.name.clone(), Value::from_pairs(set.fields.iter().map(field))));
-        let params = Value::from_pairs(params.collect::<BTreeMap<_, _>>());
-        Value::from_pairs(tables.chain([("params".to_owned(), params)]))
+        // Last, so that no set whose name was refused takes their place.
+        all.push(("params", sample::params(self.params)));
+        all.push(("job", sample::job()));
+        all.push(("env", Value::from_pairs(env.collect::<Vec<_>>())));
+        Value::from_pairs(all)
+    }
+
+    /// What a template makes of sample values, where it makes anything of them.
+    pub(super) fn try_out(&self, template: &Template) -> Option<String> {
+        template.render(&self.sample(&template.references(), &Missed::default())).ok()
     }
 }
 
 /// What is offered where a filter's name is wrong.
-const COMMON_FILTERS: [&str; 10] =
-    ["slug", "lower", "upper", "replace", "trim", "default", "int", "round", "string", "length"];
+const COMMON_FILTERS: [&str; 12] =
+    ["slug", "lower", "upper", "replace", "trim", "default", "int", "round", "string", "length", "map", "join"];
 
 /// Mistakes that no value can make good.
 fn is_static(kind: ErrorKind) -> bool {
-    use ErrorKind::{MissingArgument, NonPrimitive, TooManyArguments, UnknownFunction, UnknownMethod, UnknownTest};
-    matches!(kind, MissingArgument | NonPrimitive | TooManyArguments | UnknownFunction | UnknownMethod | UnknownTest)
+    use ErrorKind::{
+        MissingArgument, NonPrimitive, TooManyArguments, UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest,
+    };
+    let unknown = matches!(kind, UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest);
+    unknown || matches!(kind, MissingArgument | NonPrimitive | TooManyArguments)
 }
 
 /// The filters that a template names, and where: the engine finds an unknown one only where it is reached,

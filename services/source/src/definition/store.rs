@@ -70,9 +70,8 @@ fn check_date(report: &mut Report<'_>, part: Text<'_>, last: bool, value: &Templ
     if !last {
         report.add_with_help(part.at, "the part `date` must be the last", "then a range of dates is one run of keys");
     }
-    let rendered = value.render(&scope.sample());
-    if !rendered.is_ok_and(|text| parse_date(&text).is_some()) {
-        let help = "make it of a parameter or a field whose type is `date`";
+    if scope.try_out(value).is_none_or(|text| parse_date(&text).is_none()) {
+        let help = "make it of `job.date`, or of a parameter or a field whose type is `date`";
         report.add_with_help(part.at, "the part `date` must be a date such as 2024-05-01", help);
     }
 }

@@ -4,3 +4,4 @@ mod buses;
 mod faults;
 mod site;
 mod stations;
+mod weather;

@@ -97,6 +97,13 @@ impl Client {
         self.json(self.http.get(url)).await
     }
 
+    /// Asks for something to be done with a job: `retry`, `cancel`.
+    pub(crate) async fn act(&self, id: &str, action: &str) -> anyhow::Result<Job> {
+        let mut url = reqwest::Url::parse(&self.base)?;
+        url.path_segments_mut().map_err(|()| anyhow!("WAYBILL_URL has no path"))?.extend(["v1", "jobs", id, action]);
+        self.json(self.http.post(url)).await
+    }
+
     /// At most `flags.limit` jobs, newest first, over as many pages as it takes.
     pub(crate) async fn jobs(&self, flags: &cli::Jobs) -> anyhow::Result<Vec<Job>> {
         #[derive(Deserialize)]

@@ -46,6 +46,25 @@ pub(crate) async fn job(id: &str, watch: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// `waybill retry`
+pub(crate) async fn retry(id: &str, wait: bool) -> anyhow::Result<ExitCode> {
+    let client = Client::from_env()?;
+    let job = client.act(id, "retry").await?;
+    if wait {
+        let ended = follow(&client, &[job.id]).await?;
+        ended.iter().for_each(jobs::print_errors);
+        return Ok(exit_code(&ended));
+    }
+    eprintln!("accepted; follow it with `waybill job {} --watch`", job.id);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `waybill cancel`
+pub(crate) async fn cancel(id: &str) -> anyhow::Result<ExitCode> {
+    jobs::print(&Client::from_env()?.act(id, "cancel").await?);
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `waybill jobs`
 pub(crate) async fn jobs(flags: cli::Jobs) -> anyhow::Result<ExitCode> {
     let client = Client::from_env()?;

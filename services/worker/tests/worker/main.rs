@@ -3,6 +3,16 @@
 #[cfg(test)]
 mod bad_files;
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
+mod cancelled;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod long;
+#[cfg(test)]
 mod names;
 #[cfg(test)]
 mod planning;
@@ -10,6 +20,8 @@ mod planning;
 mod refetch;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod shapes;
 #[cfg(test)]

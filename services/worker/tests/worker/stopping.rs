@@ -71,6 +71,7 @@ async fn a_task_that_comes_twice_is_done_once() {
         attempt: 1,
         again: false,
         items: serde_json::to_string(&plan.tasks[0]).unwrap(),
+        handed_on: false,
     };
     let lane = Lane::Source("buses".into());
     // Not marked as sent before: it is done again, and changes nothing.

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use waybill_ledger::Ledger;
-use waybill_queue::{Consumer, Lane, Message, Queue, QueueError};
+use waybill_queue::{Consumer, Hold, Lane, Message, Queue, QueueError};
 
 use crate::support::{BUSES, PATIENCE, Reply, System, Upstream, buses, file};
 
@@ -46,6 +46,14 @@ impl Queue for Troubled {
 
     async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError> {
         self.queue.bury(lane, message, reason).await
+    }
+
+    async fn try_hold(&self, name: &str) -> Result<Option<Hold>, QueueError> {
+        self.queue.try_hold(name).await
+    }
+
+    async fn waiting(&self, lane: &Lane) -> Result<u64, QueueError> {
+        self.queue.waiting(lane).await
     }
 
     async fn check(&self) -> Result<(), QueueError> {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use waybill_ledger::{JobId, Ledger, State, Status, Submission, TaskStatus};
 use waybill_queue::Embedded as EmbeddedQueue;
-use waybill_source::{Catalog, Definition};
+use waybill_source::{Catalog, Definition, Env};
 use waybill_store::{Embedded, Head, Store};
 use waybill_worker::{RetryPolicy, Worker};
 
@@ -25,8 +25,11 @@ pub(crate) use self::{
     server::{Asked, Upstream},
 };
 
-/// The shipped definition.
+/// The shipped definitions.
 pub(crate) const BUSES: &str = include_str!("../../../../source/sources/buses.toml");
+const WEATHER: &str = include_str!("../../../../source/sources/weather.toml");
+/// The secret of a test.
+pub(crate) const KEY: &str = "s3cret-appid";
 pub(crate) const DATE: &str = "2024-05-01";
 
 /// Waits that a test can afford.
@@ -79,8 +82,12 @@ impl System {
             queue: Arc::new(queue.clone()),
             catalog: Arc::new(catalog),
             base_urls: HashMap::from([(definition.name().to_owned(), upstream.base_url())]),
+            env: Env::new(),
             retry,
             housekeeping: Duration::from_secs(3_600),
+            patience: waybill_ledger::PATIENCE,
+            lease: Duration::from_secs(30),
+            hand_on: Duration::from_secs(900),
         };
         let shutdown = CancellationToken::new();
         Self { store, queue, ledger, upstream, worker, definition, shutdown, running: None, _folder: folder }
@@ -111,6 +118,26 @@ impl System {
         self.running = Some(tokio::spawn(running));
     }
 
+    /// Another worker on the same bucket and queue, until it is dropped: then it is gone in the middle of
+    /// whatever it does.
+    pub(crate) fn another(&self) -> Another {
+        let ledger = Ledger::new(self.store.clone(), self.worker.queue.clone());
+        let worker = Worker { ledger, ..self.worker.clone() };
+        let running = waybill_worker::run(worker, CancellationToken::new(), Duration::from_millis(200));
+        Another(tokio::spawn(running))
+    }
+
+    /// One more source, at the same upstream or another.
+    pub(crate) fn add(&mut self, definition: &str, base_url: &str) {
+        let mut catalog = (*self.worker.catalog).clone();
+        catalog.insert_text("added.toml", definition).unwrap_or_else(|mistakes| panic!("{:?}", mistakes.0));
+        for source in catalog.iter() {
+            let base_url = base_url.to_owned();
+            self.worker.base_urls.entry(source.name().to_owned()).or_insert(base_url);
+        }
+        self.worker.catalog = Arc::new(catalog);
+    }
+
     /// Asks the worker to stop, and waits until it has.
     pub(crate) async fn stop(&mut self) {
         self.shutdown.cancel();
@@ -119,10 +146,17 @@ impl System {
     }
 
     pub(crate) async fn submit(&self) -> JobId {
-        let given = BTreeMap::from([("date".to_owned(), DATE.to_owned())]);
+        self.submit_to(self.definition.name()).await
+    }
+
+    /// A job of one of the sources.
+    pub(crate) async fn submit_to(&self, source: &str) -> JobId {
+        let definition = self.worker.catalog.get(source).unwrap();
+        let value = |kind| if kind == "date" { DATE.to_owned() } else { "mine".to_owned() };
+        let given: BTreeMap<_, _> = definition.params().map(|(name, kind)| (name.to_owned(), value(kind))).collect();
         let submission = Submission {
-            definition: &self.definition,
-            params: self.definition.bind(&given).unwrap(),
+            definition,
+            params: definition.bind(&given).unwrap(),
             idempotency_key: None,
             id: Uuid::now_v7(),
             now: Timestamp::now(),
@@ -185,9 +219,36 @@ impl System {
         objects
     }
 
+    /// Everything in the bucket, as one text.
+    pub(crate) async fn whole_bucket(&self) -> String {
+        let objects = self.objects("").await;
+        let texts = objects.iter().map(|it| format!("{} {:?} {:?}", it.key, it.head.metadata, it.body));
+        texts.collect::<Vec<_>>().join("\n")
+    }
+
     pub(crate) async fn data(&self) -> Vec<Object> {
         self.objects("data/").await
     }
+}
+
+/// A worker that ends where it stands when it is dropped.
+pub(crate) struct Another(JoinHandle<anyhow::Result<()>>);
+
+impl Drop for Another {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The weather of so many cities, with ids from 0: a batch of `batch` at once, `rate` cities in two seconds.
+pub(crate) fn weather(cities: usize, batch: usize, rate: usize) -> String {
+    let (before, rest) = WEATHER.split_once("list   = [").unwrap();
+    let (_, after) = rest.split_once("]\n").unwrap();
+    let list: Vec<_> = (0..cities).map(|id| id.to_string()).collect();
+    let definition = format!("{before}list = [{}]\n{after}", list.join(","));
+    let rate = format!("rate = {{ items = {rate}, per = \"PT2S\" }}");
+    let definition = definition.replace("rate      = { items = 60, per = \"PT1M\" }", &rate);
+    definition.replace("batch     = 20 ", &format!("batch = {batch} "))
 }
 
 /// Waits until something is so.

@@ -1,0 +1,119 @@
+//! What must be true once all has settled.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{Report, fleet::Fleet, submitter::DATES};
+use crate::naive_country_stats;
+
+/// Waits until every accepted job is terminal.
+pub(super) async fn settle(fleet: &Fleet, accepted: &[String], patience: Duration, report: &mut Report, promise: &str) {
+    let start = Instant::now();
+    let mut open: BTreeSet<&String> = accepted.iter().collect();
+    let mut last = BTreeMap::new();
+    while !open.is_empty() && start.elapsed() < patience {
+        for id in open.clone() {
+            if let Some(job) = fleet.get("api", &format!("/v1/jobs/{id}")).await {
+                let state = job["state"].as_str().unwrap_or_default().to_owned();
+                if ["succeeded", "partial", "failed", "cancelled"].contains(&state.as_str()) {
+                    open.remove(id);
+                } else {
+                    last.insert(id, job["tasks"].to_string());
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    report.expect(open.is_empty(), promise, || {
+        let left: Vec<_> = open.iter().map(|id| format!("{id} {:?}", last.get(*id))).collect();
+        format!("{} are not: {}", left.len(), left.join(", "))
+    });
+}
+
+/// Every promise that can be checked from outside.
+pub(super) async fn all(fleet: &Fleet, accepted: &[String], report: &mut Report) {
+    outcomes(fleet, accepted, report).await;
+    let before = fleet.survivors();
+    statistics(fleet, report).await;
+    objects(fleet, report).await;
+    let requests = fleet.upstream.requests();
+    let promise = format!("{} requests kept the upstream's limit", requests.weather);
+    report.expect(requests.violations == 0, &promise, || format!("{} did not", requests.violations));
+    for (target, mebibytes, files) in before {
+        let promise = format!("the {target} that was never killed holds {mebibytes} MiB and {files} files");
+        report.expect(mebibytes < 256 && files < 256, &promise, || "that is a leak".to_owned());
+    }
+}
+
+/// Every task of every job has exactly one outcome, and its marker says the same as the API.
+async fn outcomes(fleet: &Fleet, accepted: &[String], report: &mut Report) {
+    let (mut tasks, mut failed, mut wrong) = (0, 0, Vec::new());
+    for id in accepted {
+        let Some(job) = patient_get(fleet, "api", &format!("/v1/jobs/{id}")).await else {
+            wrong.push(format!("{id} cannot be read"));
+            continue;
+        };
+        let count = |name: &str| job["tasks"][name].as_u64().unwrap_or_default();
+        tasks += count("total");
+        failed += count("failed");
+        if count("total") != count("stored") + count("unchanged") + count("failed") || count("pending") != 0 {
+            wrong.push(format!("{id}: {}", job["tasks"]));
+        }
+    }
+    let promise = format!("every one of {tasks} tasks has exactly one outcome ({failed} of them failed)");
+    report.expect(wrong.is_empty(), &promise, || wrong.join(", "));
+}
+
+/// After one more quiet fetch of every date, statistics are what the upstream serves now.
+async fn statistics(fleet: &Fleet, report: &mut Report) {
+    let mut ids = Vec::new();
+    for date in DATES {
+        let body = json!({ "source": "buses", "params": { "date": date } });
+        let Some(url) = fleet.url("api", 0) else { continue };
+        if let Ok(response) = fleet.http.post(format!("{url}/v1/jobs")).json(&body).send().await
+            && let Ok(job) = response.json::<Value>().await
+        {
+            ids.extend(job["id"].as_str().map(str::to_owned));
+        }
+    }
+    settle(fleet, &ids, Duration::from_secs(120), report, "a quiet fetch of every date ends").await;
+    let expected = naive_country_stats(fleet.upstream.base_url(), &DATES, &[]).await;
+    let found = patient_get(fleet, "stats", &format!("/country-stats?from={}&to={}", DATES[0], DATES[5])).await;
+    report.expect(found.as_ref() == Some(&expected), "statistics equal an independent computation", || {
+        format!("expected {expected}, found {found:?}")
+    });
+}
+
+/// No object without metadata, and one object for each city and date.
+async fn objects(fleet: &Fleet, report: &mut Report) {
+    let keys = fleet.bucket.keys("data/").await;
+    let mut bare = Vec::new();
+    let mut items = BTreeMap::new();
+    for key in &keys {
+        let (_, metadata) = fleet.bucket.read(key).await;
+        if !metadata.contains_key("sha256") || !(metadata.contains_key("bus-count") || metadata.contains_key("cities"))
+        {
+            bare.push(key.clone());
+        }
+        // `{item}.{fetched at}.{fraction}-{hash}.json`
+        let item = key.rsplitn(4, '.').last().unwrap_or_default();
+        items.entry(item).and_modify(|n: &mut u32| *n += 1).or_insert(1_u32);
+    }
+    report.expect(bare.is_empty(), &format!("all {} objects have their metadata", keys.len()), || bare.join(", "));
+    let superseded: Vec<_> = items.iter().filter(|(_, n)| **n > 1).map(|(item, _)| *item).collect();
+    report.expect(superseded.is_empty(), "no superseded object is left", || superseded.join(", "));
+}
+
+async fn patient_get(fleet: &Fleet, target: &str, path: &str) -> Option<Value> {
+    for _ in 0..20 {
+        if let Some(answer) = fleet.get(target, path).await {
+            return Some(answer);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    None
+}

@@ -1,0 +1,223 @@
+//! When is a job's work lost? Its messages may be anywhere: on a lane, in a worker's hands, in a delay queue, or
+//! nowhere. Nobody can tell for certain, so this waits until nothing has happened for long enough. It must never
+//! take a slow job for a lost one over and over: a lane would fill with copies.
+
+use jiff::{SignedDuration, Timestamp};
+use waybill_queue::Lane;
+
+use crate::{JobId, Ledger, facts::Facts, recover::Pass};
+
+/// However often a job was sent again, it is not left alone for longer than this.
+const LONGEST_PATIENCE: SignedDuration = SignedDuration::from_mins(30);
+
+/// What was seen of an unfinished job.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watch {
+    round: u32,
+    objects: u64,
+    /// Since when there has been no new object of the job, and nothing on its lane.
+    still_since: Option<Timestamp>,
+    /// How often it was sent again in this round.
+    sent: u32,
+}
+
+impl Watch {
+    fn patience(self, patience: SignedDuration) -> SignedDuration {
+        let doubled = patience.checked_mul(1 << self.sent.min(16)).unwrap_or(LONGEST_PATIENCE);
+        doubled.min(LONGEST_PATIENCE.max(patience))
+    }
+}
+
+impl Ledger {
+    /// Whether nothing has happened to a job for so long, with nothing waiting on its lane: neither a new object
+    /// of the job, nor a look at the lane that found anything. Doubled with every time that the job was sent again.
+    pub(crate) async fn is_lost(
+        &self,
+        job: JobId,
+        facts: &Facts,
+        lane: Lane,
+        patience: SignedDuration,
+        pass: &Pass,
+    ) -> bool {
+        let mut watch = self.watch(job, facts);
+        if watch.objects != facts.objects || pass.waiting(self, lane).await != Some(0) {
+            watch = Watch { objects: facts.objects, still_since: None, ..watch };
+        } else {
+            watch.still_since.get_or_insert(pass.now);
+        }
+        self.memory.watched.insert(job, watch, 1);
+        watch.still_since.is_some_and(|since| pass.now.duration_since(since) >= watch.patience(patience))
+    }
+
+    /// Says that a job was sent again just now.
+    pub(crate) fn was_sent_again(&self, job: JobId, facts: &Facts) {
+        let watch = self.watch(job, facts);
+        self.memory.watched.insert(job, Watch { still_since: None, sent: watch.sent + 1, ..watch }, 1);
+    }
+
+    fn watch(&self, job: JobId, facts: &Facts) -> Watch {
+        let watch = self.memory.watched.get(&job).filter(|watch| watch.round == facts.round);
+        watch.unwrap_or(Watch { round: facts.round, objects: facts.objects, still_since: None, sent: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::{
+        Outcome,
+        testing::{Room, at, done, id, plan},
+    };
+
+    /// A job whose tasks were all sent.
+    async fn sent(room: &Room, job: JobId, tasks: usize) {
+        let request = room.planned(job, tasks).await;
+        room.ledger.publish_tasks(&request, &plan(tasks), false).await.unwrap();
+        room.queue.sent();
+    }
+
+    /// Recovers every half minute, and says at which seconds how much was sent.
+    async fn sends(ledger: &Ledger, from: i64, to: i64) -> Vec<(i64, u64)> {
+        sends_every(30, ledger, from, to).await
+    }
+
+    async fn sends_every(seconds: usize, ledger: &Ledger, from: i64, to: i64) -> Vec<(i64, u64)> {
+        let mut sends = Vec::new();
+        for second in (from..to).step_by(seconds) {
+            match ledger.recover(at(second), false).await.unwrap() {
+                0 => {}
+                messages => sends.push((second, messages)),
+            }
+        }
+        sends
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_not_lost_however_slow() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        sent(&room, job, 100_000).await;
+        room.queue.waiting.store(99_990, Ordering::Relaxed);
+        let mut seconds = 0;
+        for task in 0..3 {
+            assert_eq!(sends_every(1_200, &room.ledger, seconds, seconds + 7_200).await, []);
+            room.ledger.record_done(job, task, &done(Outcome::Stored, seconds)).await.unwrap();
+            seconds += 7_200;
+        }
+        // The last are in hand, and the lane is empty for the first time.
+        room.queue.waiting.store(0, Ordering::Relaxed);
+        assert_eq!(sends(&room.ledger, seconds, seconds + 120).await, []);
+        assert_eq!(room.queue.sent(), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn after_a_broker_that_lost_everything_all_come_back_less_and_less_often() {
+        let room = Room::new().await;
+        let [queued, planning, running] = [1, 2, 3].map(|n| id(0, n));
+        room.job(queued).await;
+        room.job(planning).await;
+        room.ledger.record_start(planning, at(1)).await.unwrap();
+        sent(&room, running, 3).await;
+        room.ledger.record_done(running, 1, &done(Outcome::Stored, 3)).await.unwrap();
+        room.queue.sent();
+
+        let housekeeper = room.another();
+        let hours = sends(&housekeeper, 0, 2 * 3_600).await;
+        assert_eq!(hours[0], (90, 1), "the one that nobody began");
+        assert_eq!(hours[1], (120, 2), "the two tasks that were not done");
+        // After twice the time of doing nothing, from the next look on.
+        assert_eq!(hours[2], (390, 2));
+        assert!(hours.iter().filter(|(_, messages)| *messages == 2).count() <= 8, "{hours:?}");
+        let sent = room.queue.sent();
+        for expected in [
+            format!("plan {queued}"),
+            format!("plan {planning}"),
+            format!("again {running} 0"),
+            format!("again {running} 2"),
+        ] {
+            assert!(sent.contains(&expected), "{expected}");
+        }
+        assert!(!sent.contains(&format!("again {running} 1")));
+        assert!(sent.iter().filter(|message| **message == format!("plan {planning}")).count() <= 7, "{sent:?}");
+    }
+
+    #[tokio::test]
+    async fn whatever_happens_to_a_job_shows_that_it_is_alive() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        sent(&room, job, 40).await;
+        for task in 0..30 {
+            let second = i64::from(task) * 90;
+            assert_eq!(sends(&room.ledger, second, second + 90).await, []);
+            match task % 3 {
+                0 => room.ledger.record_done(job, task, &done(Outcome::Stored, second)).await.unwrap(),
+                1 => room.ledger.lease(job, task, "one", at(second)).await.unwrap(),
+                _ => drop(room.ledger.record_attempt(job, task, 0).await.unwrap()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_somebody_runs_is_not_sent() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        sent(&room, job, 3).await;
+        room.ledger.lease(job, 0, "one", at(10_000)).await.unwrap();
+        room.ledger.lease(job, 1, "gone", at(60)).await.unwrap();
+        assert_eq!(sends(&room.another(), 0, 150).await, [(120, 2)]);
+        assert_eq!(room.queue.sent(), [format!("again {job} 1"), format!("again {job} 2")]);
+        // Where somebody runs everything that is left, it stays so.
+        let job = id(0, 2);
+        sent(&room, job, 1).await;
+        room.ledger.lease(job, 0, "one", at(10_000)).await.unwrap();
+        let another = room.another();
+        sends(&another, 0, 9_990).await;
+        assert!(!room.queue.sent().contains(&format!("again {job} 0")));
+        assert_eq!(sends(&another, 10_020, 10_050).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_twice_may_wait_in_a_delay_queue() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        sent(&room, job, 2).await;
+        room.ledger.record_attempt(job, 0, 0).await.unwrap();
+        assert_eq!(sends(&room.another(), 0, 1_200).await, [(960, 2)]);
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        assert_eq!(sends(&room.another(), 0, 150).await, [(120, 1)]);
+    }
+
+    /// It is the planner's message that is sent then: it knows how far it was, and the plan may be large.
+    #[tokio::test]
+    async fn a_planner_that_died_half_way_is_followed_by_another() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        let request = room.planned(job, 40).await;
+        room.queue.take_only(10);
+        room.ledger.publish_tasks(&request, &plan(40), false).await.unwrap_err();
+        room.queue.take_all();
+        room.queue.sent();
+        assert_eq!(sends(&room.another(), 0, 660).await, [(600, 1)]);
+        assert_eq!(room.queue.sent(), [format!("plan {job}")]);
+    }
+
+    #[tokio::test]
+    async fn half_of_what_was_lost_is_not_sent_twice() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        sent(&room, job, 200).await;
+        let housekeeper = room.another();
+        assert_eq!(sends(&housekeeper, 0, 120).await, []);
+        room.queue.take_only(70);
+        let first = housekeeper.recover(at(120), false).await.unwrap();
+        room.queue.take_all();
+        let second = housekeeper.recover(at(121), false).await.unwrap();
+        assert_eq!(first + second, 200);
+        let mut all = room.queue.sent();
+        all.dedup();
+        assert_eq!(all.len(), 200);
+        assert_eq!(housekeeper.recover(at(150), false).await.unwrap(), 0);
+    }
+}

@@ -1,0 +1,85 @@
+//! What is done beside a task that takes long: it is said again and again that somebody runs it, and its
+//! message is handed on before the broker takes it away.
+
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep_until};
+use waybill_ledger::JobId;
+use waybill_queue::{Lane, Message, RunTask};
+
+use crate::{context::Context, parcel::Parcel};
+
+/// A lease holds for so many times the time between two of them: one may fail, and another be slow.
+const HOLDS_FOR: i32 = 3;
+
+/// A task that runs here.
+#[derive(Debug)]
+pub(crate) struct Attendance<'a> {
+    context: &'a Context,
+    lane: &'a Lane,
+    parcel: &'a Parcel,
+    job: JobId,
+    leased: AtomicBool,
+}
+
+impl<'a> Attendance<'a> {
+    pub(crate) fn new(context: &'a Context, lane: &'a Lane, parcel: &'a Parcel, job: JobId) -> Self {
+        Self { context, lane, parcel, job, leased: AtomicBool::new(false) }
+    }
+
+    /// Attends for as long as it is polled. Does nothing for a planning.
+    pub(crate) async fn attend(&self) -> Infallible {
+        let Message::RunTask(task) = &self.parcel.message else { return std::future::pending().await };
+        let began = Instant::now();
+        let (lease, hand_on) = (self.context.worker.lease, self.context.worker.hand_on);
+        let (mut next_lease, mut next_hand_on) = (began + lease, began + hand_on);
+        loop {
+            tokio::select! {
+                () = sleep_until(next_lease) => {
+                    self.lease(task, Timestamp::now() + SignedDuration::try_from(lease).unwrap_or_default() * HOLDS_FOR)
+                        .await;
+                    next_lease = Instant::now() + lease;
+                }
+                () = sleep_until(next_hand_on), if !self.parcel.is_settled() => {
+                    self.hand_on(task).await;
+                    // Where the queue did not take it, there is time for another try.
+                    next_hand_on = Instant::now() + lease;
+                }
+            }
+        }
+    }
+
+    /// Takes back what was said, so that whoever gets the task next need not wait.
+    pub(crate) async fn end_lease(&self) {
+        if let Message::RunTask(task) = &self.parcel.message
+            && self.leased.load(Ordering::Relaxed)
+        {
+            self.lease(task, Timestamp::now()).await;
+        }
+    }
+
+    async fn lease(&self, task: &RunTask, until: Timestamp) {
+        self.leased.store(true, Ordering::Relaxed);
+        let Context { worker, name, .. } = self.context;
+        if let Err(error) = worker.ledger.lease(self.job, task.task, name, until).await {
+            tracing::warn!(%error, "it could not be written down that the task runs");
+        }
+    }
+
+    /// The copy comes back once the task may be over: then it finds the marker, or a lease, or the work to do.
+    async fn hand_on(&self, task: &RunTask) {
+        let worker = &self.context.worker;
+        let copy = Message::RunTask(RunTask { handed_on: true, again: true, ..task.clone() });
+        match worker.queue.publish(self.lane, &copy, worker.hand_on).await {
+            Ok(()) => {
+                tracing::info!("the task runs long, and is handed on");
+                self.parcel.ack().await;
+            }
+            Err(error) => tracing::warn!(%error, "a long task could not be handed on"),
+        }
+    }
+}

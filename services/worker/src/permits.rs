@@ -1,0 +1,276 @@
+//! Permits: how a source's concurrency holds over all workers. There are as many names as requests may run at
+//! once; whoever holds one runs one task at a time.
+//!
+//! A worker keeps what it has for as long as nobody else is without. One that has none says so by holding one
+//! more name; every other that hears of it lets go of half of what it has, and stays away for a while. So
+//! permits do not wander while all have some, and a worker alone has all of them. A holder that was cut off may
+//! still be at its last request while the next one starts: for that moment there is one more.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use waybill_queue::{Hold, Queue, QueueError};
+
+/// The wait after a refusal.
+const AFTER_REFUSAL: Duration = Duration::from_millis(500);
+/// How often a worker asks whether another is without.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// How long it leaves to others what it let go of.
+const AWAY: Duration = Duration::from_secs(5);
+
+/// One source's permits, as one worker's loops see them.
+#[derive(Debug, Clone)]
+pub(crate) struct Permits {
+    asks: mpsc::UnboundedSender<oneshot::Sender<Permit>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Permits that this worker has.
+    held: AtomicUsize,
+    /// One for each permit that is to be let go.
+    calls: Semaphore,
+    /// The names that this worker does not have, in the order in which they are tried.
+    names: Mutex<VecDeque<String>>,
+}
+
+impl Shared {
+    fn names(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to run one task at a time; dropped, it is another's.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    hold: Hold,
+    shared: Arc<Shared>,
+}
+
+impl Permits {
+    /// Permits of a source that allows so many requests at once, and what has to run for them to be given out.
+    pub(crate) fn new(queue: Arc<dyn Queue>, source: &str, concurrency: u32) -> (Self, Acquirer) {
+        let (asks, asked) = mpsc::unbounded_channel();
+        let mut names: VecDeque<_> = (0..concurrency).map(|number| format!("permit.{source}.{number}")).collect();
+        fastrand::shuffle(names.make_contiguous());
+        let shared = Arc::new(Shared { held: AtomicUsize::new(0), calls: Semaphore::new(0), names: Mutex::new(names) });
+        let acquirer = Acquirer {
+            queue,
+            wanted: format!("wanted.{source}"),
+            asked,
+            waiting: VecDeque::new(),
+            shared: shared.clone(),
+            hand: None,
+            next_try: Instant::now(),
+            next_look: Instant::now(),
+        };
+        (Self { asks, shared }, acquirer)
+    }
+
+    /// The next permit that is to be had; `None` once there will be no more.
+    pub(crate) async fn get(&self) -> Option<Permit> {
+        let (give, given) = oneshot::channel();
+        self.asks.send(give).ok()?;
+        given.await.ok()
+    }
+
+    /// Ends when a permit is to be let go: by whoever waited. Cancel-safe.
+    pub(crate) async fn called_back(&self) {
+        match self.shared.calls.acquire().await {
+            Ok(call) => call.forget(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Whether a permit is to be let go: by whoever asked.
+    pub(crate) fn is_called_back(&self) -> bool {
+        self.shared.calls.try_acquire().map(|call| call.forget()).is_ok()
+    }
+}
+
+impl Permit {
+    pub(crate) fn is_held(&self) -> bool {
+        self.hold.is_held()
+    }
+
+    /// Ends when it is lost. Cancel-safe.
+    pub(crate) async fn lost(&self) {
+        self.hold.lost().await;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.shared.held.fetch_sub(1, Ordering::Relaxed);
+        // The one that is likeliest to be free.
+        self.shared.names().push_front(self.hold.name().to_owned());
+    }
+}
+
+/// Gets permits for the loops that have none.
+#[derive(Debug)]
+pub(crate) struct Acquirer {
+    queue: Arc<dyn Queue>,
+    wanted: String,
+    asked: mpsc::UnboundedReceiver<oneshot::Sender<Permit>>,
+    waiting: VecDeque<oneshot::Sender<Permit>>,
+    shared: Arc<Shared>,
+    /// Held to say that this worker has none.
+    hand: Option<Hold>,
+    next_try: Instant,
+    next_look: Instant,
+}
+
+impl Acquirer {
+    /// Runs until shutdown, or until the queue is closed.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            let went_on = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                asked = self.asked.recv() => match asked {
+                    Some(ask) => { self.waiting.push_back(ask); Ok(()) }
+                    None => return,
+                },
+                () = sleep_until(self.next_look) => self.look().await,
+                () = sleep_until(self.next_try), if !self.waiting.is_empty() => self.try_one().await,
+            };
+            match went_on {
+                Ok(()) => {}
+                Err(QueueError::Closed) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "no permits to be had");
+                    self.hand = None;
+                    self.refused();
+                    self.next_look = Instant::now() + jittered(BETWEEN_LOOKS);
+                }
+            }
+        }
+    }
+
+    /// Tries one name. Only refusals cost time: what is free is taken at once.
+    async fn try_one(&mut self) -> Result<(), QueueError> {
+        let name = self.shared.names().pop_front();
+        let Some(name) = name else {
+            // All are ours already; one that is let go will be tried then.
+            self.refused();
+            return Ok(());
+        };
+        let tried = self.queue.try_hold(&name).await;
+        let Ok(Some(hold)) = tried else {
+            self.shared.names().push_back(name);
+            self.refused();
+            return tried.map(drop);
+        };
+        self.hand = None;
+        self.shared.held.fetch_add(1, Ordering::Relaxed);
+        let mut permit = Permit { hold, shared: self.shared.clone() };
+        while let Some(ask) = self.waiting.pop_front() {
+            match ask.send(permit) {
+                Ok(()) => break,
+                // Nobody waits for that one any more.
+                Err(unwanted) => permit = unwanted,
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self) {
+        self.next_try = Instant::now() + jittered(AFTER_REFUSAL);
+    }
+
+    /// Looks whether another worker is without a permit, and says so where this one is.
+    async fn look(&mut self) -> Result<(), QueueError> {
+        self.next_look = Instant::now() + jittered(BETWEEN_LOOKS);
+        let held = self.shared.held.load(Ordering::Relaxed);
+        let is_without = held == 0 && !self.waiting.is_empty();
+        if self.hand.as_ref().is_some_and(|hand| is_without && hand.is_held()) {
+            return Ok(());
+        }
+        self.hand = None;
+        if !is_without && held < 2 {
+            return Ok(());
+        }
+        // What was called back and is still held is not called back twice.
+        self.shared.calls.forget_permits(usize::MAX >> 4);
+        match self.queue.try_hold(&self.wanted).await? {
+            Some(hand) => self.hand = is_without.then_some(hand),
+            None if is_without => {}
+            None => {
+                tracing::debug!(permits = held, "another worker has none: half of them are let go");
+                self.shared.calls.add_permits(held / 2);
+                self.next_try = Instant::now() + jittered(AWAY);
+                self.next_look = self.next_try;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As long, or up to half as long again: so that workers do not keep step.
+pub(crate) fn jittered(wait: Duration) -> Duration {
+    wait + wait.mul_f64(fastrand::f64() / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use waybill_queue::Embedded;
+
+    use super::*;
+
+    fn worker(queue: &Embedded, concurrency: u32, shutdown: &CancellationToken) -> Permits {
+        let (permits, acquirer) = Permits::new(Arc::new(queue.clone()), "buses", concurrency);
+        tokio::spawn(acquirer.run(shutdown.clone()));
+        permits
+    }
+
+    #[tokio::test]
+    async fn a_worker_alone_has_all_of_them_at_once_and_never_more() {
+        let (queue, shutdown) = (Embedded::new(1), CancellationToken::new());
+        let (permits, began) = (worker(&queue, 16, &shutdown), Instant::now());
+        let mut held = Vec::new();
+        for _ in 0..16 {
+            held.push(permits.get().await.unwrap());
+        }
+        assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
+        let more = tokio::time::timeout(Duration::from_millis(50), permits.get()).await;
+        assert!(more.is_err(), "there are sixteen");
+        drop(held.pop());
+        assert!(permits.get().await.is_some(), "one that was let go is to be had again");
+        shutdown.cancel();
+        assert!(permits.get().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn one_that_has_none_is_given_some() {
+        let (queue, shutdown) = (Embedded::new(1), CancellationToken::new());
+        let first = worker(&queue, 4, &shutdown);
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(first.get().await.unwrap());
+        }
+        let second = worker(&queue, 4, &shutdown);
+        let (given, ()) = tokio::join!(second.get(), async {
+            first.called_back().await;
+            held.pop();
+            first.called_back().await;
+            held.pop();
+        });
+        assert!(given.is_some());
+        assert!(!first.is_called_back(), "half of them, no more");
+    }
+}

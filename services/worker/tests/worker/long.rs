@@ -1,0 +1,74 @@
+//! Tasks that run long, and tasks that end their worker every time.
+
+use std::{collections::HashMap, time::Duration};
+
+use jiff::Timestamp;
+use waybill_ledger::State;
+use waybill_upstream::{Options, Running, Upstream as StandIn};
+
+use crate::support::{BUSES, PATIENCE, Reply, System, Upstream, file, until};
+
+/// Answers that take much longer than anything a worker waits for by itself.
+async fn slow() -> (System, StandIn, Running) {
+    let stand_in = StandIn::new(Options { cities: 1, delay: Duration::from_millis(700), ..Options::default() });
+    let running = stand_in.start().await.unwrap();
+    let mut system = System::stopped(BUSES, Upstream::start().await, PATIENCE).await;
+    system.worker.base_urls = HashMap::from([("buses".to_owned(), running.base_url().to_owned())]);
+    system.worker.lease = Duration::from_millis(30);
+    system.worker.hand_on = Duration::from_millis(100);
+    (system, stand_in, running)
+}
+
+async fn until_leased(system: &System, job: waybill_ledger::JobId) {
+    while system.ledger.lease_of(job, 0).await.unwrap().is_none_or(|lease| !lease.is_fresh(Timestamp::now())) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_long_task_is_handed_on_and_done_once() {
+    let (system, stand_in, _running) = slow().await;
+    let _workers = [system.another(), system.another()];
+    let job = system.submit().await;
+    until_leased(&system, job).await;
+    let status = system.ended(job).await;
+    assert_eq!((status.state, stand_in.requests().data), (State::Succeeded, 1));
+    assert_eq!(system.queue.buried().len(), 0);
+}
+
+#[tokio::test]
+async fn a_long_task_whose_worker_dies_is_done_by_another() {
+    let (system, stand_in, _running) = slow().await;
+    let first = system.another();
+    let job = system.submit().await;
+    until("the file is asked for", || stand_in.requests().data == 1).await;
+    until_leased(&system, job).await;
+    // Long enough for it to be handed on: its delivery is no longer in its hands.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(first);
+    let _second = system.another();
+    let status = system.ended(job).await;
+    assert_eq!((status.state, status.tasks.stored), (State::Succeeded, 1));
+    assert_eq!(system.data().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_task_that_ends_its_worker_every_time_is_given_up() {
+    let upstream = Upstream::with_cities(1).await;
+    upstream.on(&file(0), |_| Reply::silent());
+    let system = System::stopped(BUSES, upstream, PATIENCE).await;
+    let job = system.submit().await;
+    for times in 1..=PATIENCE.attempts as usize + 1 {
+        let worker = system.another();
+        until("the file is asked for", || system.upstream.asked(&file(0)).len() == times).await;
+        drop(worker);
+        // What it had in hand goes back a moment later.
+    }
+    let _worker = system.another();
+    let status = system.ended(job).await;
+    assert_eq!(status.state, State::Failed);
+    let reason = System::reason(&status);
+    assert_eq!(reason, "given up: it was begun again 2 times, and neither ended well nor said why");
+    assert_eq!(system.queue.buried()[0].reason, reason);
+    assert_eq!(system.upstream.asked(&file(0)).len(), 3);
+}
