@@ -32,7 +32,7 @@ pub(crate) async fn run(task: &Task<'_>, items: &[Item]) -> Result<Outcome, Outc
     let known = pieces(task).await?;
     let time = fetch_time(Timestamp::now(), known.iter().max_by_key(|name| name.fetched_at));
     let mut arrived = Arrived { stored: None, missing: BTreeMap::new() };
-    let mut open: Vec<Range<usize>> = Vec::from_iter([0..items.len()]);
+    let mut open: Vec<_> = std::iter::once(0..items.len()).collect();
     while let Some(range) = open.pop() {
         let some = &items[range.clone()];
         let target = task.target(some)?;

@@ -26,6 +26,8 @@ use waybill_queue::{Hold, Queue, QueueError};
 const AFTER_REFUSAL: Duration = Duration::from_millis(500);
 /// How often a worker asks whether another is without.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// So many looks in a row have to find one that is: two workers that look at the same moment find each other.
+const LOOKS: u32 = 3;
 /// How long it leaves to others what it let go of.
 const AWAY: Duration = Duration::from_secs(5);
 
@@ -73,6 +75,7 @@ impl Permits {
             waiting: VecDeque::new(),
             shared: shared.clone(),
             hand: None,
+            found: 0,
             next_try: Instant::now(),
             next_look: Instant::now(),
         };
@@ -129,6 +132,8 @@ pub(crate) struct Acquirer {
     shared: Arc<Shared>,
     /// Held to say that this worker has none.
     hand: Option<Hold>,
+    /// Looks in a row that found another worker without.
+    found: u32,
     next_try: Instant,
     next_look: Instant,
 }
@@ -203,17 +208,22 @@ impl Acquirer {
         if !is_without && held < 2 {
             return Ok(());
         }
-        // What was called back and is still held is not called back twice.
-        self.shared.calls.forget_permits(usize::MAX >> 4);
         match self.queue.try_hold(&self.wanted).await? {
-            Some(hand) => self.hand = is_without.then_some(hand),
-            None if is_without => {}
-            None => {
-                tracing::debug!(permits = held, "another worker has none: half of them are let go");
-                self.shared.calls.add_permits(held / 2);
-                self.next_try = Instant::now() + jittered(AWAY);
-                self.next_look = self.next_try;
+            Some(hand) => {
+                self.hand = is_without.then_some(hand);
+                self.found = 0;
             }
+            None if is_without => self.found = 0,
+            None => self.found += 1,
+        }
+        if self.found == LOOKS {
+            tracing::debug!(permits = held, "another worker has none: half of them are let go");
+            self.found = 0;
+            // What was called back and is still held is not called back twice.
+            self.shared.calls.forget_permits(held);
+            self.shared.calls.add_permits(held / 2);
+            self.next_try = Instant::now() + jittered(AWAY);
+            self.next_look = self.next_try;
         }
         Ok(())
     }
