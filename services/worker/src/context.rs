@@ -2,14 +2,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use waybill_ledger::JobId;
+use waybill_ledger::{JobId, LedgerError};
 
 use crate::{Worker, gate::Gate, upstream::Upstream};
+
+/// How often it is asked whether a job is cancelled, however many of its tasks run.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// What planning and tasks need. One per worker.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) upstream: Upstream,
     /// Cancelled when the process goes down: nothing new is begun, waits end.
     pub(crate) shutdown: CancellationToken,
+    /// Jobs that were not cancelled at that time.
+    uncancelled: Mutex<HashMap<JobId, Instant>>,
     /// By source.
     gates: HashMap<String, Arc<Gate>>,
     /// A broker that lost its connection delivers again what this process still works on.
@@ -34,12 +40,41 @@ impl Context {
         let gate = |limit| Arc::new(Gate::new(limit));
         let gates = worker.catalog.iter().map(|it| (it.name().to_owned(), gate(it.limit()))).collect();
         let name = Uuid::now_v7().to_string();
-        Ok(Self { worker, name, upstream, shutdown, gates, in_flight: InFlight::default() })
+        Ok(Self {
+            worker,
+            name,
+            upstream,
+            shutdown,
+            uncancelled: Mutex::default(),
+            gates,
+            in_flight: InFlight::default(),
+        })
     }
 
     /// The gate of a source that this worker serves.
     pub(crate) fn gate(&self, source: &str) -> Option<&Arc<Gate>> {
         self.gates.get(source)
+    }
+
+    /// Whether a job is cancelled; what is said of it may be a tenth of a second old. Small tasks would else ask more
+    /// than they do.
+    pub(crate) async fn is_cancelled(&self, job: JobId) -> Result<bool, LedgerError> {
+        let now = Instant::now();
+        let is_known = |seen: &Instant| now.duration_since(*seen) < BETWEEN_LOOKS;
+        if self.uncancelled().get(&job).is_some_and(is_known) {
+            return Ok(false);
+        }
+        let is_cancelled = self.worker.ledger.is_cancelled(job).await?;
+        let mut uncancelled = self.uncancelled();
+        uncancelled.retain(|_, seen| is_known(seen));
+        if !is_cancelled {
+            uncancelled.insert(job, now);
+        }
+        Ok(is_cancelled)
+    }
+
+    fn uncancelled(&self) -> MutexGuard<'_, HashMap<JobId, Instant>> {
+        self.uncancelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a job's planning (`None`) or one of its tasks in hand; `None` where this process has it already.

@@ -29,7 +29,7 @@ impl Task<'_> {
     pub(crate) async fn keep(&self, piece: &Piece<'_>, file: Fetched) -> Result<Object, Outcome> {
         let Fetched { body, bytes, scanned, sha256, validators } = file;
         let job = self.request.job;
-        if self.context.worker.ledger.is_cancelled(job).await? {
+        if self.context.is_cancelled(job).await? {
             return Err(Outcome::Settled);
         }
         let store = &self.context.worker.store;

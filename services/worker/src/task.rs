@@ -38,7 +38,7 @@ async fn start(context: &Context, job: JobId, message: &RunTask, parcel: &Parcel
     let Some(request) = ledger.request(job).await? else {
         return Err(Outcome::Orphaned { reason: "there is no such job".to_owned() });
     };
-    if ledger.is_cancelled(job).await? {
+    if context.is_cancelled(job).await? {
         return Ok(Outcome::Settled);
     }
     if again {
