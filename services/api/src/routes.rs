@@ -10,7 +10,7 @@ use poem_openapi::{
     payload::Json,
 };
 use waybill_ledger::{JobFilter, JobId, Ledger, Status, Submission};
-use waybill_source::{Catalog, Definition, Params};
+use waybill_source::{Catalog, Definition, Env, Params};
 use waybill_web::{Date, Id, JsonBody, Problem, known_query, quoted};
 
 use crate::{
@@ -31,14 +31,22 @@ const SUBMIT_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct JobsApi {
     ledger: Ledger,
     catalog: Arc<Catalog>,
+    /// Names of the environment variables that a source needs and that are not set, by source.
+    lacks: BTreeMap<String, Vec<String>>,
     now: fn() -> Timestamp,
     ids: Ids,
 }
 
 impl JobsApi {
-    /// Jobs of the sources in `catalog`, kept in `ledger`. `now` is the clock.
-    pub fn new(ledger: Ledger, catalog: Arc<Catalog>, now: fn() -> Timestamp) -> Self {
-        Self { ledger, catalog, now, ids: Ids::default() }
+    /// Jobs of the sources in `catalog`, kept in `ledger`; no value of `env` is kept. `now` is the clock.
+    pub fn new(ledger: Ledger, catalog: Arc<Catalog>, env: &Env, now: fn() -> Timestamp) -> Self {
+        let lacks = |definition: &Definition| definition.missing_env(env).map(str::to_owned).collect();
+        let lacks = catalog.iter().map(|definition| (definition.name().to_owned(), lacks(definition))).collect();
+        Self { ledger, catalog, lacks, now, ids: Ids::default() }
+    }
+
+    fn lacks(&self, definition: &Definition) -> &[String] {
+        self.lacks.get(definition.name()).map_or(&[], Vec::as_slice)
     }
 
     fn source(&self, name: &str) -> Result<&Arc<Definition>, Problem> {
@@ -54,6 +62,9 @@ impl JobsApi {
         params: Params,
         key: Option<String>,
     ) -> Result<Accepted, Problem> {
+        if let [variable, ..] = self.lacks(definition) {
+            return Err(trouble::lacking(definition.name(), variable));
+        }
         let now = (self.now)();
         let submission = Submission { definition, params, idempotency_key: key, id: self.ids.fresh(now), now };
         let accepting = async {
@@ -271,7 +282,9 @@ impl JobsApi {
     #[oai(path = "/v1/sources", method = "get", operation_id = "sources")]
     async fn sources(&self, request: &Request) -> Result<Json<Sources>, Problem> {
         known_query(request, &[])?;
-        Ok(Json(Sources { sources: self.catalog.iter().map(|definition| Source::brief(definition)).collect() }))
+        Ok(Json(Sources {
+            sources: self.catalog.iter().map(|definition| Source::brief(definition, self.lacks(definition))).collect(),
+        }))
     }
 
     /// A source and its definition
@@ -283,7 +296,8 @@ impl JobsApi {
         name: Path<String>,
     ) -> Result<Json<Source>, Problem> {
         known_query(request, &[])?;
-        Ok(Json(Source::whole(self.source(&name)?)))
+        let definition = self.source(&name)?;
+        Ok(Json(Source::whole(definition, self.lacks(definition))))
     }
 }
 

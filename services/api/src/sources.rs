@@ -16,6 +16,8 @@ pub(crate) struct Source {
     statistics: Vec<String>,
     /// The names of the parts by which objects are laid out and statistics grouped.
     partition: Vec<String>,
+    /// Environment variables that are not set: until they are, no job is accepted.
+    lacks: Vec<String>,
     /// The SHA-256 of the definition's text.
     definition: String,
     /// The definition, in TOML; only where one source is asked for.
@@ -50,7 +52,7 @@ pub(crate) struct Sources {
 
 impl Source {
     /// A source in a list.
-    pub(crate) fn brief(definition: &Definition) -> Self {
+    pub(crate) fn brief(definition: &Definition, lacks: &[String]) -> Self {
         let name = definition.name();
         let param = |(name, kind): (&str, &str)| Param { name: name.to_owned(), kind: kind.to_owned() };
         Self {
@@ -59,6 +61,7 @@ impl Source {
             params: definition.params().map(param).collect(),
             statistics: definition.statistics().list.iter().map(|(name, _)| name.clone()).collect(),
             partition: definition.partition_names().to_vec(),
+            lacks: lacks.to_vec(),
             definition: definition.hash().to_owned(),
             text: None,
             links: SourceLinks { this: format!("/v1/sources/{name}"), jobs: format!("/v1/jobs?source={name}") },
@@ -66,7 +69,7 @@ impl Source {
     }
 
     /// A source by itself.
-    pub(crate) fn whole(definition: &Definition) -> Self {
-        Self { text: Some(definition.text().to_owned()), ..Self::brief(definition) }
+    pub(crate) fn whole(definition: &Definition, lacks: &[String]) -> Self {
+        Self { text: Some(definition.text().to_owned()), ..Self::brief(definition, lacks) }
     }
 }

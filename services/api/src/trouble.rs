@@ -18,6 +18,12 @@ pub(crate) fn ledger(error: LedgerError) -> Problem {
     }
 }
 
+/// A job of a source that cannot be asked for anything: an operator has to set the variable.
+pub(crate) fn lacking(source: &str, variable: &str) -> Problem {
+    let detail = format!("the source `{source}` needs the environment variable `{variable}`, which is not set here");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "source-not-configured", detail).at("source")
+}
+
 /// A job that was not accepted.
 pub(crate) fn submit(error: SubmitError) -> Problem {
     match error {

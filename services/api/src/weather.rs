@@ -9,7 +9,7 @@ use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Query, payload::Json};
 use serde::Deserialize;
 use waybill_ledger::{Ledger, TaskState};
-use waybill_source::{Catalog, Definition, Item, JobContext, ObjectName};
+use waybill_source::{Catalog, Definition, Env, Item, JobContext, ObjectName};
 use waybill_store::Store;
 use waybill_web::{JsonBody, Problem, known_query};
 
@@ -34,8 +34,8 @@ pub struct WeatherApi {
 
 impl WeatherApi {
     /// Collections kept in `ledger`, their data in `store`. `now` is the clock.
-    pub fn new(ledger: Ledger, catalog: Arc<Catalog>, store: Store, now: fn() -> Timestamp) -> Self {
-        Self { jobs: JobsApi::new(ledger.clone(), Arc::clone(&catalog), now), ledger, catalog, store }
+    pub fn new(ledger: Ledger, catalog: Arc<Catalog>, store: Store, env: &Env, now: fn() -> Timestamp) -> Self {
+        Self { jobs: JobsApi::new(ledger.clone(), Arc::clone(&catalog), env, now), ledger, catalog, store }
     }
 
     fn definition(&self) -> Result<&Arc<Definition>, Problem> {

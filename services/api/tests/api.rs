@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use waybill_api::JobsApi;
 use waybill_ledger::{Done, Failure, JobId, Ledger, Outcome, Plan};
 use waybill_queue::{Consumer, Hold, Lane, Message, Queue, QueueError};
-use waybill_source::{Catalog, Item};
+use waybill_source::{Catalog, Env, Item};
 use waybill_store::Embedded;
 use waybill_web::{Probes, app};
 
@@ -82,7 +82,7 @@ impl Room {
         let ledger = Ledger::new(embedded.store("waybill").unwrap(), queue);
         let mut catalog = Catalog::shipped();
         catalog.insert_text("harbours.toml", HARBOURS).unwrap();
-        let jobs = JobsApi::new(ledger.clone(), Arc::new(catalog), now);
+        let jobs = JobsApi::new(ledger.clone(), Arc::new(catalog), &Env::new(), now);
         let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
         let client = TestClient::new(poem::EndpointExt::boxed(app(jobs, probes)));
         Self { client, ledger, folder, _embedded: embedded }
@@ -558,6 +558,7 @@ async fn sources_say_what_they_want_and_what_they_keep() {
     insta::assert_snapshot!(buses, @r#"
     {
       "definition": "HASH",
+      "lacks": [],
       "links": {
         "jobs": "/v1/jobs?source=buses",
         "self": "/v1/sources/buses"
@@ -809,4 +810,20 @@ async fn every_route_is_documented() {
       "type": "object"
     }
     "#);
+}
+
+#[tokio::test]
+async fn a_source_that_lacks_a_variable_takes_no_jobs() {
+    let room = Room::new().await;
+    let answer = room.submit(json!({ "source": "weather", "params": { "id": "mine" } })).await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.body["type"], "/problems/source-not-configured");
+    let detail = "the source `weather` needs the environment variable `OPENWEATHER_API_KEY`, which is not set here";
+    assert_eq!(answer.body["detail"], detail);
+    let list = room.get("/v1/sources").await.body;
+    assert_eq!(
+        (&list["sources"][0]["lacks"], &list["sources"][2]["lacks"]),
+        (&json!([]), &json!(["OPENWEATHER_API_KEY"]))
+    );
+    assert_eq!(room.get("/v1/jobs").await.body["jobs"], json!([]));
 }

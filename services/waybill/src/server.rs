@@ -105,8 +105,9 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             let queue = parts::queue(settings, target)?;
             let probes = probes(&store, Some(&queue), &shutdown);
             let ledger = Ledger::new(store.clone(), Arc::clone(&queue));
-            let jobs = JobsApi::new(ledger.clone(), Arc::clone(&catalog), Timestamp::now);
-            let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), Timestamp::now);
+            let env = sources::environment(&catalog);
+            let jobs = JobsApi::new(ledger.clone(), Arc::clone(&catalog), &env, Timestamp::now);
+            let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, Timestamp::now);
             let statistics = StatsApi::new(Arc::clone(&catalog), store.clone());
             let app = match target {
                 Target::Up => boxed(waybill_web::app((jobs, weather, statistics), probes)),
@@ -118,7 +119,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                 store,
                 queue,
                 base_urls: settings.base_url.clone(),
-                env: sources::environment(&catalog),
+                env,
                 catalog,
                 retry: RETRY,
                 housekeeping: HOUSEKEEPING,
