@@ -33,7 +33,7 @@ impl Process {
         let mut child = command(environment)
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(log_file(arguments))
+            .stderr(logs())
             .spawn()
             .expect("waybill can be started");
         let stdout = child.stdout.take().expect("stdout is a pipe");
@@ -113,6 +113,6 @@ fn command(environment: &[(String, String)]) -> Command {
 }
 
 /// With WAYBILL_TEST_LOGS=1 logs are shown; they are no part of what is tested.
-fn log_file(_arguments: &[String]) -> Stdio {
+fn logs() -> Stdio {
     if std::env::var_os("WAYBILL_TEST_LOGS").is_some() { Stdio::inherit() } else { Stdio::null() }
 }

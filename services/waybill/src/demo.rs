@@ -8,9 +8,10 @@ use waybill_upstream::{Options, Upstream};
 use crate::{
     cli,
     client::{self, Client},
-    server::{self, Target},
+    server,
     settings::Settings,
     signals,
+    target::Target,
 };
 
 const DATES: [&str; 3] = ["2024-05-01", "2024-05-02", "2024-05-03"];

@@ -10,12 +10,14 @@ mod server;
 mod settings;
 mod signals;
 mod sources;
+mod target;
 mod upstream;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
+use target::Target;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -33,10 +35,10 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Up(flags) => server::run(server::Target::Up, flags).await,
-        Command::Api(flags) => server::run(server::Target::Api, flags).await,
-        Command::Worker(flags) => server::run(server::Target::Worker, flags).await,
-        Command::Stats(cli::Stats { source: None, server, .. }) => server::run(server::Target::Stats, server).await,
+        Command::Up(flags) => server::run(Target::Up, flags).await,
+        Command::Api(flags) => server::run(Target::Api, flags).await,
+        Command::Worker(flags) => server::run(Target::Worker, flags).await,
+        Command::Stats(cli::Stats { source: None, server, .. }) => server::run(Target::Stats, server).await,
         Command::Stats(cli::Stats { source: Some(source), from, to, format, .. }) => {
             client::stats(&source, from, to, format).await
         }

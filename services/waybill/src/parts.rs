@@ -6,7 +6,7 @@ use anyhow::bail;
 use waybill_queue::{Queue, RabbitMq, RabbitMqSettings};
 use waybill_store::{Embedded, S3Settings, Store};
 
-use crate::{server::Target, settings::Settings};
+use crate::{settings::Settings, target::Target};
 
 /// The bucket of the embedded store.
 const EMBEDDED_BUCKET: &str = "waybill";

@@ -1,6 +1,6 @@
 //! The servers: which services a target runs, how they are put together, and how they go down.
 
-use std::{fmt, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use futures::FutureExt;
@@ -16,48 +16,10 @@ use waybill_store::Store;
 use waybill_web::{Check, Probes};
 use waybill_worker::{RetryPolicy, Worker};
 
-use crate::{cli::ServerFlags, parts, settings::Settings, signals, sources};
+use crate::{cli::ServerFlags, parts, settings::Settings, signals, sources, target::Target};
 
 /// How long running tasks may take to finish once the process is told to stop; Kubernetes allows 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
-
-/// What a process runs.
-///
-/// | target | jobs over HTTP | tasks | statistics over HTTP | may embed |
-/// | --- | --- | --- | --- | --- |
-/// | up | yes | yes | yes | yes |
-/// | api | yes | | | |
-/// | worker | | yes | | |
-/// | stats | | | yes | |
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
-    Up,
-    Api,
-    Worker,
-    Stats,
-}
-
-impl Target {
-    /// Separate services share their parts, and an embedded part cannot be shared.
-    pub(crate) fn may_embed(self) -> bool {
-        self == Self::Up
-    }
-
-    fn works(self) -> bool {
-        matches!(self, Self::Up | Self::Worker)
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Up => "up",
-            Self::Api => "api",
-            Self::Worker => "worker",
-            Self::Stats => "stats",
-        })
-    }
-}
 
 /// A server that is up.
 #[derive(Debug)]
