@@ -59,6 +59,17 @@ impl Ledger {
         }
     }
 
+    /// Takes back the last attempt: it was broken off by a process that went down as it should, which says nothing
+    /// about the task.
+    pub async fn forget_attempt(&self, job: JobId, task: u32, round: u32) -> Result<(), LedgerError> {
+        let known = self.store.list(&keys::attempts(job, task, round), None, COUNTED).await?;
+        let number = |key: &str| key.rsplit('.').next().and_then(|number| number.parse::<u32>().ok());
+        match known.into_iter().max_by_key(|entry| number(&entry.key)) {
+            Some(last) => Ok(self.store.delete(&[last.key]).await?),
+            None => Ok(()),
+        }
+    }
+
     /// Says, or says again, that `worker` runs a task, to be believed until `until`.
     pub async fn lease(&self, job: JobId, task: u32, worker: &str, until: Timestamp) -> Result<(), LedgerError> {
         let lease = Lease { worker: worker.to_owned(), until };
@@ -108,6 +119,9 @@ mod tests {
         for number in 1..=12 {
             assert_eq!(room.another().record_attempt(job, 7, 1).await.unwrap(), number);
         }
+        room.ledger.forget_attempt(job, 7, 1).await.unwrap();
+        assert_eq!(room.ledger.record_attempt(job, 7, 1).await.unwrap(), 12);
+        room.ledger.forget_attempt(job, 7, 5).await.unwrap();
         assert_eq!(room.ledger.record_attempt(job, 7, 12).await.unwrap(), 1);
         assert_eq!(room.ledger.record_attempt(job, 70, 1).await.unwrap(), 1);
     }

@@ -80,6 +80,11 @@ impl Facts {
         self.sent >= Some(self.round)
     }
 
+    /// Tasks that have ended, in whichever round.
+    pub(crate) fn settled(&self) -> u64 {
+        self.markers.len() as u64
+    }
+
     /// Tasks without a marker that somebody may be running.
     pub(crate) fn running(&self) -> impl Iterator<Item = u32> {
         self.running.iter().copied().filter(|task| self.marker(*task).is_none())

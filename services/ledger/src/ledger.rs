@@ -61,6 +61,8 @@ pub(crate) struct Memory {
     pub(crate) cancelled: Cache<JobId, ()>,
     /// Unfinished jobs, and for how long nothing has happened to them.
     pub(crate) watched: Cache<JobId, Watch>,
+    /// By source: tasks that were seen to end since this process began to look.
+    pub(crate) settled: Cache<String, u64>,
     /// Days in the past of which every job has a summary; at most as many as recovery looks back.
     pub(crate) ended_days: Mutex<BTreeSet<Date>>,
 }
@@ -87,6 +89,7 @@ impl Ledger {
             owed: Cache::new(100_000),
             cancelled: Cache::new(100_000),
             watched: Cache::new(100_000),
+            settled: Cache::new(1_024),
             ended_days: Mutex::default(),
         };
         Self { store, queue, memory: Arc::new(memory) }

@@ -15,7 +15,13 @@ const LONGEST_PATIENCE: SignedDuration = SignedDuration::from_mins(30);
 pub(crate) struct Watch {
     round: u32,
     objects: u64,
-    /// Since when there has been no new object of the job, and nothing on its lane.
+    /// Whether it was looked at before in this round.
+    seen: bool,
+    /// Tasks with a marker, as far as they are counted for the lane.
+    settled: u64,
+    /// So many markers there will be on the lane when all that waited there, at the first still look, is through.
+    through_at: Option<u64>,
+    /// Since when there has been no new object of the job, and nothing of it can be on its lane.
     still_since: Option<Timestamp>,
     /// How often it was sent again in this round.
     sent: u32,
@@ -29,8 +35,9 @@ impl Watch {
 }
 
 impl Ledger {
-    /// Whether nothing has happened to a job for so long, with nothing waiting on its lane: neither a new object
-    /// of the job, nor a look at the lane that found anything. Doubled with every time that the job was sent again.
+    /// Whether nothing has happened to a job for so long, with none of its messages on its lane: neither a new object
+    /// of the job, nor a look at the lane that found anything which may be the job's. Doubled with every time that the
+    /// job was sent again.
     pub(crate) async fn is_lost(
         &self,
         job: JobId,
@@ -39,25 +46,63 @@ impl Ledger {
         patience: SignedDuration,
         pass: &Pass,
     ) -> bool {
+        let waiting = pass.waiting(self, lane.clone()).await;
         let mut watch = self.watch(job, facts);
-        if watch.objects != facts.objects || pass.waiting(self, lane).await != Some(0) {
-            watch = Watch { objects: facts.objects, still_since: None, ..watch };
-        } else {
+        if watch.objects != facts.objects {
+            watch = Watch { objects: facts.objects, through_at: None, still_since: None, ..watch };
+        } else if waiting == Some(0) || self.is_through(&mut watch, facts, &lane, waiting) {
             watch.still_since.get_or_insert(pass.now);
+        } else {
+            watch.still_since = None;
         }
+        watch.seen = true;
         self.memory.watched.insert(job, watch, 1);
         watch.still_since.is_some_and(|since| pass.now.duration_since(since) >= watch.patience(patience))
+    }
+
+    /// A lane that other jobs keep full must not hide what was lost from it. It is first in, first out: once as many
+    /// tasks were settled on it as waited there, nothing of a job that stood still meanwhile waits there any more, save
+    /// what comes back from a delay queue. What was in workers' hands, or is counted late, makes this true too
+    /// early by less than the patience that follows.
+    fn is_through(&self, watch: &mut Watch, facts: &Facts, lane: &Lane, waiting: Option<u64>) -> bool {
+        let (Lane::Source(source), Some(waiting)) = (lane, waiting) else { return false };
+        // At the first look, markers may just have been counted that are old.
+        if !watch.seen || facts.is_put_off() {
+            return false;
+        }
+        let settled = self.memory.settled.get(source).unwrap_or(0);
+        settled >= *watch.through_at.get_or_insert(settled + waiting.max(1))
+    }
+
+    /// Counts what was settled on a source's lane since the last look at this job.
+    pub(crate) fn count_settled(&self, job: JobId, source: &str, facts: &Facts) {
+        let watch = self.watch(job, facts);
+        let more = facts.settled().saturating_sub(watch.settled);
+        if more > 0 {
+            let settled = self.memory.settled.get(&source.to_owned()).unwrap_or(0);
+            self.memory.settled.insert(source.to_owned(), settled + more, 1);
+        }
+        self.memory.watched.insert(job, Watch { settled: facts.settled(), ..watch }, 1);
     }
 
     /// Says that a job was sent again just now.
     pub(crate) fn was_sent_again(&self, job: JobId, facts: &Facts) {
         let watch = self.watch(job, facts);
-        self.memory.watched.insert(job, Watch { still_since: None, sent: watch.sent + 1, ..watch }, 1);
+        let sent = watch.sent + 1;
+        self.memory.watched.insert(job, Watch { through_at: None, still_since: None, sent, ..watch }, 1);
     }
 
     fn watch(&self, job: JobId, facts: &Facts) -> Watch {
-        let watch = self.memory.watched.get(&job).filter(|watch| watch.round == facts.round);
-        watch.unwrap_or(Watch { round: facts.round, objects: facts.objects, still_since: None, sent: 0 })
+        let known = self.memory.watched.get(&job);
+        known.filter(|watch| watch.round == facts.round).unwrap_or(Watch {
+            round: facts.round,
+            objects: facts.objects,
+            seen: false,
+            settled: known.map_or(0, |watch| watch.settled),
+            through_at: None,
+            still_since: None,
+            sent: 0,
+        })
     }
 }
 
@@ -141,6 +186,26 @@ mod tests {
         }
         assert!(!sent.contains(&format!("again {running} 1")));
         assert!(sent.iter().filter(|message| **message == format!("plan {planning}")).count() <= 7, "{sent:?}");
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_is_never_empty_does_not_hide_what_was_lost() {
+        let room = Room::new().await;
+        let (lost, busy) = (id(0, 1), id(0, 2));
+        sent(&room, lost, 2).await;
+        sent(&room, busy, 400).await;
+        room.queue.waiting.store(100, Ordering::Relaxed);
+        // Both stand still while the lane does: what waits there may be of either.
+        assert_eq!(sends(&room.ledger, 0, 600).await, []);
+        let mut sends_at = Vec::new();
+        for task in 0..200 {
+            room.ledger.record_done(busy, task, &done(Outcome::Stored, 600)).await.unwrap();
+            let second = 600 + i64::from(task) * 3;
+            sends_at.extend(sends(&room.ledger, second, second + 1).await);
+        }
+        // A hundred were settled at 897, which is counted then or at the next look, and the patience is 120.
+        assert!(matches!(sends_at[..], [(1_017 | 1_020, 2)]), "{sends_at:?}");
+        assert_eq!(room.queue.sent(), [format!("again {lost} 0"), format!("again {lost} 1")]);
     }
 
     #[tokio::test]

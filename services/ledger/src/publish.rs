@@ -84,9 +84,11 @@ impl Ledger {
         sent: &Sent,
     ) -> Result<(), LedgerError> {
         let lane = &Lane::Source(request.source.clone());
-        let tasks = (0..).zip(&plan.tasks).skip(sent.up_to() as usize);
-        stream::iter(tasks.filter(|(task, _)| facts.marker(*task).is_none() && !held.contains(task)))
-            .map(|(task, items)| {
+        let is_pending = |task: &u32| facts.marker(*task).is_none() && !held.contains(task);
+        // Numbers of their own: borrowed items would keep this from being moved between threads.
+        let pending: Vec<u32> = (0..).take(plan.tasks.len()).skip(sent.up_to() as usize).filter(is_pending).collect();
+        stream::iter(pending)
+            .map(|task| async move {
                 let message = Message::RunTask(RunTask {
                     job_id: request.job.to_string(),
                     source: request.source.clone(),
@@ -94,10 +96,10 @@ impl Ledger {
                     round: facts.round,
                     attempt: 1,
                     again,
-                    items: serde_json::to_string(items).expect("items are maps with text keys"),
+                    items: serde_json::to_string(&plan.tasks[task as usize]).expect("items are maps with text keys"),
                     handed_on: false,
                 });
-                async move { self.queue.publish(lane, &message, Duration::ZERO).await.map(|()| task) }
+                self.queue.publish(lane, &message, Duration::ZERO).await.map(|()| task)
             })
             .buffered(PUBLISHES_AT_ONCE)
             .try_for_each(|task| {

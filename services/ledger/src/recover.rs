@@ -1,5 +1,6 @@
 //! Looking after jobs that nobody holds: those that have ended without a summary, and those whose messages
-//! were lost. Here is what is done; what counts as lost is said in lost.rs. Everything it does may be done twice, and by several processes at once.
+//! were lost. Here is what is done; what counts as lost is said in lost.rs.
+//! Everything it does may be done twice, and by several processes at once.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -256,6 +257,7 @@ impl Ledger {
         if !facts.exists {
             return Ok(false);
         }
+        self.count_settled(job, &request.source, &facts);
         if summary.is_some_and(|summary| summary.status.state.is_terminal() && summary.holds(&facts)) {
             return Ok(true);
         }

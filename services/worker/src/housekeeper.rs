@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use waybill_queue::{Hold, QueueError};
 
-use crate::{aside, context::Context, permits::jittered, retry::pause, superseded::Sweep};
+use crate::{context::Context, permits::jittered, retry::pause, superseded::Sweep};
 
 /// Held by the worker that keeps house.
 const NAME: &str = "housekeeper";
@@ -71,17 +71,14 @@ impl House<'_> {
 
     async fn look(&mut self) {
         let worker = &self.context.worker;
-        let (ledger, everything, patience) = (worker.ledger.clone(), self.everything, worker.patience);
-        let looked = move || async move { ledger.recover_within(Timestamp::now(), everything, patience).await };
-        match aside::run(looked).await {
-            None => return,
-            Some(Ok(messages)) => {
+        match worker.ledger.recover_within(Timestamp::now(), self.everything, worker.patience).await {
+            Ok(messages) => {
                 self.everything = false;
                 if messages > 0 {
                     tracing::info!(messages, "unfinished jobs were sent out again");
                 }
             }
-            Some(Err(error)) => tracing::warn!(%error, "unfinished jobs cannot be looked for"),
+            Err(error) => tracing::warn!(%error, "unfinished jobs cannot be looked for"),
         }
         match self.sweep.turn(&worker.store).await {
             Ok(0) => {}

@@ -47,10 +47,8 @@ async fn start(context: &Context, job: JobId, again: bool) -> Result<Outcome, Ou
 }
 
 async fn send_out(context: &Context, request: Arc<Request>, plan: Arc<Plan>, again: bool) -> Result<Outcome, Outcome> {
-    let (ledger, tasks) = (context.worker.ledger.clone(), plan.tasks.len());
-    let sent = aside::run(move || async move { ledger.publish_tasks(&request, &plan, again).await });
-    sent.await.ok_or(Outcome::Interrupted)??;
-    Ok(Outcome::Planned { tasks })
+    context.worker.ledger.publish_tasks(&request, &plan, again).await?;
+    Ok(Outcome::Planned { tasks: plan.tasks.len() })
 }
 
 struct Planner<'a> {
