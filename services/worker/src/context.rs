@@ -26,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) upstream: Upstream,
     /// Cancelled when the process goes down: nothing new is begun, waits end.
     pub(crate) shutdown: CancellationToken,
+    /// Cancelled some time after that: what still runs is broken off, and given back.
+    pub(crate) deadline: CancellationToken,
     /// Jobs that were not cancelled at that time.
     uncancelled: Mutex<HashMap<JobId, Instant>>,
     /// By source.
@@ -45,6 +47,7 @@ impl Context {
             name,
             upstream,
             shutdown,
+            deadline: CancellationToken::new(),
             uncancelled: Mutex::default(),
             gates,
             in_flight: InFlight::default(),

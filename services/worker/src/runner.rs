@@ -25,6 +25,9 @@ use crate::{
 /// Jobs planned at once.
 const PLANS_AT_ONCE: u32 = 2;
 
+/// How long it may take to give back what was broken off.
+const GIVING_BACK: Duration = Duration::from_secs(2);
+
 /// How long to wait where no consumer is to be had.
 const NO_CONSUMER: Duration = Duration::from_secs(1);
 
@@ -44,9 +47,12 @@ pub(crate) async fn serve(context: Arc<Context>, deadline: Duration) {
         () = housekeeper => {}
     }
     if tokio::time::timeout(deadline, all_ended(&mut loops)).await.is_err() {
-        // A delivery that is dropped goes back to the queue.
         tracing::warn!(unfinished = loops.len(), "the deadline has passed: unfinished work is given back");
-        loops.shutdown().await;
+        context.deadline.cancel();
+        if tokio::time::timeout(GIVING_BACK, all_ended(&mut loops)).await.is_err() {
+            // A delivery that is dropped goes back to the queue, too.
+            loops.shutdown().await;
+        }
     }
 }
 
@@ -103,6 +109,7 @@ async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
             let performed = tokio::select! {
                 biased;
                 performed = performed => performed,
+                () = context.deadline.cancelled() => Ok(Outcome::Interrupted),
                 never = attendance.attend() => match never {},
             };
             performed.unwrap_or_else(|_| Outcome::Retry {
@@ -114,6 +121,9 @@ async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
     // Whoever has the task next, a copy of this message at the latest, need not wait for the lease to end.
     if matches!(outcome, Outcome::Retry { .. } | Outcome::Interrupted) {
         attendance.end_lease().await;
+    }
+    if let (Outcome::Interrupted, Message::RunTask(message)) = (&outcome, &parcel.message) {
+        task::forget_attempt(context, work.job, message, parcel).await;
     }
     outcome::settle(context, lane, parcel, work, outcome, began).await;
 }

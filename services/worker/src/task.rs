@@ -31,7 +31,7 @@ pub(crate) async fn run(context: &Context, job: JobId, message: &RunTask, parcel
 
 async fn start(context: &Context, job: JobId, message: &RunTask, parcel: &Parcel) -> Result<Outcome, Outcome> {
     let ledger = &context.worker.ledger;
-    let again = parcel.redelivered || message.again || message.attempt > 1;
+    let again = is_again(message, parcel);
     if again && ledger.is_settled(job, message.task, message.round).await? {
         return Ok(Outcome::Settled);
     }
@@ -70,6 +70,20 @@ async fn start(context: &Context, job: JobId, message: &RunTask, parcel: &Parcel
     match items.as_slice() {
         [item] if definition.batch() == 1 => single::run(&task, item).await,
         items => batch::run(&task, items).await,
+    }
+}
+
+/// Whether the task may have been begun before.
+fn is_again(message: &RunTask, parcel: &Parcel) -> bool {
+    parcel.redelivered || message.again || message.attempt > 1
+}
+
+/// A worker that goes down as it should is no reason to give a task up.
+pub(crate) async fn forget_attempt(context: &Context, job: JobId, message: &RunTask, parcel: &Parcel) {
+    if is_again(message, parcel)
+        && let Err(error) = context.worker.ledger.forget_attempt(job, message.task, message.round).await
+    {
+        tracing::warn!(%error, "an attempt counts that was broken off");
     }
 }
 

@@ -24,6 +24,23 @@ async fn what_runs_at_the_deadline_is_given_back() {
 }
 
 #[tokio::test]
+async fn a_task_is_not_given_up_because_workers_are_replaced() {
+    let upstream = Upstream::with_cities(1).await;
+    upstream.on(&file(0), |_| Reply::silent());
+    let mut system = System::start(BUSES, upstream).await;
+    let job = system.submit().await;
+    for times in 1..=PATIENCE.attempts as usize + 3 {
+        until("the file is asked for", || system.upstream.asked(&file(0)).len() == times).await;
+        system.stop().await;
+        system.run();
+    }
+    system.upstream.on(&file(0), |_| Reply::body(buses(10)));
+    system.stop().await;
+    system.run();
+    assert_eq!(system.ended(job).await.state, State::Succeeded);
+}
+
+#[tokio::test]
 async fn a_wait_does_not_hold_up_the_stop() {
     let upstream = Upstream::with_cities(1).await;
     upstream.on(&file(0), |asked| if asked.nth == 0 { Reply::status(503) } else { Reply::body(buses(10)) });
