@@ -19,8 +19,7 @@ pub(crate) fn definition(source: &str, hash: &str) -> String {
 /// source's name has one.
 pub(crate) fn idempotency(source: &str, key: &str) -> String {
     let hash = Sha256::digest(format!("{source}\n{key}"));
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("keys/{hex}.json")
+    format!("keys/{}.json", base16ct::lower::encode_string(&hash))
 }
 
 /// What all keys of a day's jobs begin with.

@@ -23,7 +23,7 @@ pub use definition::{Definition, Diagnostic, Diagnostics, Format, Limit};
 pub use item::{Item, ItemDraft, ItemError, Request};
 pub use job::{Env, JobContext};
 pub use name::{ObjectName, item_prefix};
-pub use params::{ParamError, Params};
+pub use params::{ParamError, Params, parse_date};
 pub use path::{RecordPath, RecordPathError};
 pub use record::{Constraints, Field, FieldType, Schema};
 pub use scan::{Rejection, Scanned, Scanner};

@@ -74,8 +74,9 @@ impl ParamKind {
     }
 }
 
-/// `YYYY-MM-DD` and nothing else: other ISO 8601 spellings of a day would be second names of one job.
-pub(crate) fn parse_date(text: &str) -> Option<jiff::civil::Date> {
+/// A day as `YYYY-MM-DD`, of the years 1900 to 2199, and nothing else: other ISO 8601 spellings of a day would be
+/// second names of one job.
+pub fn parse_date(text: &str) -> Option<jiff::civil::Date> {
     let shape = text.len() == 10
         && text
             .bytes()

@@ -90,7 +90,7 @@ impl Collector {
             let values = group.split('/').filter_map(|part| part.split_once('=')).map(|(_, value)| value.to_owned());
             by_group.insert(values.collect(), days);
         }
-        Ok(Report { groups: by_group, etag: hex(&hash.finalize()[..16]) })
+        Ok(Report { groups: by_group, etag: base16ct::lower::encode_string(&hash.finalize()) })
     }
 
     /// Every group that has ever had an object: `["country=singapore", …]`.
@@ -277,8 +277,4 @@ impl Listing {
         }
         hash.finalize().into()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

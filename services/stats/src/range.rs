@@ -58,13 +58,7 @@ impl Range {
 fn day(name: &str, given: Option<&str>) -> Result<Date, Problem> {
     let expected = "a date such as 2024-05-01";
     let given = given.ok_or_else(|| Problem::invalid_parameter(name, expected, "nothing"))?;
-    // jiff accepts more spellings than the contract; the length and the dashes settle which one is meant.
-    let plain = given.len() == 10 && given.bytes().enumerate().all(|(i, b)| matches!(i, 4 | 7) == (b == b'-'));
-    given
-        .parse::<Date>()
-        .ok()
-        .filter(|date| plain && (1900..2200).contains(&date.year()))
-        .ok_or_else(|| Problem::invalid_parameter(name, expected, given))
+    waybill_source::parse_date(given).ok_or_else(|| Problem::invalid_parameter(name, expected, given))
 }
 
 #[cfg(test)]

@@ -149,7 +149,7 @@ impl Partial {
             let (expected, found) = (format!("at most {limit} bytes"), "more".to_owned());
             scanned = Err(Rejection { record, offset: limit, field: None, expected, found });
         }
-        let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = base16ct::lower::encode_string(&self.hash.finalize());
         Ok(Fetched { bytes: spool.len(), body: spool.into_body(), scanned, sha256, validators: self.validators })
     }
 }

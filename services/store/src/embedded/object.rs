@@ -143,7 +143,7 @@ impl Draft {
 
     /// Adds the footer and makes the file durable; all that is left to do is to give it its name.
     pub(super) fn finish(mut self, headers: Headers, etag: Option<String>) -> io::Result<(TempPath, Footer)> {
-        let etag = etag.unwrap_or_else(|| hex(&self.md5.finalize()));
+        let etag = etag.unwrap_or_else(|| base16ct::lower::encode_string(&self.md5.finalize()));
         let footer = Footer { size: self.size, etag, modified: now(), headers };
         let mut bytes = serde_json::to_vec(&footer)?;
         let footer_len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
@@ -156,10 +156,6 @@ impl Draft {
         self.file.as_file().sync_data()?;
         Ok((self.file.into_temp_path(), footer))
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -182,7 +178,7 @@ mod tests {
             let object = Object::open(&written(folder.path(), body, headers)).unwrap();
             assert_eq!(object.footer.size, body.len() as u64);
             assert_eq!(object.footer.headers.metadata, metadata);
-            assert_eq!(object.footer.etag, hex(&Md5::digest(body)));
+            assert_eq!(object.footer.etag, base16ct::lower::encode_string(&Md5::digest(body)));
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "what has no name is removed");
     }

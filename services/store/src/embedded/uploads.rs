@@ -14,7 +14,7 @@ use tempfile::TempPath;
 
 use super::{
     disk::failure,
-    object::{Draft, Footer, Headers, hex, now},
+    object::{Draft, Footer, Headers, now},
     tree::Tree,
 };
 
@@ -33,7 +33,7 @@ pub(super) struct Part {
 
 impl Part {
     pub(super) fn etag(&self) -> String {
-        hex(&self.md5)
+        base16ct::lower::encode_string(&self.md5)
     }
 }
 
@@ -77,7 +77,7 @@ impl Upload {
         if draft.size != parts.iter().map(|part| part.size).sum::<u64>() {
             return Err(s3_error!(InternalError, "a part's file has changed"));
         }
-        let etag = format!("{}-{}", hex(&md5.finalize()), parts.len());
+        let etag = format!("{}-{}", base16ct::lower::encode_string(&md5.finalize()), parts.len());
         let (file, footer) = draft.finish(self.headers.clone(), Some(etag)).map_err(failure)?;
         let made = tree.publish(&self.bucket, &self.key, (file, &footer), only_new).map_err(failure)?;
         Ok(made.then_some(footer))
