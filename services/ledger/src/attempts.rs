@@ -25,7 +25,7 @@ struct Attempt {
     attempt: Uuid,
 }
 
-/// `tasks/{task}.running`: who runs a long task, and until when that is to be believed.
+/// `tasks/{task}.running` or `plan.running`: who has a long piece of work in hand, and until when that is to be believed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The worker's own name.
@@ -70,14 +70,20 @@ impl Ledger {
         }
     }
 
-    /// Says, or says again, that `worker` runs a task, to be believed until `until`.
-    pub async fn lease(&self, job: JobId, task: u32, worker: &str, until: Timestamp) -> Result<(), LedgerError> {
+    /// Says, or says again, that `worker` runs a task, or plans the job (`None`), to be believed until `until`.
+    pub async fn lease(
+        &self,
+        job: JobId,
+        task: Option<u32>,
+        worker: &str,
+        until: Timestamp,
+    ) -> Result<(), LedgerError> {
         let lease = Lease { worker: worker.to_owned(), until };
         self.put(&keys::of(job, Name::Running { task }), &lease, SMALL).await
     }
 
-    /// Who said last that it runs a task, fresh or not. What cannot be read is nobody's.
-    pub async fn lease_of(&self, job: JobId, task: u32) -> Result<Option<Lease>, LedgerError> {
+    /// Who said last that it runs a task, or plans the job (`None`), fresh or not. What cannot be read is nobody's.
+    pub async fn lease_of(&self, job: JobId, task: Option<u32>) -> Result<Option<Lease>, LedgerError> {
         match self.read(&keys::of(job, Name::Running { task }), SMALL).await {
             Err(LedgerError::Damaged { key, reason }) => {
                 tracing::warn!(job.id = %job, task, object.key = key, reason, "lease cannot be read");
@@ -96,7 +102,7 @@ impl Ledger {
     ) -> Result<C, LedgerError> {
         let running: Vec<u32> = facts.running().collect();
         let leases: Vec<_> = stream::iter(running)
-            .map(|task| async move { Ok::<_, LedgerError>((task, self.lease_of(job, task).await?)) })
+            .map(|task| async move { Ok::<_, LedgerError>((task, self.lease_of(job, Some(task)).await?)) })
             .buffer_unordered(READS_AT_ONCE)
             .try_collect()
             .await?;
@@ -142,15 +148,15 @@ mod tests {
     async fn a_lease_is_renewed_and_runs_out() {
         let room = Room::new().await;
         let job = id(0, 1);
-        assert_eq!(room.ledger.lease_of(job, 7).await.unwrap(), None);
-        room.ledger.lease(job, 7, "one", at(30)).await.unwrap();
-        room.ledger.lease(job, 7, "one", at(60)).await.unwrap();
-        let lease = room.another().lease_of(job, 7).await.unwrap().unwrap();
+        assert_eq!(room.ledger.lease_of(job, Some(7)).await.unwrap(), None);
+        room.ledger.lease(job, Some(7), "one", at(30)).await.unwrap();
+        room.ledger.lease(job, Some(7), "one", at(60)).await.unwrap();
+        let lease = room.another().lease_of(job, Some(7)).await.unwrap().unwrap();
         assert_eq!((lease.worker.as_str(), lease.until), ("one", at(60)));
         assert!(lease.is_fresh(at(59)) && !lease.is_fresh(at(60)));
-        let key = keys::of(job, Name::Running { task: 7 });
+        let key = keys::of(job, Name::Running { task: Some(7) });
         assert_eq!(room.text(&key).await.unwrap(), "{\"worker\":\"one\",\"until\":\"2024-05-01T08:01:00Z\"}\n");
         room.store.put(&key, "application/json", "{".into()).await.unwrap();
-        assert_eq!(room.ledger.lease_of(job, 7).await.unwrap(), None);
+        assert_eq!(room.ledger.lease_of(job, Some(7)).await.unwrap(), None);
     }
 }

@@ -149,7 +149,7 @@ mod tests {
                 let plan = ledger.record_plan(job, crate::testing::plan(3)).await.unwrap();
                 ledger.publish_tasks(&request, &plan, false).await.unwrap();
                 ledger.record_attempt(job, 0, 0).await.unwrap();
-                ledger.lease(job, 0, "one", at(5)).await.unwrap();
+                ledger.lease(job, Some(0), "one", at(5)).await.unwrap();
                 for task in 0..3 {
                     match (kind, task) {
                         (2, _) | (3, 0) => ledger.record_done(job, task, &done(Outcome::Stored, 3)).await.unwrap(),

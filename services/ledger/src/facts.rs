@@ -54,7 +54,7 @@ impl Facts {
             Name::Done { task } => self.mark(task, Marker::Done),
             Name::Failed { task, round } => self.mark(task, Marker::Failed(round)),
             Name::Sent { round } => self.sent = self.sent.max(Some(round)),
-            Name::Running { task } => drop(self.running.insert(task)),
+            Name::Running { task } => self.running.extend(task),
             Name::Attempt { task, .. } => drop(self.repeated.insert(task)),
             Name::Summary => {}
         }

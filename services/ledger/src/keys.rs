@@ -91,8 +91,9 @@ pub(crate) enum Name {
         round: u32,
         number: u32,
     },
+    /// Somebody has a task, or the planning, in hand.
     Running {
-        task: u32,
+        task: Option<u32>,
     },
 }
 
@@ -110,7 +111,8 @@ impl fmt::Display for Name {
             Self::Done { task } => write!(f, "tasks/{task:06}.done"),
             Self::Failed { task, round } => write!(f, "tasks/{task:06}.failed.{round}"),
             Self::Attempt { task, round, number } => write!(f, "tasks/{task:06}.attempts.{round}.{number}"),
-            Self::Running { task } => write!(f, "tasks/{task:06}.running"),
+            Self::Running { task: None } => f.write_str("plan.running"),
+            Self::Running { task: Some(task) } => write!(f, "tasks/{task:06}.running"),
         }
     }
 }
@@ -122,6 +124,7 @@ impl Name {
             "request.json" => Self::Request,
             "started.json" => Self::Started,
             "plan.json" => Self::Plan,
+            "plan.running" => Self::Running { task: None },
             "cancelled.json" => Self::Cancelled,
             "summary.json" => Self::Summary,
             _ => Self::parse_numbered(text)?,
@@ -149,7 +152,7 @@ impl Name {
                 Some(Self::Attempt { task, round: round.parse().ok()?, number: number.parse().ok()? })
             }
             None if end == "done" => Some(Self::Done { task }),
-            None if end == "running" => Some(Self::Running { task }),
+            None if end == "running" => Some(Self::Running { task: Some(task) }),
             _ => None,
         }
     }
@@ -170,7 +173,8 @@ mod tests {
             of(job, Name::Done { task: 7 }),
             of(job, Name::Failed { task: 1_234_567, round: 12 }),
             of(job, Name::Attempt { task: 7, round: 1, number: 2 }),
-            of(job, Name::Running { task: 7 }),
+            of(job, Name::Running { task: Some(7) }),
+            of(job, Name::Running { task: None }),
             of(job, Name::Sent { round: 1 }),
             retry(job, 1),
             idempotency("buses", "monday"),
@@ -183,6 +187,7 @@ mod tests {
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/1234567.failed.12
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.attempts.1.2
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.running
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.running
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.sent.1
         retries/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88.1
         keys/59e4d49dca7b7d9ef4de873a036c5d210868de6e64ada10fc068abf55f766128.json
@@ -217,7 +222,7 @@ mod tests {
             for name in [
                 Name::Request, Name::Started, Name::Plan, Name::Cancelled, Name::Summary, Name::Round(round),
                 Name::PlanFailed { round }, Name::Sent { round }, Name::Done { task }, Name::Failed { task, round },
-                Name::Attempt { task, round, number }, Name::Running { task },
+                Name::Attempt { task, round, number }, Name::Running { task: Some(task) }, Name::Running { task: None },
             ] {
                 prop_assert_eq!(Name::parse(&name.to_string()), Some(name));
             }

@@ -218,7 +218,7 @@ mod tests {
             assert_eq!(sends(&room.ledger, second, second + 90).await, []);
             match task % 3 {
                 0 => room.ledger.record_done(job, task, &done(Outcome::Stored, second)).await.unwrap(),
-                1 => room.ledger.lease(job, task, "one", at(second)).await.unwrap(),
+                1 => room.ledger.lease(job, Some(task), "one", at(second)).await.unwrap(),
                 _ => drop(room.ledger.record_attempt(job, task, 0).await.unwrap()),
             }
         }
@@ -229,14 +229,14 @@ mod tests {
         let room = Room::new().await;
         let job = id(0, 1);
         sent(&room, job, 3).await;
-        room.ledger.lease(job, 0, "one", at(10_000)).await.unwrap();
-        room.ledger.lease(job, 1, "gone", at(60)).await.unwrap();
+        room.ledger.lease(job, Some(0), "one", at(10_000)).await.unwrap();
+        room.ledger.lease(job, Some(1), "gone", at(60)).await.unwrap();
         assert_eq!(sends(&room.another(), 0, 150).await, [(120, 2)]);
         assert_eq!(room.queue.sent(), [format!("again {job} 1"), format!("again {job} 2")]);
         // Where somebody runs everything that is left, it stays so.
         let job = id(0, 2);
         sent(&room, job, 1).await;
-        room.ledger.lease(job, 0, "one", at(10_000)).await.unwrap();
+        room.ledger.lease(job, Some(0), "one", at(10_000)).await.unwrap();
         let another = room.another();
         sends(&another, 0, 9_990).await;
         assert!(!room.queue.sent().contains(&format!("again {job} 0")));

@@ -117,7 +117,8 @@ impl Ledger {
 
     /// Asks a worker to plan the job.
     pub(crate) async fn publish_plan(&self, request: &Request) -> Result<(), LedgerError> {
-        let plan = PlanJob { job_id: request.job.to_string(), source: request.source.clone(), attempt: 1 };
+        let plan =
+            PlanJob { job_id: request.job.to_string(), source: request.source.clone(), attempt: 1, handed_on: false };
         Ok(self.queue.publish(&Lane::Plans, &Message::PlanJob(plan), Duration::ZERO).await?)
     }
 }

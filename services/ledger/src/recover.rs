@@ -280,7 +280,12 @@ impl Ledger {
             };
         match (due, by_planner) {
             (false, _) => {}
-            (true, true) => self.send_plan(&request, &facts, pass).await?,
+            (true, true) => {
+                let lease = if everything { None } else { self.lease_of(job, None).await? };
+                if lease.is_none_or(|lease| !lease.is_fresh(pass.now)) {
+                    self.send_plan(&request, &facts, pass).await?;
+                }
+            }
             (true, false) => {
                 // After a start nobody runs anything, whatever a predecessor of this process said.
                 let held = if everything { HashSet::new() } else { self.held(job, &facts, pass.now).await? };

@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_is_encoded_decodes_to_the_same() {
-        let plan = PlanJob { job_id: "018f3f6e".into(), source: "buses".into(), attempt: 3 };
+        let plan = PlanJob { job_id: "018f3f6e".into(), source: "buses".into(), attempt: 3, handed_on: true };
         let task = RunTask { task: 7, again: true, items: r#"{"city":"köln"}"#.into(), ..RunTask::default() };
         for message in [Message::PlanJob(plan), Message::RunTask(task)] {
             assert_eq!(Message::decode(&message.encode()), Ok(message));

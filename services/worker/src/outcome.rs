@@ -33,7 +33,7 @@ pub(crate) enum Outcome {
     Settled,
     /// The same work is in hand here already.
     Busy,
-    /// Another worker says that it runs this task, for so long at least.
+    /// Another worker says that it has this in hand, for so long at least.
     Elsewhere { remaining: Duration },
     /// Not now; after `after` at least, where the upstream said so.
     Retry { after: Option<Duration>, reason: String },
@@ -146,7 +146,10 @@ pub(crate) async fn settle(
 }
 
 fn is_handed_on(parcel: &Parcel) -> bool {
-    matches!(&parcel.message, Message::RunTask(task) if task.handed_on)
+    match &parcel.message {
+        Message::PlanJob(plan) => plan.handed_on,
+        Message::RunTask(task) => task.handed_on,
+    }
 }
 
 /// Writes down how the work ended, if it did. A plan is written where it is made.

@@ -10,7 +10,13 @@ use waybill_ledger::{JobId, Plan, Request};
 use waybill_queue::PlanJob;
 use waybill_source::{Definition, Item, ItemDraft, ItemError, Params};
 
-use crate::{aside, context::Context, listing, outcome::Outcome, task::job_context};
+use crate::{
+    aside,
+    context::Context,
+    listing,
+    outcome::Outcome,
+    task::{self, job_context},
+};
 
 /// Listings of one level asked for at once.
 const AT_ONCE: usize = 8;
@@ -19,7 +25,7 @@ const MOST: usize = 1_000_000;
 
 /// Plans the job that a message asks for.
 pub(crate) async fn run(context: &Context, job: JobId, message: &PlanJob, redelivered: bool) -> Outcome {
-    start(context, job, redelivered || message.attempt > 1).await.unwrap_or_else(|ended| ended)
+    start(context, job, redelivered || message.attempt > 1 || message.handed_on).await.unwrap_or_else(|ended| ended)
 }
 
 async fn start(context: &Context, job: JobId, again: bool) -> Result<Outcome, Outcome> {
@@ -30,6 +36,8 @@ async fn start(context: &Context, job: JobId, again: bool) -> Result<Outcome, Ou
     if ledger.is_cancelled(job).await? {
         return Ok(Outcome::Settled);
     }
+    // Whoever sends out a large plan says so too, and is not to be helped.
+    task::not_elsewhere(context, job, None).await?;
     if let Some(plan) = ledger.plan(job).await? {
         return send_out(context, request, plan, true).await;
     }

@@ -101,7 +101,7 @@ async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
     let began = Instant::now();
     // Held until the delivery is settled, so that no duplicate looks for a marker that is being written.
     let in_hand = context.take(work.job, work.task);
-    let attendance = Attendance::new(context, lane, parcel, work.job);
+    let attendance = Attendance::new(context, lane, parcel, work);
     let outcome = match &in_hand {
         None => Outcome::Busy,
         Some(_) => {
@@ -118,8 +118,8 @@ async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
             })
         }
     };
-    // Whoever has the task next, a copy of this message at the latest, need not wait for the lease to end.
-    if matches!(outcome, Outcome::Retry { .. } | Outcome::Interrupted) {
+    // Whoever has this next, be it a copy of this message or a later round, need not wait for the lease to end.
+    if matches!(outcome, Outcome::Retry { .. } | Outcome::Interrupted | Outcome::Failed { .. }) {
         attendance.end_lease().await;
     }
     if let (Outcome::Interrupted, Message::RunTask(message)) = (&outcome, &parcel.message) {

@@ -90,12 +90,8 @@ pub(crate) async fn forget_attempt(context: &Context, job: JobId, message: &RunT
 /// Looks at a task that may be in other hands, or may have ended its worker before: the one must not be run
 /// beside, and the other not for ever.
 async fn begin_again(context: &Context, job: JobId, message: &RunTask) -> Result<(), Outcome> {
-    let (ledger, now) = (&context.worker.ledger, Timestamp::now());
-    let lease = ledger.lease_of(job, message.task).await?;
-    if let Some(lease) = lease.filter(|lease| lease.is_fresh(now) && lease.worker != context.name) {
-        let remaining = Duration::try_from(lease.until.duration_since(now)).unwrap_or_default();
-        return Err(Outcome::Elsewhere { remaining });
-    }
+    let ledger = &context.worker.ledger;
+    not_elsewhere(context, job, Some(message.task)).await?;
     let (most, number) =
         (context.worker.retry.attempts, ledger.record_attempt(job, message.task, message.round).await?);
     if number > most {
@@ -103,6 +99,17 @@ async fn begin_again(context: &Context, job: JobId, message: &RunTask) -> Result
         return Err(Outcome::Failed { reason });
     }
     Ok(())
+}
+
+/// Ends here where another worker says that it has a task, or the planning (`None`), in hand.
+pub(crate) async fn not_elsewhere(context: &Context, job: JobId, task: Option<u32>) -> Result<(), Outcome> {
+    let (lease, now) = (context.worker.ledger.lease_of(job, task).await?, Timestamp::now());
+    match lease.filter(|lease| lease.is_fresh(now) && lease.worker != context.name) {
+        Some(lease) => Err(Outcome::Elsewhere {
+            remaining: Duration::try_from(lease.until.duration_since(now)).unwrap_or_default(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// A job as templates see it.

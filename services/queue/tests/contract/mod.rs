@@ -100,7 +100,8 @@ pub(crate) async fn next(consumer: &mut Box<dyn Consumer>) -> Delivery {
 }
 
 pub(crate) async fn what_is_published_is_consumed_once(queue: SharedQueue) {
-    let plan = Message::PlanJob(PlanJob { job_id: "018f3f6e".into(), source: "büses".into(), attempt: 1 });
+    let plan =
+        Message::PlanJob(PlanJob { job_id: "018f3f6e".into(), source: "büses".into(), attempt: 1, handed_on: true });
     within(queue.publish(&Lane::Plans, &plan, Duration::ZERO)).await.unwrap();
     let mut plans = within(queue.consume(&Lane::Plans)).await.unwrap();
     let delivery = next(&mut plans).await;

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 use waybill_ledger::State;
+use waybill_queue::{Lane, Message, PlanJob, Queue};
 use waybill_upstream::{Options, Running, Upstream as StandIn};
 
 use crate::support::{BUSES, PATIENCE, Reply, System, Upstream, file, until};
@@ -19,8 +20,8 @@ async fn slow() -> (System, StandIn, Running) {
     (system, stand_in, running)
 }
 
-async fn until_leased(system: &System, job: waybill_ledger::JobId) {
-    while system.ledger.lease_of(job, 0).await.unwrap().is_none_or(|lease| !lease.is_fresh(Timestamp::now())) {
+async fn until_leased(system: &System, job: waybill_ledger::JobId, task: Option<u32>) {
+    while system.ledger.lease_of(job, task).await.unwrap().is_none_or(|lease| !lease.is_fresh(Timestamp::now())) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -30,10 +31,41 @@ async fn a_long_task_is_handed_on_and_done_once() {
     let (system, stand_in, _running) = slow().await;
     let _workers = [system.another(), system.another()];
     let job = system.submit().await;
-    until_leased(&system, job).await;
+    until_leased(&system, job, Some(0)).await;
     let status = system.ended(job).await;
     assert_eq!((status.state, stand_in.requests().data), (State::Succeeded, 1));
     assert_eq!(system.queue.buried().len(), 0);
+}
+
+#[tokio::test]
+async fn a_long_planning_is_handed_on_and_done_once() {
+    let (system, stand_in, _running) = slow().await;
+    let _workers = [system.another(), system.another()];
+    let job = system.submit().await;
+    until_leased(&system, job, None).await;
+    // As the housekeeper of another worker might, who does not know yet.
+    let message = PlanJob { job_id: job.to_string(), source: "buses".into(), attempt: 1, handed_on: false };
+    for _ in 0..4 {
+        let plan = Message::PlanJob(message.clone());
+        system.queue.publish(&Lane::Plans, &plan, Duration::ZERO).await.unwrap();
+    }
+    let status = system.ended(job).await;
+    assert_eq!((status.state, stand_in.requests().list), (State::Succeeded, 1));
+    assert_eq!(system.queue.buried().len(), 0);
+}
+
+#[tokio::test]
+async fn a_long_planning_whose_worker_dies_is_done_by_another() {
+    let (system, stand_in, _running) = slow().await;
+    let first = system.another();
+    let job = system.submit().await;
+    until("the cities are asked for", || stand_in.requests().list == 1).await;
+    until_leased(&system, job, None).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(first);
+    let _second = system.another();
+    assert_eq!(system.ended(job).await.state, State::Succeeded);
+    assert_eq!(stand_in.requests().list, 2);
 }
 
 #[tokio::test]
@@ -42,7 +74,7 @@ async fn a_long_task_whose_worker_dies_is_done_by_another() {
     let first = system.another();
     let job = system.submit().await;
     until("the file is asked for", || stand_in.requests().data == 1).await;
-    until_leased(&system, job).await;
+    until_leased(&system, job, Some(0)).await;
     // Long enough for it to be handed on: its delivery is no longer in its hands.
     tokio::time::sleep(Duration::from_millis(200)).await;
     drop(first);

@@ -51,7 +51,8 @@ async fn a_plan_that_is_there_is_not_made_again() {
     system.run();
     let status = system.good_job().await;
     // The plan's message once more, as after a lost acknowledgement.
-    let again = waybill_queue::PlanJob { job_id: status.request.job.to_string(), source: "buses".into(), attempt: 2 };
+    let job_id = status.request.job.to_string();
+    let again = waybill_queue::PlanJob { job_id, source: "buses".into(), attempt: 2, handed_on: false };
     let again = waybill_queue::Message::PlanJob(again);
     let queue = &system.worker.queue;
     queue.publish(&waybill_queue::Lane::Plans, &again, std::time::Duration::ZERO).await.unwrap();
