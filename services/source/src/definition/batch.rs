@@ -3,11 +3,11 @@
 use toml::de::DeValue;
 
 use super::{
-    check::a_type,
     diagnostic::{Report, quote_all, suggest},
     limit::Limit,
     reader::{Node, Table, Text, integer},
     scope::ItemSet,
+    shapes::a_type,
 };
 use crate::{FieldType, Format, Schema};
 

@@ -6,12 +6,12 @@ use toml::de::DeValue;
 
 use super::{
     batch::{self, Batch, Surroundings},
-    check::one_of,
     diagnostic::Report,
     items::record_path,
     limit::{self, Limit, iso_duration},
     reader::{Node, Table, Text, integer, string, wrong_type},
     scope::Scope,
+    shapes::one_of,
 };
 use crate::{
     Format, RecordPath, Schema,

@@ -6,11 +6,11 @@ use serde_json::{Number, Value};
 use toml::de::DeValue;
 
 use super::{
-    check::a_type,
     diagnostic::{Report, quote_all, suggest},
     listing::fits,
     reader::{Node, Table, list},
     scope::ItemSet,
+    shapes::a_type,
 };
 use crate::{FieldType, params::readable};
 

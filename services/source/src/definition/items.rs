@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    check::{field, identifier},
     diagnostic::Report,
     fixed,
     reader::{Node, Table, Text},
     scope::{ItemSet, Place, Scope},
+    shapes::{field, identifier},
 };
 use crate::{
     FieldType, RecordPath, RecordPathError,

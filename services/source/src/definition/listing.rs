@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::items::Level;
 use crate::{
     Decimal, FieldType, ItemDraft, ItemError, RecordPath,
-    definition::check::a_type,
+    definition::shapes::a_type,
     params::{parse_date, readable},
 };
 

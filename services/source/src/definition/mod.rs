@@ -17,6 +17,7 @@ mod record;
 mod requests;
 mod sample;
 mod scope;
+mod shapes;
 mod stats;
 mod store;
 

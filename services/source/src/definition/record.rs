@@ -3,9 +3,9 @@
 use toml::de::DeValue;
 
 use super::{
-    check::{a_type, field, strings},
     diagnostic::Report,
     reader::{Node, Table, boolean, list, wrong_type},
+    shapes::{a_type, field, strings},
 };
 use crate::{Constraints, Decimal, Field, FieldType, Schema};
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use toml::de::DeValue;
 
 use super::{
-    check::{a_type, identifier},
     diagnostic::{Report, quote_all, suggest},
     reader::{Node, Table, Text, integer, string, wrong_type},
+    shapes::{a_type, identifier},
 };
 use crate::{FieldType, Schema, Statistic, Statistics};
 

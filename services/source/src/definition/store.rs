@@ -1,10 +1,10 @@
 //! `[store]`: where objects go, as a Hive-style partition.
 
 use super::{
-    check::{identifier, strings},
     diagnostic::Report,
     reader::{Table, Text},
     scope::Scope,
+    shapes::{identifier, strings},
 };
 use crate::{
     params::parse_date,
