@@ -5,6 +5,7 @@
 
 mod bucket;
 mod chaos;
+mod mishap;
 mod naive;
 mod process;
 mod proxy;
@@ -13,7 +14,9 @@ mod tools;
 
 pub use bucket::Bucket;
 pub use chaos::{Chaos, Report};
+pub use mishap::Mishap;
 pub use naive::naive_country_stats;
 pub use process::{Process, binary, run};
+pub use proxy::{Proxy, Weather};
 pub use system::{Mode, System};
 pub use tools::{rabbitmqctl, required, wait_until, weather_definition};

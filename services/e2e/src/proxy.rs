@@ -1,76 +1,89 @@
-//! A TCP proxy that can be told to misbehave: it cuts, refuses, stalls, or answers for the server.
+//! A TCP proxy that can be told to misbehave: it cuts, refuses, stalls, or spoils HTTP requests one by one.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
+use fastrand::Rng;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     sync::watch,
 };
 
+use crate::mishap::{self, Mishap};
+
 /// What the proxy does with connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Weather {
+pub enum Weather {
     /// Passes them on.
     Fair,
     /// Closes new ones at once.
     Refuse,
     /// Takes new ones and says nothing.
     Stall,
-    /// Answers every request with this HTTP status, as an overloaded S3 does.
-    Status(u16),
+    /// The same mishap for every HTTP request.
+    Http(Mishap),
+    /// A mishap, drawn at random, for half of the HTTP requests.
+    Gusts,
 }
 
 /// A proxy in front of one server.
 #[derive(Debug, Clone)]
-pub(crate) struct Proxy {
+pub struct Proxy {
     address: SocketAddr,
+    server: String,
     weather: Arc<watch::Sender<Weather>>,
     /// Connections of an earlier generation are cut.
     generation: Arc<watch::Sender<u64>>,
+    rng: Arc<Mutex<Rng>>,
 }
 
 impl Proxy {
-    /// Listens on a free port and passes on to `server`, `host:port`.
-    pub(crate) async fn start(server: &str) -> Self {
+    /// Listens on a free port and passes on to `server`, `host:port`. What is left to chance follows from `seed`.
+    pub async fn start(server: &str, seed: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let proxy = Self {
             address: listener.local_addr().expect("a listener has an address"),
+            server: server.to_owned(),
             weather: Arc::new(watch::Sender::new(Weather::Fair)),
             generation: Arc::new(watch::Sender::new(0)),
+            rng: Arc::new(Mutex::new(Rng::with_seed(seed))),
         };
-        let (this, server) = (proxy.clone(), server.to_owned());
+        let this = proxy.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(this.clone().connection(client, server.clone()));
+                tokio::spawn(this.clone().connection(client));
             }
         });
         proxy
     }
 
     /// Where clients connect.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// From now on, for new connections; those that are open stay as they are.
-    pub(crate) fn set(&self, weather: Weather) {
+    pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
 
     /// Cuts every connection there is.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.generation.send_modify(|generation| *generation += 1);
     }
 
-    async fn connection(self, mut client: TcpStream, server: String) {
+    async fn connection(self, mut client: TcpStream) {
         let mut generation = self.generation.subscribe();
         generation.mark_unchanged();
+        let mut rng = self.rng.lock().expect("no holder panics").fork();
         let weather = *self.weather.borrow();
         let work = async {
             match weather {
                 Weather::Fair => {
-                    if let Ok(mut server) = TcpStream::connect(server).await {
+                    if let Ok(mut server) = TcpStream::connect(&self.server).await {
                         let _ = copy_bidirectional(&mut client, &mut server).await;
                     }
                 }
@@ -79,16 +92,11 @@ impl Proxy {
                     let mut fair = self.weather.subscribe();
                     let _ = fair.wait_for(|weather| *weather == Weather::Fair).await;
                 }
-                Weather::Status(status) => {
-                    let mut request = [0; 16_384];
-                    let _ = client.read(&mut request).await;
-                    let body =
-                        "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
-                    let head = format!(
-                        "HTTP/1.1 {status} Trouble\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                        body.len()
-                    );
-                    let _ = client.write_all(format!("{head}{body}").as_bytes()).await;
+                // Either way the connection breaks, and the client is told nothing more.
+                Weather::Http(mishap) => drop(mishap::one_request(client, &self.server, Some(mishap), &mut rng).await),
+                Weather::Gusts => {
+                    let mishap = mishap::draw(&mut rng);
+                    drop(mishap::one_request(client, &self.server, mishap, &mut rng).await);
                 }
             }
         };

@@ -5,10 +5,15 @@ use std::{sync::Mutex, time::Duration};
 use serde_json::Value;
 use waybill_upstream::{Options, Running, Upstream};
 
-use crate::{Bucket, Process, proxy::Proxy, rabbitmqctl, required, weather_definition};
+use super::{health::Sample, talk::Talk};
+use crate::{Bucket, Process, Proxy, rabbitmqctl, required, weather_definition};
 
 /// What each process runs. The last worker and the last API are never killed: a leak would show there.
 const TARGETS: [&str; 6] = ["api", "api", "worker", "worker", "worker", "stats"];
+
+/// The places of those that are killed, and of those that never are.
+pub(super) const KILLABLE: [usize; 4] = [0, 2, 3, 5];
+const SURVIVORS: [usize; 2] = [1, 4];
 
 pub(super) struct Fleet {
     pub(super) upstream: Running,
@@ -16,10 +21,13 @@ pub(super) struct Fleet {
     pub(super) s3: Proxy,
     pub(super) bucket: Bucket,
     pub(super) vhost: String,
+    /// The broker without the proxy.
+    pub(super) amqp: String,
     _sources: tempfile::TempDir,
     processes: Mutex<Vec<(&'static str, Option<Process>)>>,
     environment: Vec<(String, String)>,
     pub(super) http: reqwest::Client,
+    pub(super) talk: Mutex<Talk>,
 }
 
 impl Fleet {
@@ -33,15 +41,16 @@ impl Fleet {
         rabbitmqctl(&["add_vhost", &name]);
         rabbitmqctl(&["set_permissions", "-p", &name, "guest", ".*", ".*", ".*"]);
         let amqp = required("WAYBILL_TEST_AMQP_URL");
-        let server = amqp.rsplit('@').next().unwrap_or_default().trim_end_matches('/').to_owned();
-        let broker = Proxy::start(&server).await;
+        let amqp = amqp.trim_end_matches('/');
+        let server = amqp.rsplit('@').next().unwrap_or_default();
+        let broker = Proxy::start(server, seed).await;
         let endpoint = required("WAYBILL_TEST_S3_ENDPOINT");
         let bucket = Bucket::new(&endpoint, &name, "test");
         bucket.create().await;
-        let s3 = Proxy::start(endpoint.trim_start_matches("http://").trim_end_matches('/')).await;
+        let s3 = Proxy::start(endpoint.trim_start_matches("http://").trim_end_matches('/'), seed).await;
         let environment = [
             ("WAYBILL_LISTEN", "127.0.0.1:0".to_owned()),
-            ("WAYBILL_AMQP_URL", amqp.replace(&server, &broker.address().to_string()) + "/" + &name),
+            ("WAYBILL_AMQP_URL", format!("{}/{name}", amqp.replace(server, &broker.address().to_string()))),
             ("WAYBILL_S3_BUCKET", name.clone()),
             ("AWS_ENDPOINT_URL_S3", format!("http://{}", s3.address())),
             ("AWS_REGION", "us-east-1".to_owned()),
@@ -59,11 +68,13 @@ impl Fleet {
             broker,
             s3,
             bucket,
+            amqp: format!("{amqp}/{name}"),
             vhost: name,
             _sources: sources,
             processes: Mutex::new(processes.into()),
             environment,
             http,
+            talk: Mutex::new(Talk::default()),
         }
     }
 
@@ -75,13 +86,9 @@ impl Fleet {
         (!urls.is_empty()).then(|| urls[n % urls.len()].url.clone())
     }
 
-    /// Takes the `n`th killable process out of the fleet.
-    pub(super) fn take(&self, n: usize) -> Option<(usize, &'static str, Process)> {
-        let mut processes = self.processes.lock().expect("no holder panics");
-        let killable = [0, 2, 3, 5];
-        let slot = killable[n % killable.len()];
-        let target = processes[slot].0;
-        processes[slot].1.take().map(|process| (slot, target, process))
+    /// Takes a process out of the fleet; `None` where its place is empty just now.
+    pub(super) fn take(&self, slot: usize) -> Option<Process> {
+        self.processes.lock().expect("no holder panics")[slot].1.take()
     }
 
     /// Fills an empty place again.
@@ -91,10 +98,10 @@ impl Fleet {
         self.processes.lock().expect("no holder panics")[slot].1 = Some(process.expect("a process can be started"));
     }
 
-    /// Resident memory in MiB and open files of the processes that are never killed.
-    pub(super) fn survivors(&self) -> Vec<(&'static str, u64, usize)> {
+    /// Resident memory and open files of the processes that are never killed.
+    pub(super) fn survivors(&self) -> Vec<(&'static str, Sample)> {
         let processes = self.processes.lock().expect("no holder panics");
-        [1, 4]
+        SURVIVORS
             .iter()
             .filter_map(|slot| {
                 let (target, process) = &processes[*slot];
@@ -102,8 +109,8 @@ impl Fleet {
                 let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
                 let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
                 let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-                let files = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
-                Some((*target, kib / 1024, files))
+                let files = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64;
+                Some((*target, Sample { mebibytes: kib / 1024, files }))
             })
             .collect()
     }

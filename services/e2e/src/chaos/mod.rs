@@ -1,13 +1,20 @@
-//! A fleet under fire: jobs are submitted throughout while processes, the broker, the store and the
-//! upstream are made to fail; at the end all settles by itself, and every promise is checked.
+//! A fleet under fire: jobs are submitted, retried and cancelled throughout while processes, the broker, the store and
+//! the upstream are made to fail; at the end all settles by itself, and every promise is checked.
 
 mod check;
+mod dead;
 mod fleet;
+mod health;
+mod meddler;
 mod report;
 mod saboteur;
 mod submitter;
+mod talk;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use fastrand::Rng;
 
@@ -34,18 +41,32 @@ impl Chaos {
         let fleet = Fleet::start(self.seed).await;
         let mut report = Report::new(self);
         let end = Instant::now() + self.duration;
+        let accepted = Mutex::new(Vec::new());
         let mut submitter = submitter::Submitter::new(rng.fork());
-        let (mut killer, mut stormer) = (saboteur::Saboteur::new(rng.fork()), saboteur::Saboteur::new(rng.fork()));
-        tokio::join!(submitter.run(&fleet, end), killer.kill(&fleet, end), stormer.storm(&fleet, end));
-        fleet.upstream.set_faults(waybill_upstream::Faults::default());
-        report.kills = killer.kills;
-        report.done = killer.done.into_iter().chain(stormer.done).collect();
-        report.submitted = submitter.accepted.len();
+        let mut meddler = meddler::Meddler::new(rng.fork());
+        let [mut killer, mut stormer, mut restarter] = [(); 3].map(|()| saboteur::Saboteur::new(rng.fork()));
+        let mut health = health::Health::default();
+        tokio::join!(
+            submitter.run(&fleet, &accepted, end),
+            meddler.run(&fleet, &accepted, end),
+            killer.kill(&fleet, end),
+            restarter.restart(&fleet, end),
+            stormer.storm(&fleet, end),
+            health.watch(&fleet, end),
+        );
+        let accepted = accepted.into_inner().expect("no holder panics");
+        report.done = [killer.done, restarter.done, stormer.done, meddler.done.clone()].into_iter().flatten().collect();
+        report.submitted = accepted.len();
         report.retried_submits = submitter.retried;
+        report.kills_are_enough();
+        let stubborn = restarter.stubborn;
+        report.expect(stubborn.is_empty(), "every SIGTERM ended in exit code 0", || stubborn.join(", "));
         let settling = Instant::now();
-        check::settle(&fleet, &submitter.accepted, SETTLE, &mut report, "every accepted job is terminal").await;
+        check::settle(&fleet, &accepted, SETTLE, &mut report, "every accepted job is terminal").await;
         report.settled_after = settling.elapsed();
-        check::all(&fleet, &submitter.accepted, &mut report).await;
+        check::all(&fleet, &accepted, &meddler, &mut report).await;
+        fleet.talk.lock().expect("no holder panics").judge(&mut report);
+        health.judge(&mut report);
         fleet.stop().await;
         report
     }

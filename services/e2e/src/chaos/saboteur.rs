@@ -6,10 +6,11 @@ use std::{
 };
 
 use fastrand::Rng;
-use waybill_upstream::Faults;
+use waybill_upstream::{CityFault, Faults};
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, KILLABLE};
 use crate::{
+    mishap::Mishap,
     proxy::{Proxy, Weather},
     tools::try_rabbitmqctl,
 };
@@ -17,57 +18,78 @@ use crate::{
 pub(super) struct Saboteur {
     rng: Rng,
     pub(super) done: BTreeMap<&'static str, u64>,
-    pub(super) kills: u64,
+    /// Processes that did not go down as they should.
+    pub(super) stubborn: Vec<String>,
 }
 
-/// What is done to processes, and how often of the sum of all.
-const KILLS: [(&str, u32); 2] = [("process killed", 9), ("process restarted with SIGTERM", 1)];
+/// What processes are killed with.
+pub(super) const KILLED: &str = "process killed";
 
-/// What is done to what they stand on.
-const STORMS: [(&str, u32); 8] = [
+/// What is done to what they stand on, and how often of the sum of all.
+const STORMS: [(&str, u32); 10] = [
     ("connections to S3 cut", 8),
-    ("S3 answers 503", 6),
+    ("S3 answers 503", 4),
     ("S3 refuses or says nothing", 6),
+    ("S3 spoils requests one by one", 8),
     ("connections to the broker cut", 8),
     ("broker refuses or says nothing", 5),
     ("broker restarted", 1),
-    ("a queue of the broker deleted", 2),
-    ("the upstream fails", 8),
+    (QUEUE_DELETED, 2),
+    ("the upstream fails", 6),
+    ("the upstream has lost a city, or spoils it", 8),
 ];
+
+const QUEUE_DELETED: &str = "a queue of the broker deleted";
+
+/// In the end no queue is deleted any more: what is lost is looked for after two minutes, and a run need not wait so
+/// long for what it can see as well in its middle.
+const LAST_LOSS: Duration = Duration::from_secs(60);
 
 impl Saboteur {
     pub(super) fn new(rng: Rng) -> Self {
-        Self { rng, done: BTreeMap::new(), kills: 0 }
+        Self { rng, done: BTreeMap::new(), stubborn: Vec::new() }
     }
 
     /// Kills processes, one after the other.
     pub(super) async fn kill(&mut self, fleet: &Fleet, end: Instant) {
         while Instant::now() < end {
-            self.pause(1_000..7_000).await;
-            let action = self.choose(&KILLS);
-            let Some((slot, _, process)) = fleet.take(self.rng.usize(..4)) else { continue };
-            if action == "process killed" {
-                self.kills += 1;
-                process.kill();
-                self.pause(0..1_500).await;
-            } else {
-                process.terminate().await;
+            self.pause(1_000..5_000).await;
+            let slot = self.rng.choice(KILLABLE).unwrap_or_default();
+            let Some(process) = fleet.take(slot) else { continue };
+            self.count(KILLED);
+            process.kill();
+            self.pause(0..1_500).await;
+            fleet.respawn(slot).await;
+        }
+    }
+
+    /// Restarts processes as a rollout does.
+    pub(super) async fn restart(&mut self, fleet: &Fleet, end: Instant) {
+        while Instant::now() < end {
+            self.pause(5_000..25_000).await;
+            let slot = self.rng.choice(KILLABLE).unwrap_or_default();
+            let Some(process) = fleet.take(slot) else { continue };
+            self.count("process restarted with SIGTERM");
+            let code = process.terminate().await;
+            if code != Some(0) {
+                self.stubborn.push(format!("{slot}: {code:?}"));
             }
             fleet.respawn(slot).await;
         }
     }
 
-    /// Breaks what processes stand on, at the same time as another kills them.
+    /// Breaks what processes stand on, at the same time as others end them.
     pub(super) async fn storm(&mut self, fleet: &Fleet, end: Instant) {
         while Instant::now() < end {
             self.pause(1_000..6_000).await;
-            match self.choose(&STORMS) {
+            match self.choose(&STORMS, end) {
                 "connections to S3 cut" => fleet.s3.cut(),
-                "S3 answers 503" => self.weather(&fleet.s3, Weather::Status(503)).await,
+                "S3 answers 503" => self.weather(&fleet.s3, Weather::Http(Mishap::Status(503))).await,
                 "S3 refuses or says nothing" => {
                     let weather = self.silence();
                     self.weather(&fleet.s3, weather).await;
                 }
+                "S3 spoils requests one by one" => self.weather(&fleet.s3, Weather::Gusts).await,
                 "connections to the broker cut" => fleet.broker.cut(),
                 "broker refuses or says nothing" => {
                     let weather = self.silence();
@@ -78,12 +100,12 @@ impl Saboteur {
                     self.pause(500..5_000).await;
                     blocking(|| try_rabbitmqctl(&["start_app"])).await;
                 }
-                "a queue of the broker deleted" => {
+                QUEUE_DELETED => {
                     let queue = if self.rng.bool() { "waybill.plans" } else { "waybill.tasks.buses" };
                     let vhost = fleet.vhost.clone();
                     blocking(move || try_rabbitmqctl(&["delete_queue", "-p", &vhost, queue])).await;
                 }
-                _ => {
+                "the upstream fails" => {
                     let chance = |text: &str| text.parse().expect("a chance");
                     fleet.upstream.set_faults(Faults {
                         server_error: chance("0.3"),
@@ -94,20 +116,38 @@ impl Saboteur {
                     self.pause(1_000..6_000).await;
                     fleet.upstream.set_faults(Faults::default());
                 }
+                _ => {
+                    // Trying again does not help: tasks fail, and are buried.
+                    let city = self.rng.u64(..8);
+                    let faults = [CityFault::Status(404), CityFault::Html, CityFault::WrongField];
+                    fleet.upstream.set_city_fault(city, self.rng.choice(faults));
+                    self.pause(2_000..8_000).await;
+                    fleet.upstream.set_city_fault(city, None);
+                }
             }
         }
     }
 
-    fn choose(&mut self, actions: &[(&'static str, u32)]) -> &'static str {
-        let mut draw = self.rng.u32(..actions.iter().map(|(_, weight)| *weight).sum::<u32>());
-        for (action, weight) in actions {
-            if draw < *weight {
-                *self.done.entry(action).or_default() += 1;
+    fn choose(&mut self, actions: &[(&'static str, u32)], end: Instant) -> &'static str {
+        loop {
+            let mut draw = self.rng.u32(..actions.iter().map(|(_, weight)| *weight).sum::<u32>());
+            let drawn = actions.iter().find(|(_, weight)| match draw.checked_sub(*weight) {
+                Some(rest) => {
+                    draw = rest;
+                    false
+                }
+                None => true,
+            });
+            let (action, _) = drawn.expect("a draw is below the sum of the weights");
+            if *action != QUEUE_DELETED || Instant::now() + LAST_LOSS < end {
+                self.count(action);
                 return action;
             }
-            draw -= weight;
         }
-        unreachable!("a draw is below the sum of the weights")
+    }
+
+    fn count(&mut self, action: &'static str) {
+        *self.done.entry(action).or_default() += 1;
     }
 
     fn silence(&mut self) -> Weather {

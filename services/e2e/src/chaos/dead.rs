@@ -1,0 +1,64 @@
+//! What lies in the dead-letter queue, against the ledger: a message may be there only where its task was given up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lapin::{
+    Connection, ConnectionProperties,
+    options::{BasicGetOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+use waybill_queue::Message;
+
+use super::{Report, fleet::Fleet};
+
+/// Where messages lie that were given up.
+const QUEUE: &str = "waybill.dead";
+
+/// Reads the whole queue, and compares it with the keys of all jobs as they are now.
+pub(super) async fn check(fleet: &Fleet, report: &mut Report) {
+    let keys: BTreeSet<String> = fleet.bucket.keys("jobs/").await.into_iter().collect();
+    // `jobs/{day}/{job}/{fact}`
+    let folders: BTreeMap<_, _> = keys.iter().filter_map(|key| Some((key.split('/').nth(2)?, key.as_str()))).collect();
+    let folder = |job: &str| folders.get(job).and_then(|key| key.split_inclusive(job).next()).unwrap_or_default();
+    let (mut tasks, mut plans, mut stray) = (0, 0, Vec::new());
+    for bytes in read(&fleet.amqp).await {
+        let message = Message::decode(&bytes);
+        let is_explained = match &message {
+            Ok(Message::RunTask(task)) => {
+                tasks += 1;
+                let of = format!("{}/tasks/{:06}", folder(&task.job_id), task.task);
+                keys.contains(&format!("{of}.failed.{}", task.round)) || keys.contains(&format!("{of}.done"))
+            }
+            Ok(Message::PlanJob(plan)) => {
+                plans += 1;
+                let of = format!("{}/plan", folder(&plan.job_id));
+                let failed = format!("{of}.failed.");
+                let given_up = keys.range(failed.clone()..).next().is_some_and(|key| key.starts_with(&failed));
+                given_up || keys.contains(&format!("{of}.json"))
+            }
+            Err(_) => false,
+        };
+        if !is_explained {
+            stray.push(format!("{message:?}"));
+        }
+    }
+    let promise = format!("the ledger explains all {tasks} tasks and {plans} plans in the dead-letter queue");
+    report.expect(stray.is_empty(), &promise, || stray.join(", "));
+}
+
+/// Every message of the queue, which keeps them.
+async fn read(url: &str) -> Vec<Vec<u8>> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("the broker is there");
+    let channel = connection.create_channel().await.expect("a channel can be opened");
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let queue = channel.queue_declare(QUEUE.into(), passive, FieldTable::default()).await;
+    let count = queue.expect("the dead-letter queue is there").message_count();
+    let mut messages = Vec::new();
+    while let Some(message) =
+        channel.basic_get(QUEUE.into(), BasicGetOptions::default()).await.expect("the queue can be read")
+    {
+        messages.push(message.delivery.data);
+    }
+    assert!(messages.len() >= count as usize, "{} of {count} messages were read", messages.len());
+    messages
+}
