@@ -6,6 +6,7 @@ mod client;
 mod demo;
 mod logs;
 mod parts;
+mod process;
 mod server;
 mod settings;
 mod signals;

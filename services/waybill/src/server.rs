@@ -6,6 +6,7 @@ use anyhow::Context;
 use futures::FutureExt;
 use jiff::Timestamp;
 use poem::{Endpoint, EndpointExt, Response, endpoint::BoxEndpoint};
+use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use waybill_api::{JobsApi, WeatherApi};
@@ -13,10 +14,10 @@ use waybill_ledger::Ledger;
 use waybill_queue::Queue;
 use waybill_stats::StatsApi;
 use waybill_store::Store;
-use waybill_web::{Check, Probes};
+use waybill_web::{Check, Front, Probes};
 use waybill_worker::{RetryPolicy, Worker};
 
-use crate::{cli::ServerFlags, parts, settings::Settings, signals, sources, target::Target};
+use crate::{cli::ServerFlags, parts, process, settings::Settings, signals, sources, target::Target};
 
 /// How long running tasks may take to finish once the process is told to stop; Kubernetes allows 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -48,6 +49,13 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     let url = format!("http://{}", listener.local_addr()?);
     let (store, embedded) = parts::store(settings, target).await?;
 
+    // Each room registers its own; from here on they are only counted and shown.
+    let mut registry = Registry::default();
+    process::register(&mut registry);
+    let rooms = registry.sub_registry_with_prefix("waybill");
+    let http = waybill_web::Metrics::register(rooms);
+    let front = Front { metrics: http, registry: Arc::new(registry) };
+
     // HTTP outlives the workers, so that /ready can say that the process drains.
     let stop_serving = CancellationToken::new();
     let mut s3_url = None;
@@ -61,7 +69,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     let (app, worker) = match target {
         Target::Stats => {
             let probes = probes(&store, None, &shutdown);
-            (boxed(waybill_web::app(StatsApi::new(catalog, store), probes)), None)
+            (boxed(waybill_web::app(StatsApi::new(catalog, store), probes, front)), None)
         }
         Target::Up | Target::Api | Target::Worker => {
             let queue = parts::queue(settings, target)?;
@@ -72,9 +80,9 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, Timestamp::now);
             let statistics = StatsApi::new(Arc::clone(&catalog), store.clone());
             let app = match target {
-                Target::Up => boxed(waybill_web::app((jobs, weather, statistics), probes)),
-                Target::Api => boxed(waybill_web::app((jobs, weather), probes)),
-                _ => boxed(waybill_web::app((), probes)),
+                Target::Up => boxed(waybill_web::app((jobs, weather, statistics), probes, front)),
+                Target::Api => boxed(waybill_web::app((jobs, weather), probes, front)),
+                _ => boxed(waybill_web::app((), probes, front)),
             };
             let worker = Worker {
                 ledger,

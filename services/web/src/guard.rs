@@ -11,6 +11,7 @@ use poem::{Body, Endpoint, Request, Response, http::header};
 use crate::{
     Problem,
     convert::{self, Asked, Choices},
+    metrics::{Metrics, Pattern},
 };
 
 /// The largest body that a route reads, in bytes.
@@ -29,11 +30,13 @@ pub(crate) async fn guard(
     inner: impl Endpoint<Output = Response>,
     request: Request,
     choices: &Choices,
+    metrics: &Metrics,
     limit: Duration,
 ) -> Response {
     let begun = Instant::now();
     let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), choices };
     let response = answer(inner, request, limit, &asked).await;
+    metrics.answered(&asked.method, &response, begun.elapsed());
     tracing::debug!(
         method = %asked.method,
         path = asked.uri.path(),
@@ -56,13 +59,21 @@ async fn answer(
     };
     // A panic is a mistake of ours in one request; the others go on. The hook has logged it.
     let called = AssertUnwindSafe(inner.call(request)).catch_unwind();
+    let mut pattern = None;
     let problem = match tokio::time::timeout(limit, called).await {
         Ok(Ok(Ok(response))) => return response,
-        Ok(Ok(Err(error))) => convert::problem(error, asked),
+        Ok(Ok(Err(error))) => {
+            pattern = error.data::<Pattern>().cloned();
+            convert::problem(error, asked)
+        }
         Ok(Err(_panic)) => Problem::internal("a handler panicked"),
         Err(_elapsed) => Problem::timeout(limit),
     };
-    poem::Error::from(problem).into_response()
+    let mut response = poem::Error::from(problem).into_response();
+    if let Some(pattern) = pattern {
+        response.extensions_mut().insert(pattern);
+    }
+    response
 }
 
 /// Refuses a body whose announced length is too large, and ends one of no announced length there.
@@ -97,7 +108,8 @@ mod tests {
     #[tokio::test]
     async fn a_request_does_not_wait_for_ever() {
         let never = make(|_| std::future::pending::<Response>());
-        let response = guard(never, Request::default(), &Choices::of::<()>(), Duration::from_millis(1)).await;
+        let response =
+            guard(never, Request::default(), &Choices::of::<()>(), &Metrics::default(), Duration::from_millis(1)).await;
         insta::assert_snapshot!(response.into_body().into_string().await.expect("a body"), @r#"{"type":"/problems/timeout","title":"Timeout","status":504,"detail":"no answer was ready within 0 seconds"}"#);
     }
 }

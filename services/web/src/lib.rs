@@ -7,6 +7,7 @@ mod body;
 mod convert;
 mod etag;
 mod guard;
+mod metrics;
 mod probes;
 mod problem;
 mod query;
@@ -15,8 +16,9 @@ mod text;
 
 pub use body::JsonBody;
 pub use etag::matches;
+pub use metrics::Metrics;
 pub use probes::{Check, Probes};
 pub use problem::{Details, Problem, quoted};
 pub use query::known_query;
-pub use serve::{app, serve};
+pub use serve::{Front, app, serve};
 pub use text::{Date, Id};

@@ -11,15 +11,26 @@ use poem::{
     web::{LocalAddr, RemoteAddr},
 };
 use poem_openapi::{ApiResponse, OpenApi, OpenApiService};
+use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Probes,
-    allow::{Allowing, refuse},
+    allow::{Allowing, named, refuse},
     convert::Choices,
     guard::{TIME_LIMIT, guard},
+    metrics::{self, Metrics},
 };
+
+/// What stands around the routes of a process.
+#[derive(Debug, Clone, Default)]
+pub struct Front {
+    /// What is counted of HTTP.
+    pub metrics: Metrics,
+    /// What `/metrics` shows.
+    pub registry: Arc<Registry>,
+}
 
 /// How long requests under way may take once the server is to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -31,20 +42,24 @@ const IDLE: Duration = Duration::from_secs(75);
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
                            img-src data:; font-src data:; connect-src 'self'; frame-ancestors 'none'";
 
-/// The routes of `apis`, with `/openapi.json`, `/docs` (which needs no internet), `/live`, `/ready`, a
+/// The routes of `apis`, with `/openapi.json`, `/docs` (which needs no internet), `/live`, `/ready`, `/metrics`, a
 /// limit on bodies, a timeout, and every error as a [`crate::Problem`].
-pub fn app<A: OpenApi + 'static>(apis: A, probes: Probes) -> impl Endpoint<Output = Response> {
+pub fn app<A: OpenApi + 'static>(apis: A, probes: Probes, front: Front) -> impl Endpoint<Output = Response> {
     let choices = Arc::new(Choices::of::<A>());
     let service = OpenApiService::new(Allowing((apis, probes, Home)), "Waybill", env!("CARGO_PKG_VERSION"))
         .description("Files and records from slow upstreams, brought into S3, and statistics of them.");
     let spec = page("application/json", service.spec());
     let docs =
         page("text/html; charset=utf-8", service.swagger_ui_html().replace("Swagger UI</title>", "Waybill</title>"));
-    let routes = Route::new().at("/docs", only_get(docs)).at("/openapi.json", only_get(spec)).nest("/", service);
+    let routes = Route::new()
+        .at("/docs", only_get("/docs", docs))
+        .at("/openapi.json", only_get("/openapi.json", spec))
+        .at("/metrics", only_get("/metrics", metrics::page(front.registry)))
+        .nest("/", service);
     // Old clients ask for `/collect/`; poem-openapi knows paths without a slash at the end only.
     routes.with(NormalizePath::new(TrailingSlash::Trim)).around(move |inner, request| {
-        let choices = Arc::clone(&choices);
-        async move { Ok(guard(inner, request, &choices, TIME_LIMIT).await) }
+        let (choices, metrics) = (Arc::clone(&choices), front.metrics.clone());
+        async move { Ok(guard(inner, request, &choices, &metrics, TIME_LIMIT).await) }
     })
 }
 
@@ -77,8 +92,9 @@ impl Home {
     }
 }
 
-fn only_get(endpoint: impl Endpoint + 'static) -> RouteMethod {
+fn only_get(path: &str, endpoint: impl Endpoint + 'static) -> RouteMethod {
     use poem::http::Method;
+    let endpoint = named(path, endpoint.map_to_response().boxed());
     [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS, Method::TRACE]
         .into_iter()
         .fold(RouteMethod::new().get(endpoint), |route, method| route.method(method, refuse("GET, HEAD".to_owned())))
