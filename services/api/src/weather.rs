@@ -11,7 +11,7 @@ use serde::Deserialize;
 use waybill_ledger::{Ledger, TaskState};
 use waybill_source::{Catalog, Definition, Env, Item, JobContext, ObjectName};
 use waybill_store::Store;
-use waybill_web::{JsonBody, Problem, known_query};
+use waybill_web::{Caller, JsonBody, Problem, known_query};
 
 use crate::{JobsApi, trouble};
 
@@ -93,7 +93,7 @@ impl WeatherApi {
         let params = definition
             .bind(&[("id".to_owned(), id.clone())].into())
             .map_err(|error| Problem::invalid_parameter("id", &error.expected, &error.found))?;
-        self.jobs.accept(definition, params, Some(key(&id))).await?;
+        self.jobs.accept(&Caller::of(request), definition, params, Some(key(&id))).await?;
         Ok(Collecting::Accepted(Json(Collection { id })))
     }
 

@@ -31,6 +31,8 @@ pub struct Submission<'a> {
     pub params: Params,
     /// The client's own name for the request, at most 255 characters; the same one twice is one job.
     pub idempotency_key: Option<String>,
+    /// The name of the API key that asks for it.
+    pub by: Option<String>,
     /// A fresh UUIDv7 of `now`.
     pub id: Uuid,
     /// The time.
@@ -61,13 +63,14 @@ impl Ledger {
     /// Makes a job: the definition's text, the key if there is one, the request; then tells the queue. A
     /// queue that is away does not matter: [`Self::recover`] tells it later.
     pub async fn submit(&self, submission: Submission<'_>) -> Result<Submitted, SubmitError> {
-        let Submission { definition, params, idempotency_key, id, now } = submission;
+        let Submission { definition, params, idempotency_key, by, id, now } = submission;
         let request = Request {
             job: JobId::new(id),
             source: definition.name().to_owned(),
             params,
             definition: definition.hash().to_owned(),
             idempotency_key,
+            by,
             created: now,
         };
         self.keep_definition(definition).await?;

@@ -4,6 +4,8 @@ mod check;
 mod cli;
 mod client;
 mod demo;
+mod guarded;
+mod key;
 mod logs;
 mod parts;
 mod process;
@@ -51,6 +53,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cancel { id } => client::cancel(&id).await,
         Command::Jobs(flags) => client::jobs(flags).await,
         Command::Check { files } => check::run(&files),
+        Command::Key { action: cli::Key::New(flags) } => key::new(&flags),
         Command::Health => client::health().await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "waybill", &mut std::io::stdout());

@@ -14,10 +14,10 @@ use waybill_ledger::Ledger;
 use waybill_queue::Queue;
 use waybill_stats::StatsApi;
 use waybill_store::Store;
-use waybill_web::{Check, Front, Probes};
+use waybill_web::{Check, Front, Probes, Serving};
 use waybill_worker::{RetryPolicy, Worker};
 
-use crate::{cli::ServerFlags, parts, process, settings::Settings, signals, sources, target::Target};
+use crate::{cli::ServerFlags, guarded, parts, process, settings::Settings, signals, sources, target::Target};
 
 /// How long running tasks may take to finish once the process is told to stop; Kubernetes allows 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -45,8 +45,10 @@ pub(crate) async fn run(target: Target, flags: ServerFlags) -> anyhow::Result<Ex
 /// Starts a target; it goes down well once `shutdown` is cancelled.
 pub(crate) async fn start(target: Target, settings: &Settings, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let catalog = Arc::new(sources::load(settings)?);
+    let (keys, tls) = guarded::load(target, settings)?;
     let listener = listen(settings.listen, "listen").await?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr()?);
     let (store, embedded) = parts::store(settings, target).await?;
 
     // Each room registers its own; from here on they are only counted and shown.
@@ -54,7 +56,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     process::register(&mut registry);
     let rooms = registry.sub_registry_with_prefix("waybill");
     let http = waybill_web::Metrics::register(rooms);
-    let front = Front { metrics: http, registry: Arc::new(registry) };
+    let front = Front { keys, metrics: http.clone(), registry: Arc::new(registry) };
 
     // HTTP outlives the workers, so that /ready can say that the process drains.
     let stop_serving = CancellationToken::new();
@@ -101,8 +103,12 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
         }
     };
 
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.follow(stop_serving.clone()));
+    }
+    let serving = Serving { tls, metrics: http, ..Serving::default() };
     let ended = tokio::spawn(async move {
-        let serving = tokio::spawn(waybill_web::serve(listener, app, stop_serving.clone()));
+        let serving = tokio::spawn(waybill_web::serve(listener, app, serving, stop_serving.clone()));
         let worked = match worker {
             Some(worker) => waybill_worker::run(worker, shutdown, DRAIN).await,
             None => {

@@ -8,6 +8,7 @@ use figment::{
     providers::{Env, Format, Serialized, Toml},
 };
 use serde::{Deserialize, Deserializer};
+use waybill_web::KeySettings;
 
 use crate::cli::ServerFlags;
 
@@ -23,6 +24,14 @@ pub(crate) struct Settings {
     pub(crate) s3_listen: SocketAddr,
     pub(crate) s3_bucket: Option<String>,
     pub(crate) amqp_url: Option<Secret>,
+    /// Who may ask; without any, everybody may. Only in the settings file.
+    #[serde(default)]
+    pub(crate) keys: Vec<KeySettings>,
+    /// Whether it is meant that everybody may, also from other machines.
+    #[serde(default)]
+    pub(crate) no_auth: bool,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// A string that is never printed.
@@ -37,7 +46,8 @@ impl std::fmt::Debug for Secret {
 }
 
 /// The names a variable may have after WAYBILL_; others (WAYBILL_URL, WAYBILL_LOG) are not settings.
-const NAMES: [&str; 7] = ["listen", "data", "sources", "base_url", "s3_listen", "s3_bucket", "amqp_url"];
+const NAMES: [&str; 10] =
+    ["listen", "data", "sources", "base_url", "s3_listen", "s3_bucket", "amqp_url", "no_auth", "tls_cert", "tls_key"];
 
 impl Settings {
     /// Reads them all; the first that cannot be read is refused by name.

@@ -20,6 +20,7 @@ const SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 pub struct Metrics {
     requests: Family<Answered, Counter>,
     duration: Family<Taken, Histogram, fn() -> Histogram>,
+    refusals: Family<Refused, Counter>,
     /// Connections that are open.
     pub(crate) connections: Gauge,
 }
@@ -36,6 +37,11 @@ struct Taken {
     route: Arc<str>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    reason: &'static str,
+}
+
 /// The pattern of the path that a response is of: `/v1/jobs/:id`.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern(pub(crate) Arc<str>);
@@ -46,6 +52,7 @@ impl Default for Metrics {
         Self {
             requests: Family::default(),
             duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            refusals: Family::default(),
             connections: Gauge::default(),
         }
     }
@@ -64,7 +71,17 @@ impl Metrics {
             metrics.duration.clone(),
         );
         registry.register("http_connections", "Connections open now", metrics.connections.clone());
+        registry.register(
+            "auth_failures",
+            "Requests refused for want of a key that may: missing, malformed, unknown, scope, rate",
+            metrics.refusals.clone(),
+        );
         metrics
+    }
+
+    /// Counts a refused request.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&Refused { reason }).inc();
     }
 
     pub(crate) fn answered(&self, method: &Method, response: &Response, took: Duration) {

@@ -12,7 +12,7 @@ use poem_openapi::{
 };
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
-use waybill_web::{Check, Date, Front, JsonBody, Probes, Problem, app, known_query, serve};
+use waybill_web::{Check, Date, Front, JsonBody, Probes, Problem, Serving, app, known_query, serve};
 
 struct Things;
 
@@ -510,7 +510,7 @@ async fn a_request_under_way_is_finished_at_shutdown() {
     };
     let (probes, _) = probes(vec![Check { name: "slow", run: slow }]);
     let shutdown = CancellationToken::new();
-    let server = tokio::spawn(serve(listener, app((), probes, Front::default()), shutdown.clone()));
+    let server = tokio::spawn(serve(listener, app((), probes, Front::default()), Serving::default(), shutdown.clone()));
 
     let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
     connection.write_all(b"GET /ready HTTP/1.1\r\nhost: waybill\r\n\r\n").await.unwrap();
@@ -530,7 +530,7 @@ async fn a_request_under_way_is_finished_at_shutdown() {
 async fn metrics_count_answers_by_route_and_nothing_that_a_client_chose() {
     let mut registry = prometheus_client::registry::Registry::with_prefix("waybill");
     let metrics = waybill_web::Metrics::register(&mut registry);
-    let front = Front { metrics, registry: std::sync::Arc::new(registry) };
+    let front = Front { metrics, registry: std::sync::Arc::new(registry), ..Front::default() };
     let client = TestClient::new(app(Things, probes(Vec::new()).0, front));
     for path in ["/things/1?day=x", "/things/2?day=y", "/things/none", "/secret", "/nothing", "/docs"] {
         client.get(path).send().await;

@@ -158,6 +158,7 @@ impl System {
             definition,
             params: definition.bind(&given).unwrap(),
             idempotency_key: None,
+            by: None,
             id: Uuid::now_v7(),
             now: Timestamp::now(),
         };

@@ -1,42 +1,35 @@
-//! From routes to a server: documentation, probes, limits, errors as problems, shutdown.
+//! From routes to an application: documentation, probes, metrics, and what stands before them.
 
-use std::{io, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use poem::{
-    Endpoint, EndpointExt, Response, Route, RouteMethod, Server,
+    Endpoint, EndpointExt, Response, Route, RouteMethod,
     endpoint::make_sync,
-    http::{header, uri::Scheme},
-    listener::{Acceptor, TcpAcceptor},
+    http::header,
     middleware::{NormalizePath, TrailingSlash},
-    web::{LocalAddr, RemoteAddr},
 };
 use poem_openapi::{ApiResponse, OpenApi, OpenApiService};
 use prometheus_client::registry::Registry;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use serde_json::json;
 
 use crate::{
-    Probes,
+    Keys, Probes, access,
     allow::{Allowing, named, refuse},
     convert::Choices,
-    guard::{TIME_LIMIT, guard},
+    guard::{Guard, TIME_LIMIT},
     metrics::{self, Metrics},
 };
 
 /// What stands around the routes of a process.
 #[derive(Debug, Clone, Default)]
 pub struct Front {
+    /// Who may ask.
+    pub keys: Keys,
     /// What is counted of HTTP.
     pub metrics: Metrics,
     /// What `/metrics` shows.
     pub registry: Arc<Registry>,
 }
-
-/// How long requests under way may take once the server is to stop.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// A connection on which nothing comes or goes for so long is closed.
-const IDLE: Duration = Duration::from_secs(75);
 
 /// The page loads nothing: no script, style, font or image of another host. It may ask this one.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
@@ -45,34 +38,41 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
 /// The routes of `apis`, with `/openapi.json`, `/docs` (which needs no internet), `/live`, `/ready`, `/metrics`, a
 /// limit on bodies, a timeout, and every error as a [`crate::Problem`].
 pub fn app<A: OpenApi + 'static>(apis: A, probes: Probes, front: Front) -> impl Endpoint<Output = Response> {
-    let choices = Arc::new(Choices::of::<A>());
     let service = OpenApiService::new(Allowing((apis, probes, Home)), "Waybill", env!("CARGO_PKG_VERSION"))
         .description("Files and records from slow upstreams, brought into S3, and statistics of them.");
-    let spec = page("application/json", service.spec());
-    let docs =
-        page("text/html; charset=utf-8", service.swagger_ui_html().replace("Swagger UI</title>", "Waybill</title>"));
+    let document = secured(&service.spec());
+    let docs = service.swagger_ui_html().replace("Swagger UI</title>", "Waybill</title>");
+    let docs = page("text/html; charset=utf-8", docs.replace(&service.spec(), &document));
+    let spec = page("application/json", document);
+    let Front { keys, metrics, registry } = front;
+    let guard = Arc::new(Guard { choices: Choices::of::<A>(), keys, metrics, limit: TIME_LIMIT });
     let routes = Route::new()
         .at("/docs", only_get("/docs", docs))
         .at("/openapi.json", only_get("/openapi.json", spec))
-        .at("/metrics", only_get("/metrics", metrics::page(front.registry)))
+        .at("/metrics", only_get("/metrics", metrics::page(registry)))
         .nest("/", service);
     // Old clients ask for `/collect/`; poem-openapi knows paths without a slash at the end only.
     routes.with(NormalizePath::new(TrailingSlash::Trim)).around(move |inner, request| {
-        let (choices, metrics) = (Arc::clone(&choices), front.metrics.clone());
-        async move { Ok(guard(inner, request, &choices, &metrics, TIME_LIMIT).await) }
+        let guard = Arc::clone(&guard);
+        async move { Ok(guard.answer(inner, request).await) }
     })
 }
 
-/// Serves until `shutdown`, then lets requests under way finish, for at most 10 seconds.
-pub async fn serve(
-    listener: TcpListener,
-    app: impl Endpoint<Output = Response> + 'static,
-    shutdown: CancellationToken,
-) -> io::Result<()> {
-    Server::new_with_acceptor(Patient(TcpAcceptor::from_tokio(listener)?))
-        .idle_timeout(IDLE)
-        .run_with_graceful_shutdown(app, shutdown.cancelled_owned(), Some(GRACE))
-        .await
+/// The document, saying how to present a key, and which paths need none.
+fn secured(document: &str) -> String {
+    let mut document: serde_json::Value = serde_json::from_str(document).expect("an OpenAPI document is JSON");
+    let description = "An API key of scope `read` for every GET, of scope `submit` for POST, or of scope `admin`. \
+                       Without keys in its settings, a service asks for none.";
+    document["components"]["securitySchemes"]["key"] =
+        json!({ "type": "http", "scheme": "bearer", "description": description });
+    document["security"] = json!([{ "key": [] }]);
+    for path in access::OPEN {
+        let operations = document["paths"].get_mut(path).and_then(serde_json::Value::as_object_mut);
+        for operation in operations.into_iter().flat_map(|operations| operations.values_mut()) {
+            operation["security"] = json!([]);
+        }
+    }
+    serde_json::to_string_pretty(&document).expect("JSON can be written")
 }
 
 /// Where somebody lands who types the bare address.
@@ -106,34 +106,6 @@ fn page(content_type: &'static str, text: String) -> impl Endpoint<Output = Resp
         Response::builder()
             .content_type(content_type)
             .header(header::CONTENT_SECURITY_POLICY, DOCS_POLICY)
-            .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
             .body(body.clone())
     })
-}
-
-/// Accepts connections, and waits a moment where the system has no more of them to give: asking again at
-/// once would take a whole core for as long as that lasts.
-struct Patient(TcpAcceptor);
-
-impl Acceptor for Patient {
-    type Io = TcpStream;
-
-    fn local_addr(&self) -> Vec<LocalAddr> {
-        self.0.local_addr()
-    }
-
-    async fn accept(&mut self) -> io::Result<(TcpStream, LocalAddr, RemoteAddr, Scheme)> {
-        match self.0.accept().await {
-            Ok(accepted) => {
-                // Answers are small and written whole: nothing is gained by waiting for more.
-                accepted.0.set_nodelay(true)?;
-                Ok(accepted)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                Err(error)
-            }
-        }
-    }
 }
