@@ -5,6 +5,7 @@
 //! processes; one contract suite runs on both. Nothing but this crate names lapin.
 
 mod embedded;
+mod headers;
 mod hold;
 mod message;
 mod rabbitmq;
@@ -14,6 +15,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 
 pub use embedded::{Buried, Embedded};
+pub use headers::Headers;
 pub use hold::Hold;
 pub use message::{DecodeError, Message, PlanJob, RunTask};
 pub use rabbitmq::{RabbitMq, RabbitMqSettings};
@@ -102,6 +104,8 @@ pub struct Delivery {
     pub message: Message,
     /// Whether it was, or may have been, delivered before.
     pub redelivered: bool,
+    /// What came with it.
+    pub headers: Headers,
     settle: Box<dyn Settle>,
 }
 

@@ -4,6 +4,7 @@
 mod address;
 mod connect;
 mod consume;
+mod headers;
 mod hold;
 mod link;
 mod publish;
@@ -12,12 +13,12 @@ mod topology;
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::AMQPValue;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::{address::Address, consume::LaneConsumer, hold::Holds, link::Link, publish::Publisher, topology::Topology};
-use crate::{Consumer, Hold, Lane, Message, Queue, QueueError, shortened};
+use crate::{Consumer, Headers, Hold, Lane, Message, Queue, QueueError, shortened};
 
 /// How long `/ready` waits for the broker.
 const CHECK: Duration = Duration::from_secs(2);
@@ -75,7 +76,8 @@ impl RabbitMq {
 impl Queue for RabbitMq {
     async fn publish(&self, lane: &Lane, message: &Message, delay: Duration) -> Result<(), QueueError> {
         let route = self.0.topology.lane(lane, delay)?;
-        self.0.publishing.publish(route, message.encode(), FieldTable::default()).await
+        let headers = headers::table(&Headers::now(route.delay()));
+        self.0.publishing.publish(route, message.encode(), headers).await
     }
 
     async fn consume(&self, lane: &Lane) -> Result<Box<dyn Consumer>, QueueError> {
@@ -87,7 +89,7 @@ impl Queue for RabbitMq {
     }
 
     async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError> {
-        self.0.bury(lane, message.encode(), reason).await
+        self.0.bury(lane, message.encode(), &Headers::now(Duration::ZERO), reason).await
     }
 
     async fn try_hold(&self, name: &str) -> Result<Option<Hold>, QueueError> {
@@ -126,9 +128,9 @@ impl Queue for RabbitMq {
 }
 
 impl Broker {
-    async fn bury(&self, lane: &Lane, body: Vec<u8>, reason: &str) -> Result<(), QueueError> {
+    async fn bury(&self, lane: &Lane, body: Vec<u8>, headers: &Headers, reason: &str) -> Result<(), QueueError> {
         let reason = shortened(reason);
-        let mut headers = FieldTable::default();
+        let mut headers = headers::table(headers);
         headers.insert("lane".into(), AMQPValue::LongString(lane.to_string().into()));
         headers.insert("reason".into(), AMQPValue::LongString(reason.into()));
         self.publishing.publish(self.topology.dead(lane)?, body, headers).await?;

@@ -14,11 +14,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use super::{
-    Broker,
+    Broker, headers,
     link::{Session, patience, pause},
     topology::Route,
 };
-use crate::{Consumer, Delivery, Lane, Message, Settle};
+use crate::{Consumer, Delivery, Headers, Lane, Message, Settle};
 
 /// How long one consumer may take to be set up.
 const SET_UP: Duration = Duration::from_secs(20);
@@ -76,9 +76,10 @@ impl LaneConsumer {
                     live.idle = None;
                     let in_hand = Box::new(InHand { acker: Some(delivery.acker), _channel: live.channel.clone() });
                     let redelivered = delivery.redelivered || delivery_count(&delivery.properties) > 0;
+                    let headers = headers::read(&delivery.properties);
                     match Message::decode(&delivery.data) {
-                        Ok(message) => return Some(Delivery { message, redelivered, settle: in_hand }),
-                        Err(error) => self.put_aside(in_hand, delivery.data, &error.to_string()).await,
+                        Ok(message) => return Some(Delivery { message, redelivered, headers, settle: in_hand }),
+                        Err(error) => self.put_aside(in_hand, delivery.data, &headers, &error.to_string()).await,
                     }
                 }
                 // The channel or the connection failed; or the queue was deleted, or the consumer
@@ -107,8 +108,8 @@ impl LaneConsumer {
     }
 
     /// Buries what is no message, so that it does not come again and again.
-    async fn put_aside(&mut self, in_hand: Box<InHand>, bytes: Vec<u8>, reason: &str) {
-        match self.broker.bury(&self.lane, bytes, reason).await {
+    async fn put_aside(&mut self, in_hand: Box<InHand>, bytes: Vec<u8>, headers: &Headers, reason: &str) {
+        match self.broker.bury(&self.lane, bytes, headers, reason).await {
             Ok(()) => drop(in_hand.settle(true).await),
             // Then the broker itself puts it among the dead, without the reason.
             Err(error) => {

@@ -109,6 +109,11 @@ impl Topology {
 }
 
 impl Route {
+    /// How long a message that takes it is on its way: a step, or no time.
+    pub(super) fn delay(&self) -> Duration {
+        Duration::from_secs(self.step.unwrap_or_default().into())
+    }
+
     /// The way to one queue, whatever it is for: every queue has it, and nothing is declared.
     pub(super) fn to(queue: ShortString) -> Self {
         Self { exchange: "".into(), key: queue.clone(), queue, lane: false, step: None }
