@@ -180,3 +180,97 @@ fn check(der: &CertificateDer<'_>, at: usize, file: &Path, now: Timestamp) -> Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    /// Noon on the first of May 2024.
+    const NOW: i64 = 1_714_564_800;
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn put(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        }
+
+        /// The error, without the folder.
+        fn refusal(&self, certificate: &Path, key: &Path) -> String {
+            let now = Timestamp::from_second(NOW).unwrap();
+            let error = Tls::load(certificate, key, now).unwrap_err().to_string();
+            error.replace(&self.0.path().display().to_string(), "")
+        }
+    }
+
+    /// A certificate that is valid on days of 2024, and its key.
+    fn made(from: (u8, u8), to: (u8, u8)) -> (String, String) {
+        let mut params = CertificateParams::new(["waybill.test".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2024, from.0, from.1);
+        params.not_after = date_time_ymd(2024, to.0, to.1);
+        let key = KeyPair::generate().unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused_with_what_to_change() {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        let (certificate, key) = made((1, 1), (12, 31));
+        let (certificate, key) = (folder.put("cert.pem", &certificate), folder.put("key.pem", &key));
+        let other = folder.put("other.pem", &made((1, 1), (12, 31)).1);
+        let (expired, expired_key) = made((1, 1), (4, 30));
+        let (expired, expired_key) = (folder.put("expired.pem", &expired), folder.put("expired-key.pem", &expired_key));
+        let (early, early_key) = made((6, 1), (12, 31));
+        let (early, early_key) = (folder.put("early.pem", &early), folder.put("early-key.pem", &early_key));
+        let nothing = folder.put("nothing.pem", "<html></html>");
+        let large = folder.put("large.pem", &" ".repeat(2_000_000));
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let broken = folder.put("broken.pem", broken);
+        let seen = [
+            folder.refusal(Path::new("/no/cert.pem"), &key),
+            folder.refusal(&certificate, Path::new("/no/key.pem")),
+            folder.refusal(&nothing, &key),
+            folder.refusal(&key, &certificate),
+            folder.refusal(&certificate, &nothing),
+            folder.refusal(&certificate, &other),
+            folder.refusal(&expired, &expired_key),
+            folder.refusal(&early, &early_key),
+            folder.refusal(&large, &key),
+            folder.refusal(&broken, &key),
+        ];
+        insta::assert_snapshot!(seen.join("\n"), @"
+        setting `tls_cert`: /no/cert.pem: No such file or directory (os error 2)
+        setting `tls_key`: /no/key.pem: No such file or directory (os error 2)
+        setting `tls_cert`: /nothing.pem: expected a certificate in PEM, found none
+        setting `tls_cert`: /key.pem: expected a certificate in PEM, found a private key; are `tls_cert` and `tls_key` exchanged?
+        setting `tls_key`: /nothing.pem: expected a private key in PEM that is not encrypted, found none
+        setting `tls_key`: /other.pem: this key does not belong to the first certificate in /cert.pem; expected its own
+        setting `tls_cert`: /expired.pem: the certificate expired on 2024-04-30; put a renewed one there
+        setting `tls_cert`: /early.pem: the certificate is valid from 2024-06-01 on; today is 2024-05-01 by this clock
+        setting `tls_cert`: /large.pem: expected a file of at most 1048576 bytes, found 2000000
+        setting `tls_cert`: /broken.pem: the certificate cannot be read as X.509
+        ");
+    }
+
+    #[test]
+    fn a_renewed_pair_is_taken_and_a_wrong_one_is_not() {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        let (certificate, key) = made((1, 1), (12, 31));
+        let (certificate, key) = (folder.put("cert.pem", &certificate), folder.put("key.pem", &key));
+        let now = Timestamp::from_second(NOW).unwrap();
+        let tls = Tls::load(&certificate, &key, now).unwrap();
+        let served = || tls.files.pair.read().unwrap().cert[0].clone();
+        let first = served();
+        let (renewed, renewed_key) = made((5, 1), (12, 31));
+        folder.put("cert.pem", &renewed);
+        assert!(tls.files.renew(now).is_err(), "its key is not there yet");
+        assert_eq!(served(), first);
+        folder.put("key.pem", &renewed_key);
+        tls.files.renew(now).unwrap();
+        assert_ne!(served(), first);
+    }
+}
