@@ -8,6 +8,7 @@ mod headers;
 mod hold;
 mod link;
 mod publish;
+mod refusal;
 mod topology;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -134,7 +135,7 @@ impl Broker {
         headers.insert("lane".into(), AMQPValue::LongString(lane.to_string().into()));
         headers.insert("reason".into(), AMQPValue::LongString(reason.into()));
         self.publishing.publish(self.topology.dead(lane)?, body, headers).await?;
-        tracing::warn!(%lane, reason, "message buried");
+        tracing::warn!(%lane, error = reason, "message buried");
         Ok(())
     }
 }

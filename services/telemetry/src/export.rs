@@ -81,6 +81,10 @@ struct Exporter {
 
 impl SpanExporter for Exporter {
     async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
+        batch.retain(spans::is_of_use);
+        if batch.is_empty() {
+            return Ok(());
+        }
         let spans = batch.len() as u64;
         batch.iter_mut().for_each(spans::dress);
         match self.otlp.export(batch).await {

@@ -13,6 +13,12 @@ pub(crate) fn ours() -> Targets {
     Targets::new().with_target("waybill", LevelFilter::INFO)
 }
 
+/// Whether somebody may want to see it: those who ask every few seconds whether a process is well do not.
+pub(crate) fn is_of_use(span: &SpanData) -> bool {
+    let route = span.attributes.iter().find(|attribute| attribute.key.as_str() == "route");
+    !route.is_some_and(|route| ["/live", "/ready", "/metrics"].contains(&route.value.as_str().as_ref()))
+}
+
 /// Gives a span its kind, a request the name of its route, and a failure its status.
 pub(crate) fn dress(span: &mut SpanData) {
     span.span_kind = match span.name.as_ref() {

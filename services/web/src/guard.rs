@@ -7,14 +7,14 @@ use std::{
 
 use futures::FutureExt;
 use poem::{Endpoint, Request, Response};
-use tracing::{Instrument, field::Empty};
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
     Keys, Problem, access,
     convert::{self, Asked, Choices},
     headers::{self, RequestId},
     intake::limited,
-    metrics::{Metrics, Pattern},
+    metrics::{self, Metrics, Pattern},
 };
 
 /// The longest that a request may take.
@@ -34,8 +34,17 @@ impl Guard {
     pub(crate) async fn answer(&self, inner: impl Endpoint<Output = Response>, mut request: Request) -> Response {
         let begun = Instant::now();
         let id = RequestId::of(&request);
-        let span = tracing::info_span!("request", request_id = %id.0, key = Empty);
         let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), choices: &self.choices };
+        let span = tracing::info_span!(
+            "request",
+            request_id = %id.0,
+            key = Empty,
+            method = metrics::known(&asked.method),
+            route = Empty,
+            status = Empty,
+            trace_id = Empty,
+        );
+        waybill_telemetry::begin(&span, headers::trace(&request).as_ref());
         async {
             let verdict = access::admit(&request, &self.keys, &self.metrics);
             let mut response = match verdict.caller {
@@ -48,6 +57,10 @@ impl Guard {
             access::tell(verdict.quota, &mut response);
             headers::secure(&id, &mut response);
             self.metrics.answered(&asked.method, &response, begun.elapsed());
+            if let Some(Pattern(route)) = response.data() {
+                Span::current().record("route", &**route);
+            }
+            Span::current().record("status", response.status().as_u16());
             tracing::debug!(
                 method = %asked.method,
                 path = asked.uri.path(),

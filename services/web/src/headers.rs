@@ -5,6 +5,7 @@ use poem::{
     http::{HeaderMap, HeaderName, HeaderValue, header},
 };
 use uuid::Uuid;
+use waybill_telemetry::TraceContext;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -25,6 +26,11 @@ impl RequestId {
         let given = given.filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
         Self(given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
     }
+}
+
+/// The trace that the client is in, if it says so.
+pub(crate) fn trace(request: &Request) -> Option<TraceContext> {
+    TraceContext::new(request.header("traceparent")?, request.header("tracestate"))
 }
 
 /// Adds what a route did not say otherwise.

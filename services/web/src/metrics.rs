@@ -96,7 +96,7 @@ impl Metrics {
 }
 
 /// A client may invent methods; a label may not.
-fn known(method: &Method) -> &'static str {
+pub(crate) fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

@@ -93,7 +93,7 @@ impl LaneConsumer {
     }
 
     fn rebuild(&mut self, reason: &str) {
-        debug!(lane = %self.lane, reason, "the consumer is built anew");
+        debug!(lane = %self.lane, error = reason, "the consumer is built anew");
         if let State::Live(live) = std::mem::replace(&mut self.state, State::Closed) {
             let mut patience = if live.since.elapsed() > GOOD { patience() } else { live.patience };
             let (broker, route) = (self.broker.clone(), self.route.clone());
@@ -113,7 +113,8 @@ impl LaneConsumer {
             Ok(()) => drop(in_hand.settle(true).await),
             // Then the broker itself puts it among the dead, without the reason.
             Err(error) => {
-                warn!(lane = %self.lane, reason, %error, "a message that cannot be read is rejected");
+                let error = format!("{reason}; and it cannot be buried: {error}");
+                warn!(lane = %self.lane, error, "a message that cannot be read is rejected");
                 in_hand.refuse().await;
             }
         }
@@ -150,7 +151,7 @@ async fn build(broker: Arc<Broker>, route: Route, mut patience: ExponentialBacko
             Err(_) => "the broker does not answer".to_owned(),
         };
         if session.connection.status().connected() {
-            warn!(queue = %route.queue, reason, "the queue cannot be consumed; trying on");
+            warn!(queue = %route.queue, error = reason, "the queue cannot be consumed; trying on");
         }
         pause(&mut patience).await;
     }
