@@ -1,4 +1,5 @@
-//! What every process says of itself: its version, memory, open files, and when it started.
+//! What every process says of itself: its version, memory, open files, and when it started; and how many files it may
+//! open.
 
 use std::{fmt, fs};
 
@@ -9,6 +10,18 @@ use prometheus_client::{
     metrics::{gauge::ConstGauge, info::Info},
     registry::{Registry, Unit},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Files and connections that the system allows this process, once it was asked for all that there are: many systems
+/// begin with 256 or 1,024.
+pub(crate) fn open_file_limit() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, all).is_ok() {
+        limit = getrlimit(Resource::Nofile);
+    }
+    limit.current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
 
 /// Registers them: `waybill_build_info`, and those that Prometheus gives the same names everywhere.
 pub(crate) fn register(registry: &mut Registry) {

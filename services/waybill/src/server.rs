@@ -22,6 +22,9 @@ use crate::{cli::ServerFlags, guarded, parts, process, settings::Settings, signa
 /// How long running tasks may take to finish once the process is told to stop; Kubernetes allows 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
 
+/// Connections of clients at once; one more takes the place of the one that has been idle longest.
+const MOST_CONNECTIONS: usize = 1_000;
+
 /// A server that is up.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -46,6 +49,7 @@ pub(crate) async fn run(target: Target, flags: ServerFlags) -> anyhow::Result<Ex
 pub(crate) async fn start(target: Target, settings: &Settings, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let catalog = Arc::new(sources::load(settings)?);
     let (keys, tls) = guarded::load(target, settings)?;
+    guarded::advise(target, settings);
     let listener = listen(settings.listen, "listen").await?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", listener.local_addr()?);
@@ -106,7 +110,9 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.follow(stop_serving.clone()));
     }
-    let serving = Serving { tls, metrics: http, ..Serving::default() };
+    // The other half is for the store, the broker, upstreams and spools.
+    let connections = MOST_CONNECTIONS.min(process::open_file_limit() / 2);
+    let serving = Serving { tls, connections, metrics: http, ..Serving::default() };
     let ended = tokio::spawn(async move {
         let serving = tokio::spawn(waybill_web::serve(listener, app, serving, stop_serving.clone()));
         let worked = match worker {

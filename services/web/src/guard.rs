@@ -13,7 +13,7 @@ use crate::{
     Keys, Problem, access,
     convert::{self, Asked, Choices},
     headers::{self, RequestId},
-    intake::limited,
+    intake::{BODY_TIME, limited},
     metrics::{self, Metrics, Pattern},
 };
 
@@ -75,7 +75,7 @@ impl Guard {
     }
 
     async fn call(&self, inner: impl Endpoint<Output = Response>, request: Request, asked: &Asked<'_>) -> Response {
-        let request = match limited(request) {
+        let request = match limited(request, BODY_TIME) {
             Ok(request) => request,
             Err(problem) => return poem::Error::from(problem).into_response(),
         };

@@ -32,8 +32,9 @@ struct Intake {
     seat: Option<Arc<Seat>>,
 }
 
-/// Refuses a body whose announced length is too large; ends one that turns out too large, or too slow, there.
-pub(crate) fn limited(mut request: Request) -> Result<Request, Problem> {
+/// Refuses a body whose announced length is too large; ends one that turns out too large, or is not complete `within`
+/// this time, there.
+pub(crate) fn limited(mut request: Request, within: Duration) -> Result<Request, Problem> {
     // A length that is no number never comes here: hyper refuses it.
     let announced = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
     if announced.is_some_and(|length| length > BODY_LIMIT as u64) {
@@ -47,7 +48,7 @@ pub(crate) fn limited(mut request: Request) -> Result<Request, Problem> {
         return Ok(request);
     }
     let body = body.into_bytes_stream().boxed();
-    let intake = Intake { body, left: BODY_LIMIT, deadline: Instant::now() + BODY_TIME, seat };
+    let intake = Intake { body, left: BODY_LIMIT, deadline: Instant::now() + within, seat };
     request.set_body(Body::from_bytes_stream(stream::unfold(intake, next)));
     Ok(request)
 }
@@ -77,5 +78,29 @@ async fn next(mut intake: Intake) -> Option<(io::Result<Bytes>, Intake)> {
 fn complete(seat: Option<&Arc<Seat>>) {
     if let Some(seat) = seat {
         seat.request_complete();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a handler gets of a body.
+    async fn read(body: Body, within: Duration) -> Result<usize, String> {
+        let request = limited(Request::builder().body(body), within).map_err(|problem| problem.detail.clone())?;
+        let read = request.into_body().into_bytes().await;
+        read.map(|bytes| bytes.len()).map_err(|error| format!("{error:?}"))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_ends() {
+        let long = Duration::from_secs(60);
+        let endless =
+            Body::from_bytes_stream(stream::repeat_with(|| Ok::<_, io::Error>(Bytes::from_static(&[0; 1000]))));
+        assert!(read(endless, long).await.unwrap_err().contains("TooLarge"));
+        let begun = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"{"))]).chain(stream::pending());
+        assert!(read(Body::from_bytes_stream(begun), Duration::from_millis(1)).await.unwrap_err().contains("TooSlow"));
+        let whole = Body::from_bytes_stream(stream::iter([Ok::<_, io::Error>(Bytes::from_static(&[0; BODY_LIMIT]))]));
+        assert_eq!(read(whole, long).await, Ok(BODY_LIMIT));
     }
 }
