@@ -16,6 +16,7 @@ use waybill_web::{Caller, Date, Id, JsonBody, Problem, known_query, quoted};
 use crate::{
     document::{self, Job, JobState},
     id::Ids,
+    metrics::Metrics,
     pages::{self, Jobs, JobsPage, Tasks, TasksPage},
     sources::{Source, Sources},
     submit::{self, NewJob},
@@ -35,6 +36,7 @@ pub struct JobsApi {
     lacks: BTreeMap<String, Vec<String>>,
     now: fn() -> Timestamp,
     ids: Ids,
+    metrics: Metrics,
 }
 
 impl JobsApi {
@@ -42,7 +44,13 @@ impl JobsApi {
     pub fn new(ledger: Ledger, catalog: Arc<Catalog>, env: &Env, now: fn() -> Timestamp) -> Self {
         let lacks = |definition: &Definition| definition.missing_env(env).map(str::to_owned).collect();
         let lacks = catalog.iter().map(|definition| (definition.name().to_owned(), lacks(definition))).collect();
-        Self { ledger, catalog, lacks, now, ids: Ids::default() }
+        Self { ledger, catalog, lacks, now, ids: Ids::default(), metrics: Metrics::default() }
+    }
+
+    /// The same, counted in `metrics`.
+    #[must_use]
+    pub fn with_metrics(self, metrics: &Metrics) -> Self {
+        Self { metrics: metrics.clone(), ..self }
     }
 
     fn lacks(&self, definition: &Definition) -> &[String] {
@@ -72,6 +80,7 @@ impl JobsApi {
         let accepting = async {
             let submitted = self.ledger.submit(submission).await.map_err(trouble::submit)?;
             if submitted.is_new {
+                self.metrics.submitted(definition.name());
                 return Ok(document::accepted(submitted.request));
             }
             let status = self.ledger.status(submitted.request.job).await.map_err(trouble::ledger)?;

@@ -13,7 +13,7 @@ use waybill_source::{Catalog, Definition, Env, Item, JobContext, ObjectName};
 use waybill_store::Store;
 use waybill_web::{Caller, JsonBody, Problem, known_query};
 
-use crate::{JobsApi, trouble};
+use crate::{JobsApi, Metrics, trouble};
 
 const SOURCE: &str = "weather";
 /// Tasks and objects of one collection that are looked at: a thousand batches of twenty cities.
@@ -36,6 +36,12 @@ impl WeatherApi {
     /// Collections kept in `ledger`, their data in `store`. `now` is the clock.
     pub fn new(ledger: Ledger, catalog: Arc<Catalog>, store: Store, env: &Env, now: fn() -> Timestamp) -> Self {
         Self { jobs: JobsApi::new(ledger.clone(), Arc::clone(&catalog), env, now), ledger, catalog, store }
+    }
+
+    /// The same, counted in `metrics`.
+    #[must_use]
+    pub fn with_metrics(self, metrics: &Metrics) -> Self {
+        Self { jobs: self.jobs.with_metrics(metrics), ..self }
     }
 
     fn definition(&self) -> Result<&Arc<Definition>, Problem> {

@@ -16,7 +16,7 @@ use self::{
     held::Held,
     lane::{Entry, InHand, Waiting},
 };
-use crate::{Consumer, Delivery, Headers, Hold, Lane, Message, Queue, QueueError, shortened};
+use crate::{Consumer, Delivery, Headers, Hold, Lane, Message, Metrics, Queue, QueueError, shortened};
 
 /// How many buried messages are kept, the newest.
 const BURIED: usize = 1_000;
@@ -75,6 +75,13 @@ impl Embedded {
         }))
     }
 
+    /// Says in `metrics` that it is to be had, as it always is.
+    #[must_use]
+    pub fn with_metrics(self, metrics: &Metrics) -> Self {
+        metrics.connection("in_process").set(1);
+        self
+    }
+
     /// The last thousand messages that were buried, the oldest first.
     pub fn buried(&self) -> Vec<Buried> {
         lock(&self.0.buried).iter().cloned().collect()
@@ -123,7 +130,7 @@ impl Queue for Embedded {
 
     async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError> {
         let reason = shortened(reason).to_owned();
-        tracing::warn!(%lane, reason, "message buried");
+        tracing::warn!(%lane, error = reason, "message buried");
         let mut buried = lock(&self.0.buried);
         if buried.len() == BURIED {
             buried.pop_front();

@@ -8,6 +8,7 @@ mod embedded;
 mod headers;
 mod hold;
 mod message;
+mod metrics;
 mod rabbitmq;
 
 use std::{fmt, time::Duration};
@@ -18,6 +19,7 @@ pub use embedded::{Buried, Embedded};
 pub use headers::Headers;
 pub use hold::Hold;
 pub use message::{DecodeError, Message, PlanJob, RunTask};
+pub use metrics::Metrics;
 pub use rabbitmq::{RabbitMq, RabbitMqSettings};
 
 /// Where a message goes: one lane for plans, one per source for its tasks.

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::{address::Address, consume::LaneConsumer, hold::Holds, link::Link, publish::Publisher, topology::Topology};
-use crate::{Consumer, Headers, Hold, Lane, Message, Queue, QueueError, shortened};
+use crate::{Consumer, Headers, Hold, Lane, Message, Metrics, Queue, QueueError, shortened};
 
 /// How long `/ready` waits for the broker.
 const CHECK: Duration = Duration::from_secs(2);
@@ -63,11 +63,11 @@ impl fmt::Debug for RabbitMq {
 impl RabbitMq {
     /// Starts connecting, in the background; returns at once. Refused only where the URL is none, or the
     /// prefix cannot be one. It needs a Tokio runtime around it.
-    pub fn new(settings: RabbitMqSettings) -> anyhow::Result<Self> {
+    pub fn new(settings: RabbitMqSettings, metrics: &Metrics) -> anyhow::Result<Self> {
         let address: Address = settings.url.parse()?;
         let topology = Topology::new(settings.prefix)?;
-        let publishing = Publisher::new(Link::start(address.clone(), "publish"), topology.clone());
-        let consuming = Link::start(address.clone(), "consume");
+        let publishing = Publisher::new(Link::start(address.clone(), "publish", metrics), topology.clone());
+        let consuming = Link::start(address.clone(), "consume", metrics);
         let (holds, closed) = (Holds::default(), CancellationToken::new());
         Ok(Self(Arc::new(Broker { address, topology, publishing, consuming, holds, closed })))
     }

@@ -60,7 +60,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     process::register(&mut registry);
     let rooms = registry.sub_registry_with_prefix("waybill");
     let http = waybill_web::Metrics::register(rooms);
-    let front = Front { keys, metrics: http.clone(), registry: Arc::new(registry) };
+    let store = store.with_metrics(&waybill_store::Metrics::register(rooms));
 
     // HTTP outlives the workers, so that /ready can say that the process drains.
     let stop_serving = CancellationToken::new();
@@ -75,15 +75,26 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     let (app, worker) = match target {
         Target::Stats => {
             let probes = probes(&store, None, &shutdown);
+            let front = Front { keys, metrics: http.clone(), registry: Arc::new(registry) };
             (boxed(waybill_web::app(StatsApi::new(catalog, store), probes, front)), None)
         }
         Target::Up | Target::Api | Target::Worker => {
-            let queue = parts::queue(settings, target)?;
+            let queue = parts::queue(settings, target, &waybill_queue::Metrics::register(rooms))?;
+            let names = || catalog.iter().map(|definition| definition.name());
+            let ledger_metrics = waybill_ledger::Metrics::register(rooms, names());
+            let worker_metrics = waybill_worker::Metrics::register(rooms);
+            let jobs_metrics = match target {
+                Target::Worker => waybill_api::Metrics::default(),
+                _ => waybill_api::Metrics::register(rooms, names()),
+            };
+            let front = Front { keys, metrics: http.clone(), registry: Arc::new(registry) };
             let probes = probes(&store, Some(&queue), &shutdown);
-            let ledger = Ledger::new(store.clone(), Arc::clone(&queue));
+            let ledger = Ledger::new(store.clone(), Arc::clone(&queue)).with_metrics(ledger_metrics);
             let env = sources::environment(&catalog);
-            let jobs = JobsApi::new(ledger.clone(), Arc::clone(&catalog), &env, Timestamp::now);
-            let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, Timestamp::now);
+            let jobs =
+                JobsApi::new(ledger.clone(), Arc::clone(&catalog), &env, Timestamp::now).with_metrics(&jobs_metrics);
+            let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, Timestamp::now)
+                .with_metrics(&jobs_metrics);
             let statistics = StatsApi::new(Arc::clone(&catalog), store.clone());
             let app = match target {
                 Target::Up => boxed(waybill_web::app((jobs, weather, statistics), probes, front)),
@@ -102,6 +113,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                 patience: waybill_ledger::PATIENCE,
                 lease: LEASE,
                 hand_on: HAND_ON,
+                metrics: worker_metrics,
             };
             (app, target.works().then_some(worker))
         }
@@ -147,12 +159,14 @@ fn boxed(app: impl Endpoint<Output = Response> + 'static) -> BoxEndpoint<'static
 }
 
 fn probes(store: &Store, queue: Option<&Arc<dyn Queue>>, shutdown: &CancellationToken) -> Probes {
-    let store = store.clone();
+    // Statistics are only read, but for what is derived.
+    let (store, writes) = (store.clone(), queue.is_some());
     let mut checks = vec![Check {
         name: "store",
         run: Box::new(move || {
             let store = store.clone();
-            async move { store.check().await.map_err(|error| error.to_string()) }.boxed()
+            let looked = async move { if writes { store.check_writes().await } else { store.check().await } };
+            looked.map(|looked| looked.map_err(|error| error.to_string())).boxed()
         }),
     }];
     if let Some(queue) = queue.cloned() {

@@ -28,7 +28,7 @@ async fn start(context: &Context, job: JobId, again: bool) -> Result<Outcome, Ou
         return Err(Outcome::Orphaned { reason: "there is no such job".to_owned() });
     };
     if ledger.is_cancelled(job).await? {
-        return Ok(Outcome::Settled);
+        return Ok(Outcome::Cancelled);
     }
     if let Some(plan) = ledger.plan(job).await? {
         return send_out(context, request, plan, true).await;
