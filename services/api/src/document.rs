@@ -39,6 +39,9 @@ pub(crate) struct Job {
     params: BTreeMap<String, String>,
     /// The SHA-256 of the definition that it runs by.
     definition: String,
+    /// The name of the API key that asked for it; absent where nobody was asked for one.
+    #[oai(skip_serializing_if_is_none)]
+    by: Option<String>,
     state: JobState,
     /// When it was accepted.
     created: Moment,
@@ -136,6 +139,7 @@ impl Job {
             source: request.source,
             params: request.params.0,
             definition: request.definition,
+            by: request.by,
             state: state.into(),
             created: Moment(request.created),
             started: started.map(Moment),

@@ -5,6 +5,7 @@
 
 mod document;
 mod id;
+mod metrics;
 mod moment;
 mod pages;
 mod routes;
@@ -14,5 +15,6 @@ mod tasks;
 mod trouble;
 mod weather;
 
+pub use metrics::Metrics;
 pub use routes::JobsApi;
 pub use weather::WeatherApi;

@@ -11,11 +11,12 @@ use poem_openapi::{
 };
 use waybill_ledger::{JobFilter, JobId, Ledger, Status, Submission};
 use waybill_source::{Catalog, Definition, Env, Params};
-use waybill_web::{Date, Id, JsonBody, Problem, known_query, quoted};
+use waybill_web::{Caller, Date, Id, JsonBody, Problem, known_query, quoted};
 
 use crate::{
     document::{self, Job, JobState},
     id::Ids,
+    metrics::Metrics,
     pages::{self, Jobs, JobsPage, Tasks, TasksPage},
     sources::{Source, Sources},
     submit::{self, NewJob},
@@ -35,6 +36,7 @@ pub struct JobsApi {
     lacks: BTreeMap<String, Vec<String>>,
     now: fn() -> Timestamp,
     ids: Ids,
+    metrics: Metrics,
 }
 
 impl JobsApi {
@@ -42,7 +44,13 @@ impl JobsApi {
     pub fn new(ledger: Ledger, catalog: Arc<Catalog>, env: &Env, now: fn() -> Timestamp) -> Self {
         let lacks = |definition: &Definition| definition.missing_env(env).map(str::to_owned).collect();
         let lacks = catalog.iter().map(|definition| (definition.name().to_owned(), lacks(definition))).collect();
-        Self { ledger, catalog, lacks, now, ids: Ids::default() }
+        Self { ledger, catalog, lacks, now, ids: Ids::default(), metrics: Metrics::default() }
+    }
+
+    /// The same, counted in `metrics`.
+    #[must_use]
+    pub fn with_metrics(self, metrics: &Metrics) -> Self {
+        Self { metrics: metrics.clone(), ..self }
     }
 
     fn lacks(&self, definition: &Definition) -> &[String] {
@@ -58,6 +66,7 @@ impl JobsApi {
 
     pub(crate) async fn accept(
         &self,
+        caller: &Caller,
         definition: &Definition,
         params: Params,
         key: Option<String>,
@@ -66,10 +75,12 @@ impl JobsApi {
             return Err(trouble::lacking(definition.name(), variable));
         }
         let now = (self.now)();
-        let submission = Submission { definition, params, idempotency_key: key, id: self.ids.fresh(now), now };
+        let (id, by) = (self.ids.fresh(now), caller.name().map(str::to_owned));
+        let submission = Submission { definition, params, idempotency_key: key, by, id, now };
         let accepting = async {
             let submitted = self.ledger.submit(submission).await.map_err(trouble::submit)?;
             if submitted.is_new {
+                self.metrics.submitted(definition.name());
                 return Ok(document::accepted(submitted.request));
             }
             let status = self.ledger.status(submitted.request.job).await.map_err(trouble::ledger)?;
@@ -80,6 +91,12 @@ impl JobsApi {
         let job = self.document(tokio::time::timeout(SUBMIT_TIMEOUT, accepting).await.map_err(late)??);
         let location = job.location();
         Ok(Accepted::Job(Json(job), location))
+    }
+
+    /// Whether who asks may retry or cancel a job; where there is no such job, nobody is told otherwise.
+    async fn may_change(&self, request: &Request, job: JobId) -> Result<(), Problem> {
+        let asked = self.ledger.request(job).await.map_err(trouble::ledger)?.ok_or_else(|| trouble::unknown(job))?;
+        Caller::of(request).may_change(asked.by.as_deref())
     }
 
     fn document(&self, status: Status) -> Job {
@@ -136,7 +153,7 @@ impl JobsApi {
         let NewJob { source, params } = new.0;
         let definition = self.source(&source)?;
         let given = params.into_iter().map(|(name, value)| (name, value.0)).collect();
-        self.accept(definition, submit::bind(definition, &given, "params.")?, key).await
+        self.accept(&Caller::of(request), definition, submit::bind(definition, &given, "params.")?, key).await
     }
 
     /// Fetch the buses of a date
@@ -152,7 +169,7 @@ impl JobsApi {
         known_query(request, &["date"])?;
         let definition = self.source("buses")?;
         let given = BTreeMap::from([("date".to_owned(), date.0.0)]);
-        self.accept(definition, submit::bind(definition, &given, "")?, None).await
+        self.accept(&Caller::of(request), definition, submit::bind(definition, &given, "")?, None).await
     }
 
     /// Watch a job
@@ -177,7 +194,7 @@ impl JobsApi {
     /// alone. Of several requests at once one begins the round, and the others are answered the same, or find
     /// that the job has not ended.
     ///
-    /// Refused with 409 where the job stands otherwise: `/problems/job-not-finished`, `/problems/nothing-to-retry`,
+    /// Refused with 403 where another key submitted the job, unless this one is of scope `admin`; with 409 where the job stands otherwise: `/problems/job-not-finished`, `/problems/nothing-to-retry`,
     /// `/problems/job-cancelled`; with 404 where there is no such job.
     #[oai(path = "/v1/jobs/:id/retry", method = "post", operation_id = "retryJob")]
     async fn retry(
@@ -188,6 +205,7 @@ impl JobsApi {
     ) -> Result<Accepted, Problem> {
         known_query(request, &[])?;
         let job = job_id(&id)?;
+        self.may_change(request, job).await?;
         self.ledger.retry(job, (self.now)()).await.map_err(|error| trouble::retry(job, error))?;
         let status = self.ledger.status(job).await.map_err(trouble::ledger)?;
         let job = self.document(status.ok_or_else(|| trouble::unknown(job))?);
@@ -200,7 +218,7 @@ impl JobsApi {
     /// Tasks that have not begun do not begin, and those that run do not store, save one that was storing already.
     /// There is no way back. A job that is cancelled can be cancelled again.
     ///
-    /// Refused with 409 where the job has ended otherwise: `/problems/job-finished`; with 404 where there is no such
+    /// Refused with 403 where another key submitted the job, unless this one is of scope `admin`; with 409 where the job has ended otherwise: `/problems/job-finished`; with 404 where there is no such
     /// job.
     #[oai(path = "/v1/jobs/:id/cancel", method = "post", operation_id = "cancelJob")]
     async fn cancel(
@@ -211,6 +229,7 @@ impl JobsApi {
     ) -> Result<Found, Problem> {
         known_query(request, &[])?;
         let job = job_id(&id)?;
+        self.may_change(request, job).await?;
         let cancelled = self.ledger.cancel(job, (self.now)()).await;
         let status = cancelled.map_err(|error| trouble::cancel(job, error))?;
         Ok(Found::Job(Json(self.document(status)), None))

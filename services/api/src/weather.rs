@@ -11,9 +11,9 @@ use serde::Deserialize;
 use waybill_ledger::{Ledger, TaskState};
 use waybill_source::{Catalog, Definition, Env, Item, JobContext, ObjectName};
 use waybill_store::Store;
-use waybill_web::{JsonBody, Problem, known_query};
+use waybill_web::{Caller, JsonBody, Problem, known_query};
 
-use crate::{JobsApi, trouble};
+use crate::{JobsApi, Metrics, trouble};
 
 const SOURCE: &str = "weather";
 /// Tasks and objects of one collection that are looked at: a thousand batches of twenty cities.
@@ -36,6 +36,12 @@ impl WeatherApi {
     /// Collections kept in `ledger`, their data in `store`. `now` is the clock.
     pub fn new(ledger: Ledger, catalog: Arc<Catalog>, store: Store, env: &Env, now: fn() -> Timestamp) -> Self {
         Self { jobs: JobsApi::new(ledger.clone(), Arc::clone(&catalog), env, now), ledger, catalog, store }
+    }
+
+    /// The same, counted in `metrics`.
+    #[must_use]
+    pub fn with_metrics(self, metrics: &Metrics) -> Self {
+        Self { jobs: self.jobs.with_metrics(metrics), ..self }
     }
 
     fn definition(&self) -> Result<&Arc<Definition>, Problem> {
@@ -93,7 +99,7 @@ impl WeatherApi {
         let params = definition
             .bind(&[("id".to_owned(), id.clone())].into())
             .map_err(|error| Problem::invalid_parameter("id", &error.expected, &error.found))?;
-        self.jobs.accept(definition, params, Some(key(&id))).await?;
+        self.jobs.accept(&Caller::of(request), definition, params, Some(key(&id))).await?;
         Ok(Collecting::Accepted(Json(Collection { id })))
     }
 

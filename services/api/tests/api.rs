@@ -19,7 +19,7 @@ use waybill_ledger::{Done, Failure, JobId, Ledger, Outcome, Plan};
 use waybill_queue::{Consumer, Hold, Lane, Message, Queue, QueueError};
 use waybill_source::{Catalog, Env, Item};
 use waybill_store::Embedded;
-use waybill_web::{Probes, app};
+use waybill_web::{Front, Probes, app};
 
 /// 2024-05-01T08:00:00Z, in seconds.
 const MORNING: i64 = 1_714_550_400;
@@ -84,7 +84,7 @@ impl Room {
         catalog.insert_text("harbours.toml", HARBOURS).unwrap();
         let jobs = JobsApi::new(ledger.clone(), Arc::new(catalog), &Env::new(), now);
         let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
-        let client = TestClient::new(poem::EndpointExt::boxed(app(jobs, probes)));
+        let client = TestClient::new(poem::EndpointExt::boxed(app(jobs, probes, Front::default())));
         Self { client, ledger, folder, _embedded: embedded }
     }
 

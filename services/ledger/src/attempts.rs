@@ -86,7 +86,7 @@ impl Ledger {
     pub async fn lease_of(&self, job: JobId, task: Option<u32>) -> Result<Option<Lease>, LedgerError> {
         match self.read(&keys::of(job, Name::Running { task }), SMALL).await {
             Err(LedgerError::Damaged { key, reason }) => {
-                tracing::warn!(job.id = %job, task, object.key = key, reason, "lease cannot be read");
+                tracing::warn!(%job, task, s3_key = key, error = reason, "lease cannot be read");
                 Ok(None)
             }
             read => read,

@@ -47,7 +47,7 @@ impl Ledger {
         let status = self.status(job).await?.ok_or(CancelError::Unknown)?;
         match status.state {
             State::Cancelled => {
-                tracing::info!(job.id = %job, source = status.request.source, "job cancelled");
+                tracing::info!(%job, source = status.request.source, "job cancelled");
                 Ok(status)
             }
             state => Err(CancelError::Finished(state)),

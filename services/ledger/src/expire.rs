@@ -40,7 +40,7 @@ impl Ledger {
                 for job in jobs {
                     match self.expire_job(job, now).await {
                         Ok(is_gone) => deleted += u64::from(is_gone),
-                        Err(error) => tracing::warn!(job.id = %job, %error, "expired job not deleted"),
+                        Err(error) => tracing::warn!(%job, %error, "expired job not deleted"),
                     }
                     if deleted == AT_ONCE {
                         return Ok(deleted);
@@ -63,7 +63,7 @@ impl Ledger {
             // From here on it is cancelled, whatever else of it is there.
             self.fence(job, now).await?;
             if !has_ended {
-                tracing::warn!(job.id = %job, "expired job had not ended, and is cancelled");
+                tracing::warn!(%job, "expired job had not ended, and is cancelled");
                 return Ok(false);
             }
         }
@@ -77,7 +77,7 @@ impl Ledger {
             }
         }
         self.memory.requests.remove(&job);
-        tracing::info!(job.id = %job, "expired job deleted");
+        tracing::info!(%job, "expired job deleted");
         Ok(true)
     }
 

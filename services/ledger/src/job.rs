@@ -20,6 +20,9 @@ pub struct Request {
     /// The client's own name for the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// The name of the API key that asked for it; none where nobody was asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// When it was accepted.
     pub created: Timestamp,
 }

@@ -14,7 +14,7 @@ use waybill_source::Definition;
 use waybill_store::Store;
 
 use crate::{
-    Done, Failure, JobId, LedgerError, Plan, Request,
+    Done, Failure, JobId, LedgerError, Metrics, Plan, Request,
     cache::Cache,
     keys::{self, Name},
     lost::Watch,
@@ -34,6 +34,7 @@ pub struct Ledger {
     pub(crate) store: Store,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) metrics: Metrics,
 }
 
 /// What never changes once it is known, and what saves asking twice.
@@ -92,7 +93,13 @@ impl Ledger {
             settled: Cache::new(1_024),
             ended_days: Mutex::default(),
         };
-        Self { store, queue, memory: Arc::new(memory) }
+        Self { store, queue, memory: Arc::new(memory), metrics: Metrics::default() }
+    }
+
+    /// The same ledger, counted in `metrics`.
+    #[must_use]
+    pub fn with_metrics(&self, metrics: Metrics) -> Self {
+        Self { metrics, ..self.clone() }
     }
 
     /// What was asked; `None` for an unknown job. Cached: it never changes.

@@ -68,7 +68,7 @@ impl Ledger {
         let sent = Sent::default();
         self.send_tasks(request, plan, &facts, again, &HashSet::new(), &sent).await?;
         let sent = sent.messages();
-        tracing::info!(job.id = %request.job, source = request.source, sent, again, "tasks sent out");
+        tracing::info!(job = %request.job, source = request.source, sent, again, "tasks sent out");
         Ok(())
     }
 

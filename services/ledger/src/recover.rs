@@ -44,6 +44,15 @@ const BETWEEN_SENDS: SignedDuration = SignedDuration::from_mins(10);
 /// does, the other jobs must be looked after.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What came of one look at all jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Messages that were sent.
+    pub messages: u64,
+    /// Jobs that have not ended, by source; without those that could not be looked at.
+    pub unfinished: BTreeMap<String, u64>,
+}
+
 /// One look at all jobs.
 #[derive(Debug)]
 pub(crate) struct Pass {
@@ -57,6 +66,7 @@ pub(crate) struct Pass {
     /// Jobs that were looked after because they were retried.
     retried: Mutex<HashSet<JobId>>,
     sent: AtomicU64,
+    unfinished: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Pass {
@@ -107,14 +117,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Ledger {
     /// [`Self::recover_within`], with [`PATIENCE`].
     pub async fn recover(&self, now: Timestamp, everything: bool) -> Result<u64, LedgerError> {
-        self.recover_within(now, everything, PATIENCE).await
+        Ok(self.recover_within(now, everything, PATIENCE).await?.messages)
     }
 
     /// Writes the summary of every job of the last days that has ended and has none; tells the queue of
     /// jobs that were accepted while it was away (older than a minute, not begun), and of those whose messages were
     /// lost: to which nothing has happened for `patience` while their lane was empty, save tasks that a
     /// worker says it runs. With `everything`, as after a start with an empty queue: of every unfinished job and
-    /// task. Jobs that were retried are looked after however old they are. Returns how many messages were sent.
+    /// task. Jobs that were retried are looked after however old they are.
     ///
     /// That nothing has happened is seen from call to call, so lost work is found by the process that calls this
     /// again and again, every `patience` at least.
@@ -126,7 +136,7 @@ impl Ledger {
         now: Timestamp,
         everything: bool,
         patience: Duration,
-    ) -> Result<u64, LedgerError> {
+    ) -> Result<Recovery, LedgerError> {
         let pass = Pass {
             now,
             everything,
@@ -135,6 +145,7 @@ impl Ledger {
             refused: Mutex::default(),
             retried: Mutex::default(),
             sent: AtomicU64::new(0),
+            unfinished: Mutex::default(),
         };
         self.look_after_retried(&pass).await?;
         let today = utc_day(now);
@@ -146,7 +157,8 @@ impl Ledger {
                 lock(&self.memory.ended_days).insert(day);
             }
         }
-        Ok(pass.sent.into_inner())
+        let unfinished = pass.unfinished.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Recovery { messages: pass.sent.into_inner(), unfinished })
     }
 
     /// Jobs that had ended, and have work again. A retry is forgotten once its round has ended.
@@ -161,7 +173,7 @@ impl Ledger {
             stream::iter(retries)
                 .for_each_concurrent(AT_ONCE, |(job, rounds)| async move {
                     if let Err(error) = self.look_after_retries(job, rounds, pass).await {
-                        tracing::warn!(job.id = %job, %error, "retry not looked after");
+                        tracing::warn!(%job, %error, "retry not looked after");
                     }
                 })
                 .await;
@@ -231,7 +243,7 @@ impl Ledger {
             Err(error) => {
                 // That a lane takes nothing is logged once for all its jobs.
                 if !matches!(error, LedgerError::Queue(_)) {
-                    tracing::warn!(job.id = %job, %error, "job not looked after");
+                    tracing::warn!(%job, %error, "job not looked after");
                 }
                 if everything || sent.messages() > 0 {
                     self.memory.owed.insert(job, sent.up_to(), 1);
@@ -267,6 +279,7 @@ impl Ledger {
             self.write_summary(&status, &facts).await?;
             return Ok(true);
         }
+        *lock(&pass.unfinished).entry(request.source.clone()).or_default() += 1;
         // A planner that has not said that it sent all tasks out may still be at it, or have died.
         let by_planner = state != State::Running || !(facts.is_sent() || everything);
         let due = everything
@@ -309,7 +322,7 @@ impl Ledger {
     async fn send_plan(&self, request: &Request, facts: &Facts, pass: &Pass) -> Result<(), LedgerError> {
         pass.send(Lane::Plans, self.publish_plan(request)).await?;
         self.was_sent_again(request.job, facts);
-        tracing::info!(job.id = %request.job, source = request.source, "plan sent again");
+        tracing::info!(job = %request.job, source = request.source, "plan sent again");
         self.memory.sent_again.insert(request.job, pass.now, 1);
         pass.sent.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -330,7 +343,7 @@ impl Ledger {
             return result;
         }
         self.was_sent_again(request.job, facts);
-        tracing::info!(job.id = %request.job, source = request.source, sent = sent.messages(), "tasks sent again");
+        tracing::info!(job = %request.job, source = request.source, sent = sent.messages(), "tasks sent again");
         result
     }
 

@@ -71,7 +71,7 @@ impl Ledger {
         self.create(&keys::retry(job, round), &fact, SMALL).await?;
         let created = self.create(&keys::of(job, Name::Round(round)), &fact, SMALL).await?;
         if created == Created::New {
-            tracing::info!(job.id = %job, source = request.source, round, "job retried");
+            tracing::info!(%job, source = request.source, round, "job retried");
             self.announce(&request).await;
         }
         Ok(Retried { round, is_new: created == Created::New })

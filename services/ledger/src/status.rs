@@ -155,7 +155,7 @@ impl Ledger {
         if status.state.is_terminal()
             && let Err(error) = self.write_summary(&status, &facts).await
         {
-            tracing::warn!(job.id = %job, source = status.request.source, %error, "summary not written");
+            tracing::warn!(%job, source = status.request.source, %error, "summary not written");
         }
         Ok(Some(status))
     }
@@ -234,7 +234,7 @@ impl Ledger {
         match self.read(&keys::of(job, Name::Summary), objects::SUMMARY).await {
             // It is derived: what cannot be read is made again.
             Err(LedgerError::Damaged { key, reason }) => {
-                tracing::warn!(job.id = %job, object.key = key, reason, "summary cannot be read");
+                tracing::warn!(%job, s3_key = key, error = reason, "summary cannot be read");
                 Ok(None)
             }
             read => read,
@@ -246,8 +246,9 @@ impl Ledger {
         let job = status.request.job;
         let summary = Summary { round: facts.round, status: status.clone() };
         self.put(&keys::of(job, Name::Summary), &summary, objects::SUMMARY).await?;
+        self.metrics.ended(&status.request.source, status.state);
         tracing::info!(
-            job.id = %job,
+            %job,
             source = status.request.source,
             state = ?status.state,
             tasks = status.tasks.total,

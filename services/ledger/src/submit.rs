@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tracing::{
+    Instrument, Span,
+    field::{Empty, display},
+};
 use uuid::Uuid;
 use waybill_source::{Definition, Params};
 use waybill_store::Created;
@@ -31,6 +35,8 @@ pub struct Submission<'a> {
     pub params: Params,
     /// The client's own name for the request, at most 255 characters; the same one twice is one job.
     pub idempotency_key: Option<String>,
+    /// The name of the API key that asks for it.
+    pub by: Option<String>,
     /// A fresh UUIDv7 of `now`.
     pub id: Uuid,
     /// The time.
@@ -61,13 +67,19 @@ impl Ledger {
     /// Makes a job: the definition's text, the key if there is one, the request; then tells the queue. A
     /// queue that is away does not matter: [`Self::recover`] tells it later.
     pub async fn submit(&self, submission: Submission<'_>) -> Result<Submitted, SubmitError> {
-        let Submission { definition, params, idempotency_key, id, now } = submission;
+        let span = tracing::info_span!("submit", job = Empty, source = submission.definition.name());
+        self.submit_in(submission).instrument(span).await
+    }
+
+    async fn submit_in(&self, submission: Submission<'_>) -> Result<Submitted, SubmitError> {
+        let Submission { definition, params, idempotency_key, by, id, now } = submission;
         let request = Request {
             job: JobId::new(id),
             source: definition.name().to_owned(),
             params,
             definition: definition.hash().to_owned(),
             idempotency_key,
+            by,
             created: now,
         };
         self.keep_definition(definition).await?;
@@ -83,11 +95,12 @@ impl Ledger {
             }
         }
         let request = &submitted.request;
+        Span::current().record("job", display(request.job));
         // Either ours, or one whose submitter wrote the key and went no further: then it is completed here.
         let created = self.create(&keys::of(request.job, Name::Request), request, SMALL).await?;
         self.remember_request(request.clone());
         if created == Created::New {
-            tracing::info!(job.id = %request.job, source = request.source, "job accepted");
+            tracing::info!(job = %request.job, source = request.source, "job accepted");
             self.announce(request).await;
         }
         Ok(submitted)
@@ -134,12 +147,13 @@ impl Ledger {
         let Ok(permit) = self.memory.announcing.clone().try_acquire_owned() else { return };
         let is_slow = self.memory.announcing.available_permits() + PATIENT < ANNOUNCING;
         let (ledger, request) = (self.clone(), request.clone());
-        let announced = tokio::spawn(async move {
+        let announcing = async move {
             if let Err(error) = ledger.publish_plan(&request).await {
-                tracing::warn!(job.id = %request.job, source = request.source, %error, "job not announced yet");
+                tracing::warn!(job = %request.job, source = request.source, %error, "job not announced yet");
             }
             drop(permit);
-        });
+        };
+        let announced = tokio::spawn(announcing.in_current_span());
         if !is_slow && tokio::time::timeout(ANSWER_TIMEOUT, announced).await.is_err() {
             tracing::debug!("the queue is slow");
         }

@@ -91,6 +91,7 @@ impl Room {
             definition: &self.definition,
             params: Params([("date".to_owned(), date.to_owned())].into()),
             idempotency_key: key.map(str::to_owned),
+            by: None,
             id: Uuid::from(job),
             now: at(0),
         }

@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     held::Held,
-    lane::{InHand, Waiting},
+    lane::{Entry, InHand, Waiting},
 };
-use crate::{Consumer, Delivery, Hold, Lane, Message, Queue, QueueError, shortened};
+use crate::{Consumer, Delivery, Headers, Hold, Lane, Message, Metrics, Queue, QueueError, shortened};
 
 /// How many buried messages are kept, the newest.
 const BURIED: usize = 1_000;
@@ -75,6 +75,13 @@ impl Embedded {
         }))
     }
 
+    /// Says in `metrics` that it is to be had, as it always is.
+    #[must_use]
+    pub fn with_metrics(self, metrics: &Metrics) -> Self {
+        metrics.connection("in_process").set(1);
+        self
+    }
+
     /// The last thousand messages that were buried, the oldest first.
     pub fn buried(&self) -> Vec<Buried> {
         lock(&self.0.buried).iter().cloned().collect()
@@ -101,16 +108,16 @@ impl Queue for Embedded {
         let closed = &self.0.closed;
         if delay.is_zero() {
             let room = closed.run_until_cancelled(waiting.room()).await.ok_or(QueueError::Closed)?;
-            waiting.push(message.clone(), room);
+            waiting.push(message.clone(), Headers::now(delay), room);
             return Ok(());
         }
         let room = tokio::time::timeout(DELAYED_ROOM, closed.run_until_cancelled(waiting.delayed_room()));
         let room = room.await.map_err(|_| QueueError::Unavailable(format!("{lane} is full of delayed messages")))?;
         let room = room.ok_or(QueueError::Closed)?;
-        let (message, closed) = (message.clone(), closed.clone());
+        let (message, headers, closed) = (message.clone(), Headers::now(delay), closed.clone());
         tokio::spawn(async move {
             if closed.run_until_cancelled(tokio::time::sleep(delay)).await.is_some() {
-                waiting.push(message, room);
+                waiting.push(message, headers, room);
             }
         });
         Ok(())
@@ -123,7 +130,7 @@ impl Queue for Embedded {
 
     async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError> {
         let reason = shortened(reason).to_owned();
-        tracing::warn!(%lane, reason, "message buried");
+        tracing::warn!(%lane, error = reason, "message buried");
         let mut buried = lock(&self.0.buried);
         if buried.len() == BURIED {
             buried.pop_front();
@@ -164,13 +171,13 @@ struct LaneConsumer {
 impl Consumer for LaneConsumer {
     async fn next(&mut self) -> Option<Delivery> {
         // A closed queue gives out nothing more, also where messages wait.
-        let (message, redelivered) = tokio::select! {
+        let Entry { message, headers, redelivered, .. } = tokio::select! {
             biased;
             () = self.closed.cancelled() => return None,
             taken = self.waiting.take() => taken,
         };
-        let settle = Box::new(InHand::new(self.waiting.clone(), message.clone()));
-        Some(Delivery { message, redelivered, settle })
+        let settle = Box::new(InHand::new(self.waiting.clone(), message.clone(), headers.clone()));
+        Some(Delivery { message, redelivered, headers, settle })
     }
 }
 

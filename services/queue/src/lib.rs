@@ -5,8 +5,10 @@
 //! processes; one contract suite runs on both. Nothing but this crate names lapin.
 
 mod embedded;
+mod headers;
 mod hold;
 mod message;
+mod metrics;
 mod rabbitmq;
 
 use std::{fmt, time::Duration};
@@ -14,8 +16,10 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 
 pub use embedded::{Buried, Embedded};
+pub use headers::Headers;
 pub use hold::Hold;
 pub use message::{DecodeError, Message, PlanJob, RunTask};
+pub use metrics::Metrics;
 pub use rabbitmq::{RabbitMq, RabbitMqSettings};
 
 /// Where a message goes: one lane for plans, one per source for its tasks.
@@ -102,6 +106,8 @@ pub struct Delivery {
     pub message: Message,
     /// Whether it was, or may have been, delivered before.
     pub redelivered: bool,
+    /// What came with it.
+    pub headers: Headers,
     settle: Box<dyn Settle>,
 }
 

@@ -4,20 +4,22 @@
 mod address;
 mod connect;
 mod consume;
+mod headers;
 mod hold;
 mod link;
 mod publish;
+mod refusal;
 mod topology;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::AMQPValue;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::{address::Address, consume::LaneConsumer, hold::Holds, link::Link, publish::Publisher, topology::Topology};
-use crate::{Consumer, Hold, Lane, Message, Queue, QueueError, shortened};
+use crate::{Consumer, Headers, Hold, Lane, Message, Metrics, Queue, QueueError, shortened};
 
 /// How long `/ready` waits for the broker.
 const CHECK: Duration = Duration::from_secs(2);
@@ -61,11 +63,11 @@ impl fmt::Debug for RabbitMq {
 impl RabbitMq {
     /// Starts connecting, in the background; returns at once. Refused only where the URL is none, or the
     /// prefix cannot be one. It needs a Tokio runtime around it.
-    pub fn new(settings: RabbitMqSettings) -> anyhow::Result<Self> {
+    pub fn new(settings: RabbitMqSettings, metrics: &Metrics) -> anyhow::Result<Self> {
         let address: Address = settings.url.parse()?;
         let topology = Topology::new(settings.prefix)?;
-        let publishing = Publisher::new(Link::start(address.clone(), "publish"), topology.clone());
-        let consuming = Link::start(address.clone(), "consume");
+        let publishing = Publisher::new(Link::start(address.clone(), "publish", metrics), topology.clone());
+        let consuming = Link::start(address.clone(), "consume", metrics);
         let (holds, closed) = (Holds::default(), CancellationToken::new());
         Ok(Self(Arc::new(Broker { address, topology, publishing, consuming, holds, closed })))
     }
@@ -75,7 +77,8 @@ impl RabbitMq {
 impl Queue for RabbitMq {
     async fn publish(&self, lane: &Lane, message: &Message, delay: Duration) -> Result<(), QueueError> {
         let route = self.0.topology.lane(lane, delay)?;
-        self.0.publishing.publish(route, message.encode(), FieldTable::default()).await
+        let headers = headers::table(&Headers::now(route.delay()));
+        self.0.publishing.publish(route, message.encode(), headers).await
     }
 
     async fn consume(&self, lane: &Lane) -> Result<Box<dyn Consumer>, QueueError> {
@@ -87,7 +90,7 @@ impl Queue for RabbitMq {
     }
 
     async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError> {
-        self.0.bury(lane, message.encode(), reason).await
+        self.0.bury(lane, message.encode(), &Headers::now(Duration::ZERO), reason).await
     }
 
     async fn try_hold(&self, name: &str) -> Result<Option<Hold>, QueueError> {
@@ -126,13 +129,13 @@ impl Queue for RabbitMq {
 }
 
 impl Broker {
-    async fn bury(&self, lane: &Lane, body: Vec<u8>, reason: &str) -> Result<(), QueueError> {
+    async fn bury(&self, lane: &Lane, body: Vec<u8>, headers: &Headers, reason: &str) -> Result<(), QueueError> {
         let reason = shortened(reason);
-        let mut headers = FieldTable::default();
+        let mut headers = headers::table(headers);
         headers.insert("lane".into(), AMQPValue::LongString(lane.to_string().into()));
         headers.insert("reason".into(), AMQPValue::LongString(reason.into()));
         self.publishing.publish(self.topology.dead(lane)?, body, headers).await?;
-        tracing::warn!(%lane, reason, "message buried");
+        tracing::warn!(%lane, error = reason, "message buried");
         Ok(())
     }
 }

@@ -47,7 +47,7 @@ impl Aggregate {
             return;
         }
         if let Err(error) = store.put(key, "application/json", json.into()).await {
-            tracing::warn!(object.key = key, %error, "an aggregate was not stored; the next answer takes longer");
+            tracing::warn!(s3_key = key, %error, "an aggregate was not stored; the next answer takes longer");
         }
     }
 }

@@ -211,7 +211,7 @@ impl Collector {
             match definition.statistics().from_metadata(&head.metadata) {
                 Some(totals) => drop(aggregate.objects.insert(key, totals)),
                 // Stored under an earlier definition that kept other statistics.
-                None => tracing::warn!(object.key = key, "an object lacks statistics; run its job again"),
+                None => tracing::warn!(s3_key = key, "an object lacks statistics; run its job again"),
             }
         }
         let mut days = Days::new();

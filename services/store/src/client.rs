@@ -3,6 +3,7 @@
 //! Calls are in the files below by what they do. None of them may retry what is not safe to repeat, and
 //! none may return an error that names a credential.
 
+mod check;
 mod connect;
 mod create;
 mod failure;
@@ -19,7 +20,7 @@ use aws_sdk_s3::Client;
 use bytes::Bytes;
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::StoreError;
+use crate::{Metrics, StoreError};
 
 /// Which bucket, and what the standard `AWS_*` variables do not say.
 #[derive(Debug, Clone)]
@@ -45,6 +46,9 @@ struct Inner {
     attempt_timeout: Duration,
     /// Whether the store honours create-only; empty until it has been probed.
     refuses_overwrites: OnceCell<bool>,
+    /// Set once the store has let us; see [`Store::check`].
+    can_list: OnceCell<()>,
+    can_write: OnceCell<()>,
     /// MiB of files that may be in memory at once, over all uploads.
     buffers: Arc<Semaphore>,
 }
@@ -122,12 +126,28 @@ impl Store {
         Ok(Self::with_config(config, &settings.bucket, settings.attempt_timeout, None))
     }
 
-    /// Whether the bucket is there and answers: what `/ready` asks. At most 2 seconds.
+    /// The same bucket, counted in `metrics`.
+    #[must_use]
+    pub fn with_metrics(&self, metrics: &Metrics) -> Self {
+        self.counted(metrics)
+    }
+
+    /// Whether the bucket is there and can be read: what `/ready` asks. At most 2 seconds.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] where there is no such bucket or no access, else [`StoreError::Unavailable`].
+    /// In one line, with what to change: [`StoreError::Refused`] where there is no such bucket, no access, or no S3,
+    /// else [`StoreError::Unavailable`].
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.head_bucket().await
+        self.look(false).await
+    }
+
+    /// [`Self::check`], and whether the bucket can be written: an object under `probe/` is written and deleted, until
+    /// that has worked once.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub async fn check_writes(&self) -> Result<(), StoreError> {
+        self.look(true).await
     }
 
     /// Whether the store honours create-only. Probed once, on first use, by creating one key twice under

@@ -9,7 +9,9 @@ mod client;
 pub mod embedded;
 mod errors;
 mod metadata;
+mod metrics;
 
 pub use client::{Created, Entry, Head, S3Settings, Store, Upload, UploadBody};
 pub use embedded::Embedded;
 pub use errors::StoreError;
+pub use metrics::Metrics;

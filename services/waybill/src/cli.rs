@@ -61,7 +61,14 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Make API keys
+    Key {
+        #[command(subcommand)]
+        action: Key,
+    },
     /// Ask a running service whether it is ready; exit status 0 if so
+    ///
+    /// The one at WAYBILL_URL; without that the one on this machine which the same WAYBILL_* variables are for.
     Health,
     /// Print a completion script: `source <(waybill completions bash)`
     Completions {
@@ -108,6 +115,18 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) amqp_url: Option<String>,
+    /// Answer everybody, also from other machines, without API keys
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) no_auth: bool,
+    /// Serve HTTPS with this certificate, in PEM, its chain after it
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -151,6 +170,25 @@ pub(crate) struct Demo {
     /// Buses in each city's file, about
     #[arg(long, default_value_t = 100_000)]
     pub(crate) records: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key: the key on standard error, this once; its lines for the settings file on standard output
+    New(NewKey),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewKey {
+    /// Who will use it; shown in logs and jobs
+    pub(crate) name: String,
+    /// What it may be used for: read (every GET), submit (POST, and retry and cancel of its own jobs), admin
+    /// (everything); may be repeated
+    #[arg(long = "scope", value_name = "SCOPE", required = true, value_parser = ["read", "submit", "admin"])]
+    pub(crate) scopes: Vec<String>,
+    /// How often, such as 60/PT1M: 60 requests a minute, in each process
+    #[arg(long, value_name = "REQUESTS/DURATION")]
+    pub(crate) rate: Option<String>,
 }
 
 #[derive(Debug, Args)]

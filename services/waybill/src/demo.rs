@@ -28,6 +28,10 @@ pub(crate) async fn run(flags: cli::Demo) -> anyhow::Result<ExitCode> {
         s3_listen: free(9000),
         s3_bucket: None,
         amqp_url: None,
+        keys: Vec::new(),
+        no_auth: false,
+        tls_cert: None,
+        tls_key: None,
     };
     let running = server::start(Target::Up, &settings, shutdown.clone()).await?;
     println!("Waybill is up at {}, with a stand-in upstream at {}.", running.url, upstream.base_url());

@@ -4,8 +4,10 @@ mod check;
 mod cli;
 mod client;
 mod demo;
-mod logs;
+mod guarded;
+mod key;
 mod parts;
+mod process;
 mod server;
 mod settings;
 mod signals;
@@ -18,18 +20,36 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use target::Target;
+use waybill_telemetry::{Process, Telemetry};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logs::init(matches!(cli.command, Command::Demo(_)));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(cli.command)));
-    match outcome {
+    match start(cli.command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("waybill: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn start(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let process = Process { service: service(&command), quiet: matches!(command, Command::Demo(_)) };
+    let telemetry = Telemetry::start(process, runtime.handle())?;
+    let outcome = runtime.block_on(run(command));
+    telemetry.end();
+    outcome
+}
+
+/// What a server is called in traces.
+fn service(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Up(_) => Some("waybill"),
+        Command::Api(_) => Some("waybill-api"),
+        Command::Worker(_) => Some("waybill-worker"),
+        Command::Stats(cli::Stats { source: None, .. }) => Some("waybill-stats"),
+        _ => None,
     }
 }
 
@@ -50,6 +70,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cancel { id } => client::cancel(&id).await,
         Command::Jobs(flags) => client::jobs(flags).await,
         Command::Check { files } => check::run(&files),
+        Command::Key { action: cli::Key::New(flags) } => key::new(&flags),
         Command::Health => client::health().await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "waybill", &mut std::io::stdout());

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::bail;
-use waybill_queue::{Queue, RabbitMq, RabbitMqSettings};
+use waybill_queue::{Metrics, Queue, RabbitMq, RabbitMqSettings};
 use waybill_store::{Embedded, S3Settings, Store};
 
 use crate::{settings::Settings, target::Target};
@@ -28,13 +28,13 @@ pub(crate) async fn store(settings: &Settings, target: Target) -> anyhow::Result
 }
 
 /// A queue.
-pub(crate) fn queue(settings: &Settings, target: Target) -> anyhow::Result<Arc<dyn Queue>> {
+pub(crate) fn queue(settings: &Settings, target: Target, metrics: &Metrics) -> anyhow::Result<Arc<dyn Queue>> {
     if let Some(url) = &settings.amqp_url {
         let settings = RabbitMqSettings { url: url.0.clone(), prefix: "waybill".to_owned() };
-        return Ok(Arc::new(RabbitMq::new(settings)?));
+        return Ok(Arc::new(RabbitMq::new(settings, metrics)?));
     }
     if !target.may_embed() {
         bail!("`waybill {target}` needs RabbitMQ: set WAYBILL_AMQP_URL, or run `waybill up`");
     }
-    Ok(Arc::new(waybill_queue::Embedded::new(EMBEDDED_LANE)))
+    Ok(Arc::new(waybill_queue::Embedded::new(EMBEDDED_LANE).with_metrics(metrics)))
 }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use futures::FutureExt;
 use jiff::Timestamp;
 use poem::{Endpoint, EndpointExt, Response, endpoint::BoxEndpoint};
+use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use waybill_api::{JobsApi, WeatherApi};
@@ -13,13 +14,16 @@ use waybill_ledger::Ledger;
 use waybill_queue::Queue;
 use waybill_stats::StatsApi;
 use waybill_store::Store;
-use waybill_web::{Check, Probes};
+use waybill_web::{Check, Front, Probes, Serving};
 use waybill_worker::{RetryPolicy, Worker};
 
-use crate::{cli::ServerFlags, parts, settings::Settings, signals, sources, target::Target};
+use crate::{cli::ServerFlags, guarded, parts, process, settings::Settings, signals, sources, target::Target};
 
 /// How long running tasks may take to finish once the process is told to stop; Kubernetes allows 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
+
+/// Connections of clients at once; one more takes the place of the one that has been idle longest.
+const MOST_CONNECTIONS: usize = 1_000;
 
 /// A server that is up.
 #[derive(Debug)]
@@ -44,9 +48,19 @@ pub(crate) async fn run(target: Target, flags: ServerFlags) -> anyhow::Result<Ex
 /// Starts a target; it goes down well once `shutdown` is cancelled.
 pub(crate) async fn start(target: Target, settings: &Settings, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let catalog = Arc::new(sources::load(settings)?);
+    let (keys, tls) = guarded::load(target, settings)?;
+    guarded::advise(target, settings);
     let listener = listen(settings.listen, "listen").await?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr()?);
     let (store, embedded) = parts::store(settings, target).await?;
+
+    // Each room registers its own; from here on they are only counted and shown.
+    let mut registry = Registry::default();
+    process::register(&mut registry);
+    let rooms = registry.sub_registry_with_prefix("waybill");
+    let http = waybill_web::Metrics::register(rooms);
+    let store = store.with_metrics(&waybill_store::Metrics::register(rooms));
 
     // HTTP outlives the workers, so that /ready can say that the process drains.
     let stop_serving = CancellationToken::new();
@@ -61,20 +75,31 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     let (app, worker) = match target {
         Target::Stats => {
             let probes = probes(&store, None, &shutdown);
-            (boxed(waybill_web::app(StatsApi::new(catalog, store), probes)), None)
+            let front = Front { keys, metrics: http.clone(), registry: Arc::new(registry) };
+            (boxed(waybill_web::app(StatsApi::new(catalog, store), probes, front)), None)
         }
         Target::Up | Target::Api | Target::Worker => {
-            let queue = parts::queue(settings, target)?;
+            let queue = parts::queue(settings, target, &waybill_queue::Metrics::register(rooms))?;
+            let names = || catalog.iter().map(|definition| definition.name());
+            let ledger_metrics = waybill_ledger::Metrics::register(rooms, names());
+            let worker_metrics = waybill_worker::Metrics::register(rooms);
+            let jobs_metrics = match target {
+                Target::Worker => waybill_api::Metrics::default(),
+                _ => waybill_api::Metrics::register(rooms, names()),
+            };
+            let front = Front { keys, metrics: http.clone(), registry: Arc::new(registry) };
             let probes = probes(&store, Some(&queue), &shutdown);
-            let ledger = Ledger::new(store.clone(), Arc::clone(&queue));
+            let ledger = Ledger::new(store.clone(), Arc::clone(&queue)).with_metrics(ledger_metrics);
             let env = sources::environment(&catalog);
-            let jobs = JobsApi::new(ledger.clone(), Arc::clone(&catalog), &env, Timestamp::now);
-            let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, Timestamp::now);
+            let jobs =
+                JobsApi::new(ledger.clone(), Arc::clone(&catalog), &env, Timestamp::now).with_metrics(&jobs_metrics);
+            let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, Timestamp::now)
+                .with_metrics(&jobs_metrics);
             let statistics = StatsApi::new(Arc::clone(&catalog), store.clone());
             let app = match target {
-                Target::Up => boxed(waybill_web::app((jobs, weather, statistics), probes)),
-                Target::Api => boxed(waybill_web::app((jobs, weather), probes)),
-                _ => boxed(waybill_web::app((), probes)),
+                Target::Up => boxed(waybill_web::app((jobs, weather, statistics), probes, front)),
+                Target::Api => boxed(waybill_web::app((jobs, weather), probes, front)),
+                _ => boxed(waybill_web::app((), probes, front)),
             };
             let worker = Worker {
                 ledger,
@@ -88,13 +113,20 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                 patience: waybill_ledger::PATIENCE,
                 lease: LEASE,
                 hand_on: HAND_ON,
+                metrics: worker_metrics,
             };
             (app, target.works().then_some(worker))
         }
     };
 
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.follow(stop_serving.clone()));
+    }
+    // The other half is for the store, the broker, upstreams and spools.
+    let connections = MOST_CONNECTIONS.min(process::open_file_limit() / 2);
+    let serving = Serving { tls, connections, metrics: http, ..Serving::default() };
     let ended = tokio::spawn(async move {
-        let serving = tokio::spawn(waybill_web::serve(listener, app, stop_serving.clone()));
+        let serving = tokio::spawn(waybill_web::serve(listener, app, serving, stop_serving.clone()));
         let worked = match worker {
             Some(worker) => waybill_worker::run(worker, shutdown, DRAIN).await,
             None => {
@@ -127,12 +159,14 @@ fn boxed(app: impl Endpoint<Output = Response> + 'static) -> BoxEndpoint<'static
 }
 
 fn probes(store: &Store, queue: Option<&Arc<dyn Queue>>, shutdown: &CancellationToken) -> Probes {
-    let store = store.clone();
+    // Statistics are only read, but for what is derived.
+    let (store, writes) = (store.clone(), queue.is_some());
     let mut checks = vec![Check {
         name: "store",
         run: Box::new(move || {
             let store = store.clone();
-            async move { store.check().await.map_err(|error| error.to_string()) }.boxed()
+            let looked = async move { if writes { store.check_writes().await } else { store.check().await } };
+            looked.map(|looked| looked.map_err(|error| error.to_string())).boxed()
         }),
     }];
     if let Some(queue) = queue.cloned() {

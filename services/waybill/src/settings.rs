@@ -5,9 +5,11 @@ use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
 use anyhow::{Context, bail};
 use figment::{
     Figment,
+    error::Kind,
     providers::{Env, Format, Serialized, Toml},
 };
 use serde::{Deserialize, Deserializer};
+use waybill_web::KeySettings;
 
 use crate::cli::ServerFlags;
 
@@ -23,6 +25,14 @@ pub(crate) struct Settings {
     pub(crate) s3_listen: SocketAddr,
     pub(crate) s3_bucket: Option<String>,
     pub(crate) amqp_url: Option<Secret>,
+    /// Who may ask; without any, everybody may. Only in the settings file.
+    #[serde(default)]
+    pub(crate) keys: Vec<KeySettings>,
+    /// Whether it is meant that everybody may, also from other machines.
+    #[serde(default)]
+    pub(crate) no_auth: bool,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// A string that is never printed.
@@ -37,7 +47,8 @@ impl std::fmt::Debug for Secret {
 }
 
 /// The names a variable may have after WAYBILL_; others (WAYBILL_URL, WAYBILL_LOG) are not settings.
-const NAMES: [&str; 7] = ["listen", "data", "sources", "base_url", "s3_listen", "s3_bucket", "amqp_url"];
+const NAMES: [&str; 10] =
+    ["listen", "data", "sources", "base_url", "s3_listen", "s3_bucket", "amqp_url", "no_auth", "tls_cert", "tls_key"];
 
 impl Settings {
     /// Reads them all; the first that cannot be read is refused by name.
@@ -47,14 +58,17 @@ impl Settings {
             .merge(Serialized::default("data", "data"))
             .merge(Serialized::default("s3_listen", "127.0.0.1:9000"));
         let file = flags.config.clone().or_else(|| std::env::var_os("WAYBILL_CONFIG").map(PathBuf::from));
+        let name = file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
         if let Some(file) = file {
             // Read here, since figment takes a missing file for an empty one.
-            let text = std::fs::read_to_string(&file).with_context(|| format!("settings file {}", file.display()))?;
+            let text = std::fs::read_to_string(&file).with_context(|| format!("settings file {name}"))?;
+            // Parsed here first, since the error of figment's parser shows the line, which may hold a password.
+            toml::from_str::<toml::Table>(&text).map_err(|error| not_toml(&name, &text, &error))?;
             figment = figment.merge(Toml::string(&text));
         }
         let env = Env::prefixed("WAYBILL_").only(&NAMES).filter_map(|name| Some(name.into())).lowercase(true);
-        let settings: Self =
-            figment.merge(env).merge(Serialized::defaults(flags)).extract().map_err(|error| readable(&error))?;
+        let settings = figment.merge(env).merge(Serialized::defaults(flags)).extract();
+        let settings: Self = settings.map_err(|error| readable(&error, &name))?;
         for (source, url) in &settings.base_url {
             check_base_url(source, url)?;
         }
@@ -62,10 +76,25 @@ impl Settings {
     }
 }
 
+/// `settings file waybill.toml, line 3: …`
+fn not_toml(name: &str, text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    anyhow::anyhow!("settings file {name}, line {line}: expected TOML: {}", error.message())
+}
+
 /// `setting `listen` (`WAYBILL_LISTEN` environment variable): …`
-fn readable(error: &figment::Error) -> anyhow::Error {
+fn readable(error: &figment::Error, file: &str) -> anyhow::Error {
     let name = error.path.join(".");
-    let from = error.metadata.as_ref().map(|metadata| format!(" (from {})", metadata.name)).unwrap_or_default();
+    let from = error.metadata.as_ref().map(|metadata| match &*metadata.name {
+        "TOML source string" => format!(" ({file})"),
+        other => format!(" (from {other})"),
+    });
+    let from = from.unwrap_or_default();
+    if let Kind::UnknownField(_, expected) = &error.kind {
+        let known = expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        return anyhow::anyhow!("setting `{name}`{from}: there is none of this name; expected one of {known}");
+    }
     if name.is_empty() {
         anyhow::anyhow!("settings{from}: {}", error.kind)
     } else if name == "amqp_url" {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use poem::{
-    EndpointExt, Request,
+    Endpoint, EndpointExt, Request,
     endpoint::{BoxEndpoint, make_sync},
     http::Method,
 };
@@ -12,7 +12,7 @@ use poem_openapi::{
     registry::{MetaApi, Registry},
 };
 
-use crate::Problem;
+use crate::{Problem, metrics::Pattern};
 
 /// The same routes, with an answer to every other method.
 pub(crate) struct Allowing<A>(pub(crate) A);
@@ -32,13 +32,40 @@ impl<A: OpenApi> OpenApi for Allowing<A> {
 
     fn add_routes(self, table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
         self.0.add_routes(table);
-        for routes in table.values_mut() {
+        let patterns = patterns(&A::meta());
+        for (path, routes) in table {
+            let path = patterns.get(path).unwrap_or(path);
             let allow = allowed(routes.keys());
             for method in METHODS.into_iter().chain((!routes.contains_key(&Method::GET)).then_some(Method::HEAD)) {
                 routes.entry(method).or_insert_with(|| refuse(allow.clone()));
             }
+            for (method, route) in std::mem::take(routes) {
+                routes.insert(method, named(path, route));
+            }
         }
     }
+}
+
+/// Tells whoever counts the answers which path they are of.
+pub(crate) fn named(path: &str, route: BoxEndpoint<'static>) -> BoxEndpoint<'static> {
+    let pattern = Pattern(path.into());
+    route
+        .around(move |route, request| {
+            let pattern = pattern.clone();
+            async move {
+                match route.call(request).await {
+                    Ok(mut response) => {
+                        response.extensions_mut().insert(pattern);
+                        Ok(response)
+                    }
+                    Err(mut error) => {
+                        error.set_data(pattern);
+                        Err(error)
+                    }
+                }
+            }
+        })
+        .boxed()
 }
 
 /// Answers every method that is not allowed; `allow` as in the header.
@@ -49,6 +76,20 @@ pub(crate) fn refuse(allow: String) -> BoxEndpoint<'static> {
     })
     .map_to_response()
     .boxed()
+}
+
+/// What the documentation calls each path, by what the router calls it: `/jobs/{id}` by `/jobs/:param0`.
+fn patterns(apis: &[MetaApi]) -> HashMap<String, String> {
+    let documented = apis.iter().flat_map(|api| &api.paths).map(|path| path.path.clone());
+    let routed = |path: &String| {
+        let mut count = 0_usize..;
+        let segments = path.split('/').map(|segment| match segment.strip_prefix('{') {
+            Some(_) => format!(":param{}", count.next().unwrap_or_default()),
+            None => segment.to_owned(),
+        });
+        segments.collect::<Vec<_>>().join("/")
+    };
+    documented.map(|path| (routed(&path), path)).collect()
 }
 
 fn allowed<'a>(methods: impl Iterator<Item = &'a Method>) -> String {

@@ -10,7 +10,7 @@ use poem_openapi::{
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
-use crate::{Problem, guard::BODY_LIMIT};
+use crate::{Problem, intake::BODY_LIMIT};
 
 /// A JSON object as body, read by serde and documented by its OpenAPI type. What is not JSON is a 400, what is
 /// JSON of another shape a 422; a serde error that begins with a member's name in backticks, or with

@@ -15,7 +15,7 @@ use poem_openapi::{
 
 use crate::{
     Problem,
-    guard::{BODY_LIMIT, TooLarge},
+    intake::{BODY_LIMIT, BODY_TIME, TooLarge, TooSlow},
     quoted,
 };
 
@@ -132,7 +132,8 @@ fn bound(rule: &str) -> String {
 fn body(error: &ReadBodyError) -> Problem {
     match error {
         ReadBodyError::PayloadTooLarge => Problem::payload_too_large(BODY_LIMIT),
-        ReadBodyError::Io(error) if is_too_large(error) => Problem::payload_too_large(BODY_LIMIT),
+        ReadBodyError::Io(error) if caused_by::<TooLarge>(error) => Problem::payload_too_large(BODY_LIMIT),
+        ReadBodyError::Io(error) if caused_by::<TooSlow>(error) => Problem::slow_body(BODY_TIME),
         ReadBodyError::Io(_) => {
             Problem::new(StatusCode::BAD_REQUEST, "invalid-body", "the body ended before it was complete")
         }
@@ -144,10 +145,10 @@ fn body(error: &ReadBodyError) -> Problem {
 }
 
 /// A body passes an error of its stream on inside further I/O errors.
-fn is_too_large(error: &std::io::Error) -> bool {
+fn caused_by<E: std::error::Error + 'static>(error: &std::io::Error) -> bool {
     error
         .get_ref()
-        .is_some_and(|inner| inner.is::<TooLarge>() || inner.downcast_ref::<std::io::Error>().is_some_and(is_too_large))
+        .is_some_and(|inner| inner.is::<E>() || inner.downcast_ref::<std::io::Error>().is_some_and(caused_by::<E>))
 }
 
 /// An error of which only the status is known. Its text may be about our insides, so a 5xx keeps it.

@@ -1,91 +1,102 @@
-//! What stands before every route: limits on size and time, errors as problems, a line in the log.
+//! What stands before every route: who calls, limits on size and time, errors as problems, a line in the log.
 
 use std::{
     panic::AssertUnwindSafe,
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt, StreamExt};
-use poem::{Body, Endpoint, Request, Response, http::header};
+use futures::FutureExt;
+use poem::{Endpoint, Request, Response};
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    Problem,
+    Keys, Problem, access,
     convert::{self, Asked, Choices},
+    headers::{self, RequestId},
+    intake::{BODY_TIME, limited},
+    metrics::{self, Metrics, Pattern},
 };
-
-/// The largest body that a route reads, in bytes.
-pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
 
 /// The longest that a request may take.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// Why a body of no announced length ends early.
-#[derive(Debug, thiserror::Error)]
-#[error("the body is larger than {BODY_LIMIT} bytes")]
-pub(crate) struct TooLarge;
-
-/// Calls `inner`; whatever happens there, the answer is a response, and it comes within `limit`.
-pub(crate) async fn guard(
-    inner: impl Endpoint<Output = Response>,
-    request: Request,
-    choices: &Choices,
-    limit: Duration,
-) -> Response {
-    let begun = Instant::now();
-    let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), choices };
-    let response = answer(inner, request, limit, &asked).await;
-    tracing::debug!(
-        method = %asked.method,
-        path = asked.uri.path(),
-        status = response.status().as_u16(),
-        duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "answered"
-    );
-    response
+/// What stands before the routes of a process.
+pub(crate) struct Guard {
+    pub(crate) choices: Choices,
+    pub(crate) keys: Keys,
+    pub(crate) metrics: Metrics,
+    /// The longest that a request may take.
+    pub(crate) limit: Duration,
 }
 
-async fn answer(
-    inner: impl Endpoint<Output = Response>,
-    request: Request,
-    limit: Duration,
-    asked: &Asked<'_>,
-) -> Response {
-    let request = match limited(request) {
-        Ok(request) => request,
-        Err(problem) => return poem::Error::from(problem).into_response(),
-    };
-    // A panic is a mistake of ours in one request; the others go on. The hook has logged it.
-    let called = AssertUnwindSafe(inner.call(request)).catch_unwind();
-    let problem = match tokio::time::timeout(limit, called).await {
-        Ok(Ok(Ok(response))) => return response,
-        Ok(Ok(Err(error))) => convert::problem(error, asked),
-        Ok(Err(_panic)) => Problem::internal("a handler panicked"),
-        Err(_elapsed) => Problem::timeout(limit),
-    };
-    poem::Error::from(problem).into_response()
-}
-
-/// Refuses a body whose announced length is too large, and ends one of no announced length there.
-fn limited(mut request: Request) -> Result<Request, Problem> {
-    if let Some(length) = request.header(header::CONTENT_LENGTH) {
-        // A length that is no number never comes here: hyper refuses it.
-        if length.parse::<u64>().is_ok_and(|length| length > BODY_LIMIT as u64) {
-            return Err(Problem::payload_too_large(BODY_LIMIT));
+impl Guard {
+    /// Calls `inner`, unless the caller may not; whatever happens there, the answer is a response, and in time.
+    pub(crate) async fn answer(&self, inner: impl Endpoint<Output = Response>, mut request: Request) -> Response {
+        let begun = Instant::now();
+        let id = RequestId::of(&request);
+        let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), choices: &self.choices };
+        let span = tracing::info_span!(
+            "request",
+            request_id = %id.0,
+            key = Empty,
+            method = metrics::known(&asked.method),
+            route = Empty,
+            status = Empty,
+            trace_id = Empty,
+        );
+        waybill_telemetry::begin(&span, headers::trace(&request).as_ref());
+        async {
+            let verdict = access::admit(&request, &self.keys, &self.metrics);
+            let mut response = match verdict.caller {
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller);
+                    self.call(inner, request, &asked).await
+                }
+                Err(problem) => poem::Error::from(problem).into_response(),
+            };
+            access::tell(verdict.quota, &mut response);
+            headers::secure(&id, &mut response);
+            self.metrics.answered(&asked.method, &response, begun.elapsed());
+            if let Some(Pattern(route)) = response.data() {
+                Span::current().record("route", &**route);
+            }
+            Span::current().record("status", response.status().as_u16());
+            tracing::debug!(
+                method = %asked.method,
+                path = asked.uri.path(),
+                status = response.status().as_u16(),
+                duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                "answered"
+            );
+            response
         }
-        return Ok(request);
+        .instrument(span)
+        .await
     }
-    let body = request.take_body();
-    if body.is_empty() {
-        return Ok(request);
+
+    async fn call(&self, inner: impl Endpoint<Output = Response>, request: Request, asked: &Asked<'_>) -> Response {
+        let request = match limited(request, BODY_TIME) {
+            Ok(request) => request,
+            Err(problem) => return poem::Error::from(problem).into_response(),
+        };
+        // A panic is a mistake of ours in one request; the others go on. The hook has logged it.
+        let called = AssertUnwindSafe(inner.call(request)).catch_unwind();
+        let mut pattern = None;
+        let problem = match tokio::time::timeout(self.limit, called).await {
+            Ok(Ok(Ok(response))) => return response,
+            Ok(Ok(Err(error))) => {
+                pattern = error.data::<Pattern>().cloned();
+                convert::problem(error, asked)
+            }
+            Ok(Err(_panic)) => Problem::internal("a handler panicked"),
+            Err(_elapsed) => Problem::timeout(self.limit),
+        };
+        let mut response = poem::Error::from(problem).into_response();
+        if let Some(pattern) = pattern {
+            response.extensions_mut().insert(pattern);
+        }
+        response
     }
-    let mut left = BODY_LIMIT;
-    let chunks = body.into_bytes_stream().map(move |chunk| {
-        let chunk = chunk?;
-        left = left.checked_sub(chunk.len()).ok_or_else(|| std::io::Error::other(TooLarge))?;
-        Ok::<_, std::io::Error>(chunk)
-    });
-    request.set_body(Body::from_bytes_stream(chunks));
-    Ok(request)
 }
 
 #[cfg(test)]
@@ -97,7 +108,9 @@ mod tests {
     #[tokio::test]
     async fn a_request_does_not_wait_for_ever() {
         let never = make(|_| std::future::pending::<Response>());
-        let response = guard(never, Request::default(), &Choices::of::<()>(), Duration::from_millis(1)).await;
+        let (choices, limit) = (Choices::of::<()>(), Duration::from_millis(1));
+        let guard = Guard { choices, keys: Keys::default(), metrics: Metrics::default(), limit };
+        let response = guard.answer(never, Request::default()).await;
         insta::assert_snapshot!(response.into_body().into_string().await.expect("a body"), @r#"{"type":"/problems/timeout","title":"Timeout","status":504,"detail":"no answer was ready within 0 seconds"}"#);
     }
 }

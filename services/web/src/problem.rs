@@ -83,6 +83,12 @@ impl Problem {
         self
     }
 
+    /// The same problem, which the same request may not have after so many seconds.
+    pub fn after(mut self, seconds: u64) -> Self {
+        self.0.retry_after = Some(seconds);
+        self
+    }
+
     /// 400: a parameter is missing or wrong. `expected`: `a date such as 2024-05-01`; `found`: what came,
     /// as [`quoted`] spells it, or `nothing`.
     pub fn invalid_parameter(name: &str, expected: &str, found: impl Display) -> Self {
@@ -162,13 +168,18 @@ impl Problem {
     /// `cause` for the log only.
     pub fn unavailable(what: &str, cause: impl Display) -> Self {
         tracing::warn!(error = %cause, "{what} is unavailable");
-        let mut problem = Self::new(
+        Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
             format!("{what} does not answer at the moment; the same request may succeed later"),
-        );
-        problem.0.retry_after = Some(2);
-        problem
+        )
+        .after(2)
+    }
+
+    /// 408: the body took longer than any may.
+    pub fn slow_body(limit: std::time::Duration) -> Self {
+        let detail = format!("the body was not complete within {} seconds", limit.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "slow-body", detail)
     }
 
     /// 504: the request took longer than any may.
@@ -225,6 +236,9 @@ impl ResponseError for Problem {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(Ok(allow)) = self.allow.as_deref().map(HeaderValue::from_str) {
             headers.insert(header::ALLOW, allow);

@@ -9,8 +9,14 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use waybill_ledger::{JobId, LedgerError};
+use waybill_source::Definition;
 
-use crate::{Worker, gate::Gate, upstream::Upstream};
+use crate::{
+    Worker,
+    gate::Gate,
+    metrics::{Counts, UNKNOWN},
+    upstream::Upstream,
+};
 
 /// How often it is asked whether a job is cancelled, however many of its tasks run.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
@@ -32,6 +38,10 @@ pub(crate) struct Context {
     uncancelled: Mutex<HashMap<JobId, Instant>>,
     /// By source.
     gates: HashMap<String, Arc<Gate>>,
+    /// By source.
+    counts: HashMap<String, Arc<Counts>>,
+    /// Of every other source.
+    unknown: Arc<Counts>,
     /// A broker that lost its connection delivers again what this process still works on.
     in_flight: InFlight,
 }
@@ -39,8 +49,14 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(worker: Worker, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let upstream = Upstream::new(worker.base_urls.clone())?;
-        let gate = |limit| Arc::new(Gate::new(limit));
-        let gates = worker.catalog.iter().map(|it| (it.name().to_owned(), gate(it.limit()))).collect();
+        let named = |it: &Arc<Definition>| (it.name().to_owned(), Arc::new(worker.metrics.of_source(it.name())));
+        let counts: HashMap<_, _> = worker.catalog.iter().map(named).collect();
+        let unknown = Arc::new(worker.metrics.of_source(UNKNOWN));
+        let gate = |it: &Definition| {
+            let waits = counts.get(it.name()).unwrap_or(&unknown).limiter_wait.clone();
+            Arc::new(Gate::new(it.limit(), waits))
+        };
+        let gates = worker.catalog.iter().map(|it| (it.name().to_owned(), gate(it))).collect();
         let name = Uuid::now_v7().to_string();
         Ok(Self {
             worker,
@@ -50,6 +66,8 @@ impl Context {
             deadline: CancellationToken::new(),
             uncancelled: Mutex::default(),
             gates,
+            counts,
+            unknown,
             in_flight: InFlight::default(),
         })
     }
@@ -57,6 +75,11 @@ impl Context {
     /// The gate of a source that this worker serves.
     pub(crate) fn gate(&self, source: &str) -> Option<&Arc<Gate>> {
         self.gates.get(source)
+    }
+
+    /// What is counted of a source.
+    pub(crate) fn counts(&self, source: &str) -> &Arc<Counts> {
+        self.counts.get(source).unwrap_or(&self.unknown)
     }
 
     /// Whether a job is cancelled; what is said of it may be a tenth of a second old. Small tasks would else ask more

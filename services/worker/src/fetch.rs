@@ -4,7 +4,7 @@
 //! a fault, and the download goes on where it stopped or begins anew. No request goes out but through the
 //! source's gate.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use reqwest::{
@@ -12,6 +12,7 @@ use reqwest::{
     header::{ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED},
 };
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, field::Empty};
 use waybill_source::{Definition, Rejection, Scanned};
 use waybill_store::UploadBody;
 
@@ -75,7 +76,12 @@ pub(crate) struct Wanted<'a> {
 /// Downloads a file within the definition's timeout: all tries and the waits between them included, but not the
 /// waits at the gate.
 pub(crate) async fn fetch(context: &Context, gate: &Gate, wanted: Wanted<'_>) -> Result<Answer, GaveUp> {
-    Download { context, gate, wanted, partial: None }.persist().await
+    let span = tracing::info_span!("fetch", path = wanted.target.path, items = wanted.items, error = Empty);
+    let answer = Download { context, gate, wanted, partial: None }.persist().instrument(span.clone()).await;
+    if let Err(GaveUp::Later { reason, .. } | GaveUp::Never { reason }) = &answer {
+        span.record("error", reason);
+    }
+    answer
 }
 
 struct Download<'a> {
@@ -92,16 +98,22 @@ impl Download<'_> {
         let within = definition.timeout();
         let late =
             || GaveUp::Later { after: None, reason: format!("{} was not complete within {within:?}", target.path) };
+        let counts = self.context.counts(definition.name());
         let mut patience = Patience::new(self.context.worker.retry, &self.context.shutdown);
-        let mut deadline = Instant::now() + within;
+        let mut began = Instant::now();
+        let mut deadline = began + within;
         loop {
             let waited: Duration = self.gate.pass(items, &self.context.shutdown).await?;
-            deadline += waited;
+            (began, deadline) = (began + waited, deadline + waited);
             parcel.has_started();
             match timeout_at(deadline, self.attempt()).await.map_err(|_| late())? {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    counts.fetch.observe(began.elapsed().as_secs_f64());
+                    return Ok(answer);
+                }
                 Err(fault) => timeout_at(deadline, patience.wait(fault)).await.map_err(|_| late())??,
             }
+            counts.retries.inc();
         }
     }
 
@@ -111,11 +123,12 @@ impl Download<'_> {
             Some(partial) => request.headers(partial.ask_for_the_rest()),
             None => request.headers(self.wanted.known.ask_for_news()),
         };
-        let mut response = self.context.upstream.send(request, self.wanted.target).await?;
+        let counts = self.context.counts(self.wanted.definition.name());
+        let mut response = self.context.upstream.send(request, self.wanted.target, counts).await?;
         let file = match response.status() {
             StatusCode::OK => {
                 self.partial = None;
-                Partial::begin(self.wanted.definition, &response)
+                Partial::begin(self.wanted.definition, &response, Arc::clone(counts))
             }
             StatusCode::PARTIAL_CONTENT if self.partial.is_some() => {
                 self.partial.take().and_then(|partial| partial.go_on(response.headers())).ok_or_else(|| {

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::{sync::watch, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 use waybill_source::Limit;
@@ -21,6 +22,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Gate {
     limit: Limit,
+    /// What each request waited, in seconds.
+    waits: Histogram,
     state: Mutex<State>,
     /// Told of every change that a waiter must know of.
     changed: watch::Sender<()>,
@@ -33,6 +36,8 @@ struct State {
     /// Where there is a rate, only while this worker has the lane.
     limiter: Option<Limiter>,
     paused_until: Option<Instant>,
+    /// How long it took to open for the next request.
+    opening: Duration,
 }
 
 /// Why a request cannot go through now.
@@ -45,9 +50,10 @@ enum Shut {
 }
 
 impl Gate {
-    pub(crate) fn new(limit: Limit) -> Self {
-        let state = Mutex::new(State { limiter: None, paused_until: None });
-        Self { limit, state, changed: watch::Sender::default(), turn: tokio::sync::Mutex::default() }
+    /// What requests wait is told to `waits`.
+    pub(crate) fn new(limit: Limit, waits: Histogram) -> Self {
+        let state = Mutex::new(State { limiter: None, paused_until: None, opening: Duration::ZERO });
+        Self { limit, waits, state, changed: watch::Sender::default(), turn: tokio::sync::Mutex::default() }
     }
 
     /// Begins to keep the rate, with nothing allowed yet: another worker kept it until now.
@@ -81,11 +87,15 @@ impl Gate {
     /// Waits until a request of so many items could go through. Cancel-safe.
     pub(crate) async fn open(&self, items: usize) {
         let _turn = self.turn.lock().await;
+        let began = Instant::now();
         let mut changed = self.changed.subscribe();
         loop {
             let shut = self.shut(items as u64, Instant::now(), false);
             match shut {
-                Ok(()) => return,
+                Ok(()) => {
+                    self.lock().opening += began.elapsed();
+                    return;
+                }
                 Err(shut) => wait(shut, &mut changed).await,
             }
         }
@@ -122,7 +132,12 @@ impl Gate {
                 }
             }
         };
-        shutdown.run_until_cancelled(passed).await.unwrap_or(Err(GaveUp::Interrupted))
+        let passed = shutdown.run_until_cancelled(passed).await.unwrap_or(Err(GaveUp::Interrupted));
+        if let Ok(waited) = passed {
+            let opening = std::mem::take(&mut self.lock().opening);
+            self.waits.observe((opening + waited).as_secs_f64());
+        }
+        passed
     }
 
     fn shut(&self, items: u64, now: Instant, start: bool) -> Result<(), Shut> {
@@ -165,9 +180,13 @@ mod tests {
 
     const RATE: Limit = Limit::Rate { items: 10, per: Duration::from_millis(100) };
 
+    fn gate(limit: Limit) -> Gate {
+        Gate::new(limit, Histogram::new([]))
+    }
+
     #[tokio::test]
     async fn what_is_kept_elsewhere_lets_nothing_through() {
-        let (gate, running) = (Gate::new(RATE), CancellationToken::new());
+        let (gate, running) = (gate(RATE), CancellationToken::new());
         assert_eq!(gate.pass(1, &running).await, Err(GaveUp::Interrupted));
         gate.take_over(5);
         let waited = gate.pass(5, &running).await.unwrap();
@@ -179,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pause_holds_for_its_own_source_alone() {
-        let (gate, other) = (Gate::new(Limit::Concurrency(4)), Gate::new(Limit::Concurrency(4)));
+        let (gate, other) = (gate(Limit::Concurrency(4)), gate(Limit::Concurrency(4)));
         let began = Instant::now();
         let ((), ()) = tokio::join!(gate.paused(), async { gate.pause(Duration::from_millis(60)) });
         gate.pause(Duration::from_millis(1));
@@ -191,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pause_reaches_who_waits_already() {
-        let gate = Gate::new(RATE);
+        let gate = gate(RATE);
         gate.take_over(1);
         let began = Instant::now();
         let running = CancellationToken::new();

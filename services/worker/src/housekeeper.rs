@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use waybill_queue::{Hold, QueueError};
+use waybill_ledger::Recovery;
+use waybill_queue::{Hold, Lane, QueueError};
 
 use crate::{context::Context, permits::jittered, retry::pause, superseded::Sweep};
 
@@ -25,6 +26,8 @@ pub(crate) async fn keep(context: &Context) {
         sweep: Sweep::default(),
         next_seldom: Instant::now(),
     };
+    let metrics = &context.worker.metrics;
+    metrics.may_keep_house();
     while let Some(hold) = hold(context).await {
         tracing::info!("keeping house");
         while hold.is_held() {
@@ -33,6 +36,7 @@ pub(crate) async fn keep(context: &Context) {
                 return;
             }
         }
+        metrics.keeps_house_no_more();
     }
 }
 
@@ -72,21 +76,47 @@ impl House<'_> {
     async fn look(&mut self) {
         let worker = &self.context.worker;
         match worker.ledger.recover_within(Timestamp::now(), self.everything, worker.patience).await {
-            Ok(messages) => {
+            Ok(Recovery { messages, unfinished }) => {
                 self.everything = false;
+                worker.metrics.acted("message_sent_again", messages);
+                for definition in worker.catalog.iter() {
+                    let source = definition.name();
+                    worker.metrics.saw_unfinished(source, unfinished.get(source).copied().unwrap_or_default());
+                }
                 if messages > 0 {
                     tracing::info!(messages, "unfinished jobs were sent out again");
                 }
             }
-            Err(error) => tracing::warn!(%error, "unfinished jobs cannot be looked for"),
+            Err(error) => {
+                worker.metrics.acted("failed", 1);
+                tracing::warn!(%error, "unfinished jobs cannot be looked for");
+            }
         }
         match self.sweep.turn(&worker.store).await {
             Ok(0) => {}
-            Ok(objects) => tracing::info!(objects, "superseded objects were removed"),
-            Err(error) => tracing::warn!(%error, "superseded objects cannot be looked for"),
+            Ok(objects) => {
+                worker.metrics.acted("superseded_object_removed", objects as u64);
+                tracing::info!(objects, "superseded objects were removed");
+            }
+            Err(error) => {
+                worker.metrics.acted("failed", 1);
+                tracing::warn!(%error, "superseded objects cannot be looked for");
+            }
         }
+        self.count_messages().await;
+        worker.metrics.acted("looked", 1);
         if self.next_seldom <= Instant::now() {
             self.look_seldom().await;
+        }
+    }
+
+    /// Says how many messages wait on each lane, for whoever watches.
+    async fn count_messages(&self) {
+        let worker = &self.context.worker;
+        let lanes = worker.catalog.iter().map(|definition| Lane::Source(definition.name().to_owned()));
+        for lane in std::iter::once(Lane::Plans).chain(lanes) {
+            let waiting = worker.queue.waiting(&lane).await;
+            worker.metrics.saw_waiting(&lane, waiting.ok());
         }
     }
 
@@ -95,13 +125,25 @@ impl House<'_> {
         self.next_seldom = Instant::now() + SELDOM;
         match worker.ledger.expire(Timestamp::now()).await {
             Ok(0) => {}
-            Ok(jobs) => tracing::info!(jobs, "expired jobs were deleted"),
-            Err(error) => tracing::warn!(%error, "expired jobs cannot be looked for"),
+            Ok(jobs) => {
+                worker.metrics.acted("job_expired", jobs);
+                tracing::info!(jobs, "expired jobs were deleted");
+            }
+            Err(error) => {
+                worker.metrics.acted("failed", 1);
+                tracing::warn!(%error, "expired jobs cannot be looked for");
+            }
         }
         match worker.store.abort_stale_uploads(ABANDONED).await {
             Ok(0) => {}
-            Ok(uploads) => tracing::info!(uploads, "abandoned uploads were aborted"),
-            Err(error) => tracing::warn!(%error, "abandoned uploads cannot be looked for"),
+            Ok(uploads) => {
+                worker.metrics.acted("upload_aborted", uploads as u64);
+                tracing::info!(uploads, "abandoned uploads were aborted");
+            }
+            Err(error) => {
+                worker.metrics.acted("failed", 1);
+                tracing::warn!(%error, "abandoned uploads cannot be looked for");
+            }
         }
     }
 }

@@ -5,7 +5,10 @@
 //! file; a file that turns out large moves to a thread of its own. At most a few pieces wait for it: a
 //! slow disk slows the download, never fills the memory.
 
-use std::io;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -25,20 +28,26 @@ pub(crate) struct Intake {
     scanner: Scanner,
     rejection: Option<Rejection>,
     spool: Spool,
+    /// Spent on checks so far.
+    checking: Duration,
 }
 
 impl Intake {
     fn push(&mut self, piece: &[u8]) -> io::Result<()> {
         // A file that is rejected is still kept whole, for whoever has to find out why.
         if self.rejection.is_none() {
+            let began = Instant::now();
             self.rejection = self.scanner.push(piece).err();
+            self.checking += began.elapsed();
         }
         self.spool.write(piece)
     }
 
-    /// Says that the last byte was seen.
-    pub(crate) fn finish(self) -> (Result<Scanned, Rejection>, Spool) {
-        (self.rejection.map_or_else(|| self.scanner.finish(), Err), self.spool)
+    /// Says that the last byte was seen; and how long the checks took.
+    pub(crate) fn finish(self) -> (Result<Scanned, Rejection>, Spool, Duration) {
+        let began = Instant::now();
+        let scanned = self.rejection.map_or_else(|| self.scanner.finish(), Err);
+        (scanned, self.spool, self.checking + began.elapsed())
     }
 }
 
@@ -58,7 +67,12 @@ struct Thread {
 impl Sink {
     /// For one file of this source.
     pub(crate) fn new(definition: &Definition) -> Self {
-        let intake = Intake { scanner: definition.scanner(), rejection: None, spool: Spool::default() };
+        let intake = Intake {
+            scanner: definition.scanner(),
+            rejection: None,
+            spool: Spool::default(),
+            checking: Duration::ZERO,
+        };
         Self { here: Some(intake), thread: None }
     }
 

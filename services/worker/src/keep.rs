@@ -1,6 +1,9 @@
 //! A file that has come is kept: as an object in data/ if it passed its checks, else in quarantine/.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
+use tracing::{Instrument, Span};
 use waybill_source::{Format, Item, ObjectName};
 use waybill_store::Upload;
 
@@ -30,9 +33,10 @@ impl Task<'_> {
         let Fetched { body, bytes, scanned, sha256, validators } = file;
         let job = self.request.job;
         if self.context.is_cancelled(job).await? {
-            return Err(Outcome::Settled);
+            return Err(Outcome::Cancelled);
         }
         let store = &self.context.worker.store;
+        let counts = self.context.counts(self.definition.name());
         let (source, format) = (self.definition.name(), self.definition.format());
         let name = ObjectName::new(source, &self.partition, piece.key, piece.time, &sha256, format);
         let scanned = match scanned {
@@ -49,7 +53,10 @@ impl Task<'_> {
                     sha256: &sha256,
                     fetched_at: piece.time,
                 };
-                let quarantine = quarantine::keep(store, &name, content_type(format), body, &report).await?;
+                let storing = storing(&quarantine::key(&name), bytes);
+                let kept = quarantine::keep(store, &name, content_type(format), body, &report).instrument(storing);
+                let quarantine = kept.await?;
+                counts.quarantined.inc();
                 return Err(Outcome::Rejected { reason: format!("the file was rejected: {rejection}"), quarantine });
             }
         };
@@ -66,9 +73,16 @@ impl Task<'_> {
         };
         let metadata = metadata(&provenance, &scanned);
         let key = name.key();
-        store.upload(&key, Upload { content_type: content_type(format), metadata, body }).await?;
+        let began = Instant::now();
+        let upload = Upload { content_type: content_type(format), metadata, body };
+        store.upload(&key, upload).instrument(storing(&key, bytes)).await?;
+        counts.store.observe(began.elapsed().as_secs_f64());
         Ok(Object { key, bytes, records: scanned.records, missing: Vec::new() })
     }
+}
+
+fn storing(key: &str, bytes: u64) -> Span {
+    tracing::info_span!("store", s3_key = key, size_bytes = bytes)
 }
 
 fn content_type(format: Format) -> &'static str {

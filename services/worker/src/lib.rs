@@ -19,6 +19,7 @@ mod keep;
 mod limiter;
 mod listing;
 mod metadata;
+mod metrics;
 mod outcome;
 mod parcel;
 mod partial;
@@ -41,6 +42,8 @@ use waybill_ledger::Ledger;
 use waybill_queue::Queue;
 use waybill_source::{Catalog, Env};
 use waybill_store::Store;
+
+pub use metrics::Metrics;
 
 /// What a worker needs; nothing in it is optional.
 #[derive(Debug, Clone)]
@@ -69,6 +72,8 @@ pub struct Worker {
     /// A task that runs longer than this is handed on: well below the broker's consumer timeout, which is half
     /// an hour unless somebody changed it; a quarter of an hour.
     pub hand_on: Duration,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Waits between attempts: exponential with jitter, in the worker while short, in the queue when long.

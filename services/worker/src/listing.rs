@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use reqwest::StatusCode;
+use tracing::Instrument;
 use waybill_source::Definition;
 
 use crate::{
@@ -17,23 +18,26 @@ const LARGEST: usize = 64 << 20;
 /// Reads a listing, as patiently as a file.
 pub(crate) async fn read(context: &Context, definition: &Definition, target: &Target) -> Result<Bytes, GaveUp> {
     let within = definition.timeout();
-    tokio::time::timeout(within, persist(context, target)).await.unwrap_or_else(|_| {
+    let listing = persist(context, definition, target).instrument(tracing::info_span!("fetch", path = target.path));
+    tokio::time::timeout(within, listing).await.unwrap_or_else(|_| {
         Err(GaveUp::Later { after: None, reason: format!("{} was not complete within {within:?}", target.path) })
     })
 }
 
-async fn persist(context: &Context, target: &Target) -> Result<Bytes, GaveUp> {
+async fn persist(context: &Context, definition: &Definition, target: &Target) -> Result<Bytes, GaveUp> {
     let mut patience = Patience::new(context.worker.retry, &context.shutdown);
     loop {
-        match attempt(context, target).await {
+        match attempt(context, definition, target).await {
             Ok(body) => return Ok(body),
             Err(fault) => patience.wait(fault).await?,
         }
+        context.counts(definition.name()).retries.inc();
     }
 }
 
-async fn attempt(context: &Context, target: &Target) -> Result<Bytes, Fault> {
-    let mut response = context.upstream.send(context.upstream.get(target), target).await?;
+async fn attempt(context: &Context, definition: &Definition, target: &Target) -> Result<Bytes, Fault> {
+    let counts = context.counts(definition.name());
+    let mut response = context.upstream.send(context.upstream.get(target), target, counts).await?;
     if response.status() != StatusCode::OK {
         return Err(refused(response.status(), response.headers(), &target.path, Timestamp::now()));
     }

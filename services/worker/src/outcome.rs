@@ -29,6 +29,8 @@ pub(crate) enum Outcome {
     Stored(Object),
     /// The upstream has what is stored already.
     Unchanged(Object),
+    /// Its job is cancelled.
+    Cancelled,
     /// There was nothing to do any more.
     Settled,
     /// The same work is in hand here already.
@@ -45,6 +47,36 @@ pub(crate) enum Outcome {
     Orphaned { reason: String },
     /// The process goes down.
     Interrupted,
+}
+
+impl Outcome {
+    /// What went wrong, if anything did.
+    pub(crate) fn error(&self) -> Option<&str> {
+        match self {
+            Self::Retry { reason, .. }
+            | Self::Rejected { reason, .. }
+            | Self::Failed { reason }
+            | Self::Orphaned { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// As it is counted.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Planned { .. } => "planned",
+            Self::Stored(_) => "stored",
+            Self::Unchanged(_) => "unchanged",
+            Self::Cancelled => "cancelled",
+            Self::Settled => "repeated",
+            Self::Busy | Self::Elsewhere { .. } => "elsewhere",
+            Self::Retry { .. } => "retried",
+            Self::Rejected { .. } => "rejected",
+            Self::Failed { .. } => "failed",
+            Self::Orphaned { .. } => "orphaned",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// An item's object in data/.
@@ -94,7 +126,8 @@ pub(crate) async fn settle(
     let outcome = match outcome {
         Outcome::Retry { after, reason } if work.attempt < policy.attempts => {
             let delay = retry::delay(policy, work.attempt).max(after.unwrap_or_default());
-            tracing::warn!(reason, delay_ms = delay.as_millis() as u64, "put off");
+            count(context, parcel, work, "retried");
+            tracing::warn!(error = reason, delay_ms = delay.as_millis() as u64, "put off");
             return hand_on(context, lane, parcel, work.attempt + 1, delay).await;
         }
         Outcome::Retry { reason, .. } => Outcome::Failed { reason },
@@ -102,19 +135,21 @@ pub(crate) async fn settle(
     };
     if let Err(error) = mark(context, work, &outcome, began).await {
         // The attempt does not count: its end could not be written down.
+        count(context, parcel, work, "retried");
         tracing::warn!(%error, "no marker could be written");
         return hand_on(context, lane, parcel, work.attempt, retry::delay(policy, work.attempt)).await;
     }
+    count(context, parcel, work, outcome.label());
     let duration_ms = began.elapsed().as_millis() as u64;
     match &outcome {
         Outcome::Stored(Object { key, bytes, records, missing }) => {
             let missing = missing.len();
-            tracing::info!(object.key = key, size_bytes = bytes, records, missing, duration_ms, "stored");
+            tracing::info!(s3_key = key, size_bytes = bytes, records, missing, duration_ms, "stored");
             parcel.ack().await;
         }
         Outcome::Unchanged(Object { key, bytes, records, missing }) => {
             let missing = missing.len();
-            tracing::info!(object.key = key, size_bytes = bytes, records, missing, duration_ms, "unchanged");
+            tracing::info!(s3_key = key, size_bytes = bytes, records, missing, duration_ms, "unchanged");
             parcel.ack().await;
         }
         Outcome::Planned { tasks } => {
@@ -122,15 +157,15 @@ pub(crate) async fn settle(
             parcel.ack().await;
         }
         Outcome::Rejected { reason, quarantine } => {
-            tracing::warn!(reason, object.key = quarantine, duration_ms, "rejected");
+            tracing::warn!(error = reason, s3_key = quarantine, duration_ms, "rejected");
             bury(context, lane, parcel, reason).await;
         }
         Outcome::Failed { reason } => {
-            tracing::warn!(reason, attempts = work.attempt, duration_ms, "failed");
+            tracing::warn!(error = reason, attempts = work.attempt, duration_ms, "failed");
             bury(context, lane, parcel, reason).await;
         }
         Outcome::Orphaned { reason } => {
-            tracing::error!(reason, "orphaned");
+            tracing::error!(error = reason, "orphaned");
             bury(context, lane, parcel, reason).await;
         }
         Outcome::Busy if is_handed_on(parcel) => hand_on(context, lane, parcel, work.attempt, busy_long).await,
@@ -141,7 +176,16 @@ pub(crate) async fn settle(
             hand_on(context, lane, parcel, work.attempt, (*remaining).min(busy_long)).await;
         }
         Outcome::Interrupted | Outcome::Retry { .. } => parcel.give_back().await,
-        Outcome::Settled | Outcome::Elsewhere { .. } => parcel.ack().await,
+        Outcome::Cancelled | Outcome::Settled | Outcome::Elsewhere { .. } => parcel.ack().await,
+    }
+}
+
+/// Counted once the marker is there, so that no count runs ahead of the ledger.
+fn count(context: &Context, parcel: &Parcel, work: Work, outcome: &'static str) {
+    let counts = context.counts(parcel.source());
+    match work.task {
+        Some(_) => counts.task(outcome),
+        None => counts.plan(outcome),
     }
 }
 
@@ -175,6 +219,7 @@ async fn mark(context: &Context, work: Work, outcome: &Outcome, began: Instant) 
         Outcome::Failed { reason } => (reason, None),
         Outcome::Rejected { reason, quarantine } => (reason, Some(quarantine.clone())),
         Outcome::Planned { .. }
+        | Outcome::Cancelled
         | Outcome::Settled
         | Outcome::Busy
         | Outcome::Elsewhere { .. }

@@ -2,16 +2,24 @@
 //!
 //! The work may outlive the delivery: a long task is handed on before the broker takes it away.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio_util::sync::DropGuard;
 use waybill_queue::{Delivery, Message};
+use waybill_telemetry::TraceContext;
 
 /// One piece of work. Dropped unsettled, it goes back to the queue.
 #[derive(Debug)]
 pub(crate) struct Parcel {
     pub(crate) message: Message,
     pub(crate) redelivered: bool,
+    /// The span that asked for it.
+    pub(crate) trace: Option<TraceContext>,
+    /// In the queue, for somebody to take it; not known of one that was out before.
+    pub(crate) waited: Option<Duration>,
     delivery: Mutex<Option<Delivery>>,
     /// Dropped with the first request, or with the parcel where there is none.
     starting: Mutex<Option<DropGuard>>,
@@ -20,7 +28,9 @@ pub(crate) struct Parcel {
 impl Parcel {
     pub(crate) fn new(delivery: Delivery) -> Self {
         let (message, redelivered) = (delivery.message.clone(), delivery.redelivered);
-        Self { message, redelivered, delivery: Mutex::new(Some(delivery)), starting: Mutex::default() }
+        let waited = delivery.headers.waited().filter(|_| !redelivered);
+        let trace = delivery.headers.trace.clone();
+        Self { message, redelivered, trace, waited, delivery: Mutex::new(Some(delivery)), starting: Mutex::default() }
     }
 
     /// Says with `guard` when its work has sent its first request, or has ended.

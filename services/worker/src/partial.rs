@@ -1,6 +1,6 @@
 //! A file of which not all has come yet.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{
@@ -8,11 +8,16 @@ use reqwest::{
     header::{ACCEPT_RANGES, CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE},
 };
 use sha2::{Digest, Sha256};
+use tracing::{
+    Span,
+    field::{Empty, display},
+};
 use waybill_source::{Definition, Rejection};
 
 use crate::{
     fetch::{Fetched, Validators},
     intake::Sink,
+    metrics::Counts,
     retry::Fault,
     upstream::dropped,
 };
@@ -33,6 +38,9 @@ pub(crate) struct Partial {
     total: Option<u64>,
     validators: Validators,
     ranges: bool,
+    counts: Arc<Counts>,
+    /// Of the checks, which go on while the bytes arrive.
+    checking: Span,
 }
 
 /// Why a body did not come whole.
@@ -46,7 +54,7 @@ pub(crate) enum Broken {
 
 impl Partial {
     /// A file of which only the head of the answer has come.
-    pub(crate) fn begin(definition: &Definition, response: &Response) -> Self {
+    pub(crate) fn begin(definition: &Definition, response: &Response, counts: Arc<Counts>) -> Self {
         let headers = response.headers();
         Self {
             sink: Sink::new(definition),
@@ -56,6 +64,8 @@ impl Partial {
             total: response.content_length(),
             validators: Validators::of(headers),
             ranges: headers.get(ACCEPT_RANGES).is_none_or(|ranges| ranges != "none"),
+            counts,
+            checking: tracing::info_span!("check", size_bytes = Empty, records = Empty, error = Empty),
         }
     }
 
@@ -134,13 +144,15 @@ impl Partial {
 
     async fn hand_on(&mut self, piece: Bytes) -> io::Result<()> {
         self.hash.update(&piece);
+        self.counts.fetched.inc_by(piece.len() as u64);
         self.sink.push(piece).await
     }
 
     async fn finish(mut self, limit: Option<u64>) -> io::Result<Fetched> {
         let last = self.pending.split().freeze();
         self.hand_on(last).await?;
-        let (mut scanned, spool) = self.sink.finish().await?.finish();
+        let (mut scanned, spool, checking) = self.sink.finish().await?.finish();
+        self.counts.check.observe(checking.as_secs_f64());
         if let Some(limit) = limit {
             let record = match &scanned {
                 Ok(scanned) => scanned.records,
@@ -149,6 +161,14 @@ impl Partial {
             let (expected, found) = (format!("at most {limit} bytes"), "more".to_owned());
             scanned = Err(Rejection { record, offset: limit, field: None, expected, found });
         }
+        if let Ok(scanned) = &scanned {
+            self.counts.records.inc_by(scanned.records);
+        }
+        self.checking.record("size_bytes", spool.len());
+        match &scanned {
+            Ok(scanned) => self.checking.record("records", scanned.records),
+            Err(rejection) => self.checking.record("error", display(rejection)),
+        };
         let sha256 = base16ct::lower::encode_string(&self.hash.finalize());
         Ok(Fetched { bytes: spool.len(), body: spool.into_body(), scanned, sha256, validators: self.validators })
     }

@@ -34,7 +34,7 @@ async fn start(context: &Context, job: JobId, again: bool) -> Result<Outcome, Ou
         return Err(Outcome::Orphaned { reason: "there is no such job".to_owned() });
     };
     if ledger.is_cancelled(job).await? {
-        return Ok(Outcome::Settled);
+        return Ok(Outcome::Cancelled);
     }
     // Whoever sends out a large plan says so too, and is not to be helped.
     task::not_elsewhere(context, job, None).await?;

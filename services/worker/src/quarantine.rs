@@ -45,6 +45,11 @@ pub(crate) async fn keep(
     Ok(file)
 }
 
+/// The key that a rejected file has.
+pub(crate) fn key(name: &ObjectName) -> String {
+    keys(name).0
+}
+
 fn keys(name: &ObjectName) -> (String, String) {
     let key = name.key();
     let file = format!("quarantine/{}", key.strip_prefix("data/").unwrap_or(&key));

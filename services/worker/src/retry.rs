@@ -53,7 +53,7 @@ impl<'a> Patience<'a> {
             return Err(GaveUp::Later { after, reason });
         }
         let wait = after.or_else(|| self.waits.next_backoff()).unwrap_or(self.policy.max_wait);
-        tracing::debug!(reason, tries = self.tries, wait_ms = wait.as_millis() as u64, "trying again");
+        tracing::debug!(error = reason, tries = self.tries, wait_ms = wait.as_millis() as u64, "trying again");
         pause(wait, self.shutdown).await
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use futures::FutureExt;
 use tokio::task::JoinSet;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty, info_span};
 use waybill_queue::{Consumer, Lane, Message, QueueError};
 
 use crate::{
@@ -85,9 +85,12 @@ pub(crate) async fn consumer(context: &Context, lane: &Lane) -> Option<Box<dyn C
 
 /// Does what one message asks for, and settles it.
 pub(crate) async fn run(context: &Context, lane: &Lane, parcel: Parcel) {
+    if let Some(waited) = parcel.waited {
+        context.worker.metrics.queue_wait(lane).observe(waited.as_secs_f64());
+    }
     match Work::of(&parcel.message) {
         Some(work) => {
-            let span = tracing::info_span!("work", job.id = %work.job, task = work.task, source = parcel.source());
+            let span = span(lane, &parcel, work);
             run_one(context, lane, &parcel, work).instrument(span).await;
         }
         None => {
@@ -95,6 +98,19 @@ pub(crate) async fn run(context: &Context, lane: &Lane, parcel: Parcel) {
             outcome::bury(context, lane, &parcel, "the message names no job").await;
         }
     }
+}
+
+/// A piece of work, in the trace of whoever asked for it.
+fn span(lane: &Lane, parcel: &Parcel, work: Work) -> Span {
+    let (job, source) = (work.job, parcel.source());
+    let span = match work.task {
+        None => info_span!("plan", %job, source, %lane, outcome = Empty, error = Empty, trace_id = Empty),
+        Some(task) => {
+            info_span!("task", %job, task, source, %lane, item = Empty, outcome = Empty, error = Empty, trace_id = Empty)
+        }
+    };
+    waybill_telemetry::begin(&span, parcel.trace.as_ref());
+    span
 }
 
 async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
@@ -125,7 +141,12 @@ async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
     if let (Outcome::Interrupted, Message::RunTask(message)) = (&outcome, &parcel.message) {
         task::forget_attempt(context, work.job, message, parcel).await;
     }
+    let (label, error) = (outcome.label(), outcome.error().map(str::to_owned));
     outcome::settle(context, lane, parcel, work, outcome, began).await;
+    Span::current().record("outcome", label);
+    if let Some(error) = error {
+        Span::current().record("error", error);
+    }
 }
 
 async fn perform(context: &Context, work: Work, parcel: &Parcel) -> Outcome {

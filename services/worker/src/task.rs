@@ -39,7 +39,7 @@ async fn start(context: &Context, job: JobId, message: &RunTask, parcel: &Parcel
         return Err(Outcome::Orphaned { reason: "there is no such job".to_owned() });
     };
     if context.is_cancelled(job).await? {
-        return Ok(Outcome::Settled);
+        return Ok(Outcome::Cancelled);
     }
     if again {
         begin_again(context, job, message).await?;
@@ -50,6 +50,7 @@ async fn start(context: &Context, job: JobId, message: &RunTask, parcel: &Parcel
     let about = job_context(&request);
     let partition = definition.partition(&about, &items)?;
     let key = definition.object_item_key(&items)?;
+    tracing::Span::current().record("item", &key);
     let Some(gate) = context.gate(&request.source) else {
         // Only a message on the wrong lane gets here.
         return Err(Outcome::Failed { reason: format!("there is no source `{}` here", request.source) });

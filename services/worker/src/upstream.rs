@@ -14,7 +14,7 @@ use reqwest::{
 };
 use waybill_source::{Definition, Request};
 
-use crate::retry::Fault;
+use crate::{metrics::Counts, retry::Fault};
 
 /// To connect, name resolution and TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -71,8 +71,15 @@ impl Upstream {
     }
 
     /// Sends a request and waits for the head of the answer, whatever its status.
-    pub(crate) async fn send(&self, request: RequestBuilder, target: &Target) -> Result<Response, Fault> {
-        request.send().await.map_err(|error| unsent(&error, &target.path))
+    pub(crate) async fn send(
+        &self,
+        request: RequestBuilder,
+        target: &Target,
+        counts: &Counts,
+    ) -> Result<Response, Fault> {
+        let answer = request.send().await;
+        counts.answered(answer.as_ref().ok().map(Response::status));
+        answer.map_err(|error| unsent(&error, &target.path))
     }
 }
 

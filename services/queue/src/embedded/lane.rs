@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::lock;
-use crate::{Message, Settle};
+use crate::{Headers, Message, Settle};
 
 /// The messages of a lane that nobody has in hand.
 #[derive(Debug)]
@@ -23,10 +23,13 @@ pub(super) struct Waiting {
     delayed_room: Arc<Semaphore>,
 }
 
+/// A message of the row.
 #[derive(Debug)]
-struct Entry {
-    message: Message,
-    redelivered: bool,
+pub(super) struct Entry {
+    pub(super) message: Message,
+    pub(super) headers: Headers,
+    /// Whether it was out before.
+    pub(super) redelivered: bool,
     /// The place it takes; none for a message given back, of which there are no more than consumers.
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -52,8 +55,8 @@ impl Waiting {
     }
 
     /// Puts a message at the end.
-    pub(super) fn push(&self, message: Message, room: OwnedSemaphorePermit) {
-        lock(&self.row).push_back(Entry { message, redelivered: false, _room: Some(room) });
+    pub(super) fn push(&self, message: Message, headers: Headers, room: OwnedSemaphorePermit) {
+        lock(&self.row).push_back(Entry { message, headers, redelivered: false, _room: Some(room) });
         self.arrived.add_permits(1);
     }
 
@@ -62,28 +65,27 @@ impl Waiting {
         lock(&self.row).len() as u64
     }
 
-    fn give_back(&self, message: Message) {
-        lock(&self.row).push_front(Entry { message, redelivered: true, _room: None });
+    fn give_back(&self, message: Message, headers: Headers) {
+        lock(&self.row).push_front(Entry { message, headers, redelivered: true, _room: None });
         self.arrived.add_permits(1);
     }
 
-    /// Waits for a message, and whether it was out before. Cancel-safe: it awaits once, and takes after that.
-    pub(super) async fn take(&self) -> (Message, bool) {
+    /// Waits for a message. Cancel-safe: it awaits once, and takes after that.
+    pub(super) async fn take(&self) -> Entry {
         self.arrived.acquire().await.expect("it is never closed").forget();
-        let entry = lock(&self.row).pop_front().expect("there is one message per permit");
-        (entry.message, entry.redelivered)
+        lock(&self.row).pop_front().expect("there is one message per permit")
     }
 }
 
 /// A message that a consumer has in hand; dropped, it goes back.
 pub(super) struct InHand {
     waiting: Arc<Waiting>,
-    message: Option<Message>,
+    message: Option<(Message, Headers)>,
 }
 
 impl InHand {
-    pub(super) fn new(waiting: Arc<Waiting>, message: Message) -> Self {
-        Self { waiting, message: Some(message) }
+    pub(super) fn new(waiting: Arc<Waiting>, message: Message, headers: Headers) -> Self {
+        Self { waiting, message: Some((message, headers)) }
     }
 }
 
@@ -99,8 +101,8 @@ impl Settle for InHand {
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        if let Some(message) = self.message.take() {
-            self.waiting.give_back(message);
+        if let Some((message, headers)) = self.message.take() {
+            self.waiting.give_back(message, headers);
         }
     }
 }

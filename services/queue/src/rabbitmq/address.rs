@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
 
 /// Heartbeats asked for, in seconds: a dead connection is noticed within about twice that. RabbitMQ
 /// recommends 5 to 20.
@@ -35,6 +35,22 @@ impl FromStr for Address {
 impl Address {
     pub(super) fn uri(&self) -> AMQPUri {
         self.0.clone()
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.0.authority.host
+    }
+
+    pub(super) fn user(&self) -> &str {
+        &self.0.authority.userinfo.username
+    }
+
+    pub(super) fn vhost(&self) -> &str {
+        &self.0.vhost
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.0.scheme == AMQPScheme::AMQPS
     }
 
     /// A reason in words, which a broker or a library may have put together from anything.

@@ -14,11 +14,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use super::{
-    Broker,
+    Broker, headers,
     link::{Session, patience, pause},
     topology::Route,
 };
-use crate::{Consumer, Delivery, Lane, Message, Settle};
+use crate::{Consumer, Delivery, Headers, Lane, Message, Settle};
 
 /// How long one consumer may take to be set up.
 const SET_UP: Duration = Duration::from_secs(20);
@@ -76,9 +76,10 @@ impl LaneConsumer {
                     live.idle = None;
                     let in_hand = Box::new(InHand { acker: Some(delivery.acker), _channel: live.channel.clone() });
                     let redelivered = delivery.redelivered || delivery_count(&delivery.properties) > 0;
+                    let headers = headers::read(&delivery.properties);
                     match Message::decode(&delivery.data) {
-                        Ok(message) => return Some(Delivery { message, redelivered, settle: in_hand }),
-                        Err(error) => self.put_aside(in_hand, delivery.data, &error.to_string()).await,
+                        Ok(message) => return Some(Delivery { message, redelivered, headers, settle: in_hand }),
+                        Err(error) => self.put_aside(in_hand, delivery.data, &headers, &error.to_string()).await,
                     }
                 }
                 // The channel or the connection failed; or the queue was deleted, or the consumer
@@ -92,7 +93,7 @@ impl LaneConsumer {
     }
 
     fn rebuild(&mut self, reason: &str) {
-        debug!(lane = %self.lane, reason, "the consumer is built anew");
+        debug!(lane = %self.lane, error = reason, "the consumer is built anew");
         if let State::Live(live) = std::mem::replace(&mut self.state, State::Closed) {
             let mut patience = if live.since.elapsed() > GOOD { patience() } else { live.patience };
             let (broker, route) = (self.broker.clone(), self.route.clone());
@@ -107,12 +108,13 @@ impl LaneConsumer {
     }
 
     /// Buries what is no message, so that it does not come again and again.
-    async fn put_aside(&mut self, in_hand: Box<InHand>, bytes: Vec<u8>, reason: &str) {
-        match self.broker.bury(&self.lane, bytes, reason).await {
+    async fn put_aside(&mut self, in_hand: Box<InHand>, bytes: Vec<u8>, headers: &Headers, reason: &str) {
+        match self.broker.bury(&self.lane, bytes, headers, reason).await {
             Ok(()) => drop(in_hand.settle(true).await),
             // Then the broker itself puts it among the dead, without the reason.
             Err(error) => {
-                warn!(lane = %self.lane, reason, %error, "a message that cannot be read is rejected");
+                let error = format!("{reason}; and it cannot be buried: {error}");
+                warn!(lane = %self.lane, error, "a message that cannot be read is rejected");
                 in_hand.refuse().await;
             }
         }
@@ -149,7 +151,7 @@ async fn build(broker: Arc<Broker>, route: Route, mut patience: ExponentialBacko
             Err(_) => "the broker does not answer".to_owned(),
         };
         if session.connection.status().connected() {
-            warn!(queue = %route.queue, reason, "the queue cannot be consumed; trying on");
+            warn!(queue = %route.queue, error = reason, "the queue cannot be consumed; trying on");
         }
         pause(&mut patience).await;
     }

@@ -10,12 +10,13 @@ use std::{
 use backoff::{ExponentialBackoff, backoff::Backoff as _};
 use futures::StreamExt;
 use lapin::{Channel, Connection, Event};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
 use super::{address::Address, connect::connect};
-use crate::QueueError;
+use crate::{Metrics, QueueError};
 
 /// How often a connection's state is looked at, beside its events: one that failed before we listened to
 /// them sends none.
@@ -63,10 +64,15 @@ pub(super) struct Link {
 
 impl Link {
     /// Starts connecting in the background.
-    pub(super) fn start(address: Address, purpose: &'static str) -> Self {
+    pub(super) fn start(address: Address, purpose: &'static str, metrics: &Metrics) -> Self {
         let (sender, state) = watch::channel(State::Connecting);
         let dropped = CancellationToken::new();
-        let supervised = dropped.clone().run_until_cancelled_owned(supervise(address.clone(), purpose, sender));
+        let supervised = dropped.clone().run_until_cancelled_owned(supervise(
+            address.clone(),
+            purpose,
+            sender,
+            metrics.connection(purpose),
+        ));
         tokio::spawn(supervised);
         Self { state, address, _task: dropped.drop_guard() }
     }
@@ -125,7 +131,7 @@ pub(super) async fn pause(patience: &mut ExponentialBackoff) {
     sleep(patience.next_backoff().unwrap_or(patience.max_interval)).await;
 }
 
-async fn supervise(address: Address, purpose: &'static str, state: watch::Sender<State>) {
+async fn supervise(address: Address, purpose: &'static str, state: watch::Sender<State>, connected: Gauge) {
     let mut patience = patience();
     let mut told = false;
     loop {
@@ -133,15 +139,17 @@ async fn supervise(address: Address, purpose: &'static str, state: watch::Sender
             Ok(connection) => {
                 info!(broker = ?address, purpose, "connected to the message broker");
                 (patience, told) = (self::patience(), false);
+                connected.set(1);
                 let lost = watch_over(connection, &state).await;
-                warn!(broker = ?address, purpose, reason = address.reason(lost), "lost the message broker");
+                connected.set(0);
+                warn!(broker = ?address, purpose, error = address.reason(lost), "lost the message broker");
                 state.send_replace(State::Connecting);
             }
             Err(reason) => {
                 if told {
-                    debug!(broker = ?address, purpose, reason, "the message broker is still unavailable");
+                    debug!(broker = ?address, purpose, error = reason, "the message broker is still unavailable");
                 } else {
-                    warn!(broker = ?address, purpose, reason, "the message broker is unavailable; trying on");
+                    warn!(broker = ?address, purpose, error = reason, "the message broker is unavailable; trying on");
                 }
                 told = true;
                 state.send_replace(State::Down(format!("{address:?}: {reason}")));

@@ -25,9 +25,12 @@ const LENGTH: i32 = 1_000_000;
 /// Dead messages kept, the newest.
 const DEAD: i32 = 100_000;
 
-/// In AMQP's numbers: the errors for what is not there, and for a queue that another connection has.
+/// In AMQP's numbers: the errors for what one may not, for what is not there, for a queue that another connection has,
+/// and for a virtual host that is none of ours.
+pub(super) const ACCESS_REFUSED: u16 = 403;
 pub(super) const NOT_FOUND: u16 = 404;
 pub(super) const RESOURCE_LOCKED: u16 = 405;
+pub(super) const NOT_ALLOWED: u16 = 530;
 
 /// The names that belong to one prefix.
 #[derive(Debug, Clone)]
@@ -109,6 +112,11 @@ impl Topology {
 }
 
 impl Route {
+    /// How long a message that takes it is on its way: a step, or no time.
+    pub(super) fn delay(&self) -> Duration {
+        Duration::from_secs(self.step.unwrap_or_default().into())
+    }
+
     /// The way to one queue, whatever it is for: every queue has it, and nothing is declared.
     pub(super) fn to(queue: ShortString) -> Self {
         Self { exchange: "".into(), key: queue.clone(), queue, lane: false, step: None }

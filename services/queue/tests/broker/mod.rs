@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
-use waybill_queue::{RabbitMq, RabbitMqSettings};
+use waybill_queue::{Metrics, RabbitMq, RabbitMqSettings};
 
 /// The broker's URL.
 pub(crate) fn url() -> String {
@@ -25,7 +25,7 @@ pub(crate) fn prefix() -> String {
 }
 
 pub(crate) fn queue(url: String, prefix: &str) -> Arc<RabbitMq> {
-    Arc::new(RabbitMq::new(RabbitMqSettings { url, prefix: prefix.into() }).unwrap())
+    Arc::new(RabbitMq::new(RabbitMqSettings { url, prefix: prefix.into() }, &Metrics::default()).unwrap())
 }
 
 /// Runs a test with a prefix and an administrator's channel, and deletes what it declared, also when it fails.

@@ -6,7 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
     future::Future,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures::future::join_all;
@@ -35,6 +35,7 @@ macro_rules! contract {
             given_back_is_delivered_again,
             dropped_is_delivered_again,
             a_delayed_message_comes_no_sooner,
+            it_is_known_since_when_a_message_waits,
             closing_ends_consumers_but_not_work_in_hand,
             a_closed_queue_does_not_hang,
             burying_takes_nothing_from_the_lane,
@@ -112,6 +113,22 @@ pub(crate) async fn what_is_published_is_consumed_once(queue: SharedQueue) {
     let second = Message::PlanJob(PlanJob::default());
     within(queue.publish(&Lane::Plans, &second, Duration::ZERO)).await.unwrap();
     assert_eq!(next(&mut plans).await.message, second);
+}
+
+pub(crate) async fn it_is_known_since_when_a_message_waits(queue: SharedQueue) {
+    let before = SystemTime::now() - Duration::from_millis(1);
+    let delay = Duration::from_secs(1);
+    within(queue.publish(&buses(), &task(1), delay)).await.unwrap();
+    let mut consumer = consumer(&queue).await;
+    let delivery = next(&mut consumer).await;
+    // A delay is no wait.
+    let due = delivery.headers.due.unwrap();
+    assert!(due >= before + delay && due <= SystemTime::now() + delay, "{due:?}");
+    assert!(delivery.headers.waited().unwrap() < DEADLINE);
+    assert!(delivery.give_back().await);
+    let again = next(&mut consumer).await;
+    assert_eq!(again.headers.due, Some(due));
+    assert!(again.ack().await);
 }
 
 pub(crate) async fn messages_come_in_order(queue: SharedQueue) {

@@ -12,12 +12,8 @@ use aws_sdk_s3::{
 };
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::{
-    Inner, Store,
-    failure::{failed, status},
-    parts,
-};
-use crate::StoreError;
+use super::{Inner, Store, parts};
+use crate::{Metrics, StoreError};
 
 /// The defaults that this crate was tested with; a newer SDK must not change them on its own.
 pub(crate) fn behavior() -> BehaviorVersion {
@@ -28,8 +24,6 @@ const DEFAULT_REGION: &str = "us-east-1";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The SDK's default of 3 attempts and the waits between them fit into this many attempts' time.
 const OPERATION_ATTEMPTS: u32 = 4;
-/// What a probe of a load balancer can wait for.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Region, credentials and endpoint as every AWS tool reads them.
 pub(super) async fn from_environment(force_path_style: Option<bool>) -> Result<Builder, StoreError> {
@@ -99,9 +93,17 @@ impl Store {
                 bucket: bucket.to_owned(),
                 attempt_timeout,
                 refuses_overwrites: OnceCell::new_with(refuses_overwrites),
+                can_list: OnceCell::new(),
+                can_write: OnceCell::new(),
                 buffers: Arc::new(Semaphore::new(parts::BUFFERS_MIB as usize)),
             }),
         }
+    }
+
+    pub(super) fn counted(&self, metrics: &Metrics) -> Self {
+        let Inner { client, bucket, attempt_timeout, refuses_overwrites, .. } = &*self.inner;
+        let config = client.config().to_builder().interceptor(metrics.clone());
+        Self::with_config(config, bucket, *attempt_timeout, refuses_overwrites.get().copied())
     }
 
     /// How long `bytes` may take on their way, at no less than 256 KiB a second.
@@ -113,24 +115,6 @@ impl Store {
     /// Timeouts for a call that carries `bytes`.
     pub(super) fn timeouts_for(&self, bytes: u64) -> Builder {
         Builder::new().timeout_config(timeouts(self.time_for(bytes)))
-    }
-
-    pub(super) async fn head_bucket(&self) -> Result<(), StoreError> {
-        const OPERATION: &str = "HeadBucket";
-        let call = self.inner.client.head_bucket().bucket(&self.inner.bucket).send();
-        let Ok(answer) = tokio::time::timeout(CHECK_TIMEOUT, call).await else {
-            let reason = format!("no answer within {} seconds", CHECK_TIMEOUT.as_secs());
-            return Err(StoreError::Unavailable { operation: OPERATION, key: String::new(), reason });
-        };
-        let Err(error) = answer else { return Ok(()) };
-        // A HEAD has no body, so the status is all there is to go by.
-        let reason = match status(&error) {
-            Some(404) => format!("bucket {} does not exist", self.inner.bucket),
-            Some(403) => format!("no access to bucket {} with these credentials", self.inner.bucket),
-            Some(301) => format!("bucket {} is in another region", self.inner.bucket),
-            _ => return Err(failed(OPERATION, "", &error)),
-        };
-        Err(StoreError::Refused { operation: OPERATION, key: String::new(), reason })
     }
 }
 

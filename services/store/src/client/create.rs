@@ -101,7 +101,7 @@ impl Store {
             }
         };
         if let Err(error) = self.delete_objects(std::slice::from_ref(&key)).await {
-            tracing::warn!(object.key = key, %error, "the probe object could not be deleted");
+            tracing::warn!(s3_key = key, %error, "the probe object could not be deleted");
         }
         let honoured = honoured?;
         if !honoured {

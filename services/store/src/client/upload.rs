@@ -133,7 +133,7 @@ impl Begun {
         let call = inner.client.abort_multipart_upload().bucket(&inner.bucket).key(&self.key).upload_id(&self.id);
         if let Err(error) = call.send().await {
             let error = failed("AbortMultipartUpload", &self.key, &error);
-            tracing::warn!(object.key = self.key, %error, "parts of a failed upload may have stayed behind");
+            tracing::warn!(s3_key = self.key, %error, "parts of a failed upload may have stayed behind");
         }
     }
 }

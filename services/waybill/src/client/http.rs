@@ -1,13 +1,20 @@
 //! Requests to a running Waybill; a problem it answers becomes the error that people read.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow};
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{
+    ClientBuilder, RequestBuilder, Response, StatusCode,
+    header::{AUTHORIZATION, HeaderValue},
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::cli;
+use crate::{cli, settings::Settings};
 
 /// A running Waybill.
 #[derive(Debug, Clone)]
@@ -67,13 +74,22 @@ impl Job {
 impl Client {
     /// The Waybill at WAYBILL_URL, by default http://127.0.0.1:8080.
     pub(crate) fn from_env() -> anyhow::Result<Self> {
-        Self::new(&std::env::var("WAYBILL_URL").unwrap_or_else(|_| "http://127.0.0.1:8080".to_owned()))
+        let base = std::env::var("WAYBILL_URL").unwrap_or_else(|_| "http://127.0.0.1:8080".to_owned());
+        let client = Self::new(&base)?;
+        let Some(key) = std::env::var("WAYBILL_API_KEY").ok().filter(|key| !key.is_empty()) else { return Ok(client) };
+        let header = HeaderValue::from_str(&format!("Bearer {}", key.trim()));
+        let mut header =
+            header.map_err(|_| anyhow!("WAYBILL_API_KEY: expected a key as `waybill key new` prints it"))?;
+        header.set_sensitive(true);
+        let http = builder().default_headers([(AUTHORIZATION, header)].into_iter().collect()).build()?;
+        Ok(Self { http, ..client })
     }
 
+    /// The Waybill at an address, without a key.
     pub(crate) fn new(base: &str) -> anyhow::Result<Self> {
         let parsed = reqwest::Url::parse(base).ok().filter(|url| url.has_host());
         let parsed = parsed.ok_or_else(|| anyhow!("WAYBILL_URL: expected an address, found {base:?}"))?;
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
+        let http = builder().build()?;
         Ok(Self { base: parsed.as_str().trim_end_matches('/').to_owned(), http })
     }
 
@@ -133,6 +149,18 @@ impl Client {
         self.json(self.http.get(url).query(&[("from", from), ("to", to)])).await
     }
 
+    /// The process on this machine that was started with these settings. Its certificate names the host that
+    /// clients know, not the loopback address; nothing is told to it, and who answers there is this machine itself.
+    pub(crate) fn local(settings: &Settings) -> anyhow::Result<Self> {
+        let mut address = settings.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        let scheme = if settings.tls_cert.is_some() { "https" } else { "http" };
+        let client = Self::new(&format!("{scheme}://{address}"))?;
+        Ok(Self { http: builder().tls_danger_accept_invalid_certs(true).build()?, ..client })
+    }
+
     /// Whether it is ready, and what it says of itself.
     pub(crate) async fn ready(&self) -> anyhow::Result<(bool, String)> {
         let response = self.send(self.http.get(format!("{}/ready", self.base))).await?;
@@ -150,8 +178,13 @@ impl Client {
 
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         request.send().await.map_err(|error| {
-            let hint = "is it running? `waybill up` starts it, WAYBILL_URL says where it is";
-            anyhow!("cannot reach Waybill at {}: {} ({hint})", self.base, innermost(&error))
+            let cause = innermost(&error);
+            let hint = if self.base.starts_with("https:") && cause.contains("certificate") {
+                "where its certificate is of a private authority, SSL_CERT_FILE names that authority's certificate"
+            } else {
+                "is it running? `waybill up` starts it, WAYBILL_URL says where it is"
+            };
+            anyhow!("cannot reach Waybill at {}: {cause} ({hint})", self.base)
         })
     }
 }
@@ -161,7 +194,19 @@ async fn refusal(status: StatusCode, response: Response) -> anyhow::Error {
     let text = response.text().await.unwrap_or_default();
     let problem: Option<Value> = serde_json::from_str(&text).ok();
     let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str()).unwrap_or(&text);
-    anyhow!("{status}: {detail}")
+    let hint = match status {
+        StatusCode::UNAUTHORIZED if std::env::var_os("WAYBILL_API_KEY").is_some() => {
+            " (the key in WAYBILL_API_KEY is not valid there)"
+        }
+        StatusCode::UNAUTHORIZED => " (put a key into WAYBILL_API_KEY; its operator makes one with `waybill key new`)",
+        StatusCode::FORBIDDEN => " (WAYBILL_API_KEY holds a key that may not do this)",
+        _ => "",
+    };
+    anyhow!("{status}: {detail}{hint}")
+}
+
+fn builder() -> ClientBuilder {
+    reqwest::Client::builder().timeout(Duration::from_secs(60))
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

@@ -12,7 +12,10 @@ pub(crate) use jobs::print_errors;
 pub(crate) use progress::follow;
 pub(crate) use statistics::country_table;
 
-use crate::cli;
+use crate::{
+    cli::{self, ServerFlags},
+    settings::Settings,
+};
 
 /// `waybill submit`
 pub(crate) async fn submit(flags: cli::Submit) -> anyhow::Result<ExitCode> {
@@ -85,9 +88,14 @@ pub(crate) async fn stats(
     Ok(ExitCode::SUCCESS)
 }
 
-/// `waybill health`
+/// `waybill health`: the service at WAYBILL_URL, or the one that these settings are of
 pub(crate) async fn health() -> anyhow::Result<ExitCode> {
-    let (ready, said) = Client::from_env()?.ready().await?;
+    let client = if std::env::var_os("WAYBILL_URL").is_some() {
+        Client::from_env()?
+    } else {
+        Client::local(&Settings::load(&ServerFlags::default())?)?
+    };
+    let (ready, said) = client.ready().await?;
     println!("{said}");
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,5 +1,8 @@
 //! The worker as a whole, on the embedded store and queue, against an upstream that does as it is told.
 
+// A call of the SDK, awaited through all our rooms within a test's own future, is deeper than the 128 that are usual.
+#![recursion_limit = "256"]
+
 #[cfg(test)]
 mod bad_files;
 #[cfg(test)]

@@ -88,6 +88,7 @@ impl System {
             patience: waybill_ledger::PATIENCE,
             lease: Duration::from_secs(30),
             hand_on: Duration::from_secs(900),
+            metrics: waybill_worker::Metrics::default(),
         };
         let shutdown = CancellationToken::new();
         Self { store, queue, ledger, upstream, worker, definition, shutdown, running: None, _folder: folder }
@@ -158,6 +159,7 @@ impl System {
             definition,
             params: definition.bind(&given).unwrap(),
             idempotency_key: None,
+            by: None,
             id: Uuid::now_v7(),
             now: Timestamp::now(),
         };

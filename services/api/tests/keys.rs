@@ -1,0 +1,101 @@
+//! Whose job it is: the key that submitted it, and what other keys may do with it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use poem::{Endpoint, Response, test::TestClient};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use waybill_api::JobsApi;
+use waybill_ledger::Ledger;
+use waybill_source::{Catalog, Env};
+use waybill_store::{Embedded, Store};
+use waybill_web::{Front, KeySettings, Keys, NewKey, Probes, app};
+
+struct Room<E> {
+    client: TestClient<E>,
+    keys: Vec<NewKey>,
+    store: Store,
+    _embedded: Embedded,
+    _folder: TempDir,
+}
+
+/// Keys of these scopes, named `key-0`, `key-1`, …
+async fn room(scopes: &[&[&str]]) -> Room<impl Endpoint<Output = Response>> {
+    let folder = tempfile::tempdir().unwrap();
+    let embedded = Embedded::open(folder.path()).await.unwrap();
+    let store = embedded.store("waybill").unwrap();
+    let ledger = Ledger::new(store.clone(), Arc::new(waybill_queue::Embedded::new(1000)));
+    let keys: Vec<_> = scopes.iter().map(|_| NewKey::random().unwrap()).collect();
+    let settings: Vec<_> = scopes
+        .iter()
+        .zip(&keys)
+        .enumerate()
+        .map(|(n, (scopes, key))| KeySettings {
+            name: format!("key-{n}"),
+            scopes: scopes.iter().map(ToString::to_string).collect(),
+            hash: key.hash.clone(),
+            rate: None,
+        })
+        .collect();
+    let jobs = JobsApi::new(ledger, Arc::new(Catalog::shipped()), &Env::new(), Timestamp::now);
+    let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
+    let front = Front { keys: Keys::new(&settings).unwrap(), ..Front::default() };
+    Room { client: TestClient::new(app(jobs, probes, front)), keys, store, _embedded: embedded, _folder: folder }
+}
+
+impl<E: Endpoint<Output = Response>> Room<E> {
+    async fn post(&self, key: usize, path: &str, body: Option<Value>) -> (u16, Value) {
+        let mut request = self.client.post(path).header("authorization", format!("Bearer {}", self.keys[key].key));
+        if let Some(body) = body {
+            request = request.content_type("application/json").body(body.to_string());
+        }
+        let response = request.send().await.0;
+        let status = response.status().as_u16();
+        (status, serde_json::from_str(&response.into_body().into_string().await.unwrap()).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_job_belongs_to_the_key_that_submitted_it() {
+    let room = room(&[&["submit", "read"], &["submit"], &["admin"]]).await;
+    let body = json!({ "source": "buses", "params": { "date": "2024-05-01" } });
+    let (status, job) = room.post(0, "/v1/jobs", Some(body)).await;
+    assert_eq!((status, &job["by"]), (202, &json!("key-0")));
+    let id = job["id"].as_str().unwrap();
+
+    let mine =
+        room.client.get(format!("/v1/jobs/{id}")).header("authorization", format!("Bearer {}", room.keys[0].key));
+    let mine: Value = serde_json::from_str(&mine.send().await.0.into_body().into_string().await.unwrap()).unwrap();
+    assert_eq!(mine["by"], "key-0");
+    for action in ["retry", "cancel"] {
+        let (status, problem) = room.post(1, &format!("/v1/jobs/{id}/{action}"), None).await;
+        assert_eq!((status, &problem["type"]), (403, &json!("/problems/forbidden")), "{action}");
+    }
+    let (status, problem) = room.post(0, &format!("/v1/jobs/{id}/retry"), None).await;
+    assert_eq!((status, &problem["type"]), (409, &json!("/problems/job-not-finished")));
+    assert_eq!(room.post(2, &format!("/v1/jobs/{id}/cancel"), None).await.0, 200);
+    let unknown = "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88";
+    assert_eq!(room.post(1, &format!("/v1/jobs/{unknown}/cancel"), None).await.0, 404);
+
+    // In the bucket there is the key's name; the key itself, or its hash, is nowhere.
+    let objects = room.store.list("", None, 100).await.unwrap();
+    let mut is_named = false;
+    for object in &objects {
+        let text = room.store.get(&object.key, 1 << 20).await.unwrap().unwrap();
+        let text = String::from_utf8_lossy(&text);
+        is_named |= object.key.ends_with("request.json") && text.contains("\"by\":\"key-0\"");
+        assert!(!text.contains(&room.keys[0].key) && !text.contains(&room.keys[0].hash[7..]), "{}", object.key);
+    }
+    assert!(is_named);
+}
+
+#[tokio::test]
+async fn where_nobody_is_asked_for_a_key_a_job_is_nobodys() {
+    let room = room(&[]).await;
+    let response = room.client.post("/process-request?date=2024-05-01").send().await.0;
+    let job: Value = serde_json::from_str(&response.into_body().into_string().await.unwrap()).unwrap();
+    assert!(job.get("by").is_none());
+}

@@ -1,0 +1,177 @@
+//! How many connections there may be, and who has to go when one more comes: the one that has waited longest for
+//! its client. A connection whose request is being answered is never closed for another.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// All the seats of a listener.
+#[derive(Debug)]
+pub(crate) struct Seats {
+    limit: usize,
+    state: Mutex<State>,
+    /// Somebody left or waits for their client, so that there may be room.
+    changed: Notify,
+    open: Gauge,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: usize,
+    /// Asked to go, not gone yet.
+    leaving: usize,
+    tickets: u64,
+    /// Connections that wait for their client, by ticket, which is by time.
+    waiting: BTreeMap<u64, CancellationToken>,
+}
+
+/// A connection's place, until dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    seats: Arc<Seats>,
+    ticket: AtomicU64,
+    /// Even while the head of a request is awaited, odd from its end to the answer's head.
+    turn: AtomicU64,
+    /// Cancelled when it has to go.
+    evicted: CancellationToken,
+}
+
+impl Seats {
+    pub(crate) fn new(limit: usize, open: Gauge) -> Arc<Self> {
+        Arc::new(Self { limit, state: Mutex::default(), changed: Notify::new(), open })
+    }
+
+    /// A seat, as soon as there is one.
+    pub(crate) async fn take(self: &Arc<Self>) -> Arc<Seat> {
+        loop {
+            if let Some(seat) = self.try_take() {
+                return seat;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    fn try_take(self: &Arc<Self>) -> Option<Arc<Seat>> {
+        let mut state = self.state();
+        if state.taken >= self.limit {
+            state.make_room();
+            return None;
+        }
+        state.taken += 1;
+        self.open.inc();
+        let evicted = CancellationToken::new();
+        let ticket = state.wait(evicted.clone()).into();
+        Some(Arc::new(Seat { seats: Arc::clone(self), ticket, turn: AtomicU64::new(0), evicted }))
+    }
+
+    /// Closes the connection that has waited longest: the system has no more to give.
+    pub(crate) fn make_room(&self) {
+        self.state().make_room();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wait(&mut self, evicted: CancellationToken) -> u64 {
+        self.tickets += 1;
+        self.waiting.insert(self.tickets, evicted);
+        self.tickets
+    }
+
+    fn make_room(&mut self) {
+        if self.leaving == 0
+            && let Some((_, evicted)) = self.waiting.pop_first()
+        {
+            self.leaving += 1;
+            evicted.cancel();
+        }
+    }
+}
+
+impl Seat {
+    /// The head of a request is complete. Its body may not be: the client can still be one that dawdles.
+    pub(crate) fn head_complete(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The whole request is here: it is our turn, and the connection stays.
+    pub(crate) fn request_complete(&self) {
+        self.seats.state().waiting.remove(&self.ticket.load(Ordering::Relaxed));
+    }
+
+    /// The answer is ready: from here on the client is waited for, to take it and to ask again.
+    pub(crate) fn answered(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        if self.evicted.is_cancelled() {
+            return;
+        }
+        let mut state = self.seats.state();
+        state.waiting.remove(&self.ticket.load(Ordering::Relaxed));
+        self.ticket.store(state.wait(self.evicted.clone()), Ordering::Relaxed);
+        self.seats.changed.notify_one();
+    }
+
+    /// Counts heads of requests and of answers; see the field.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    /// Ends when the connection has to go.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.cancelled().await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.seats.state();
+        state.waiting.remove(&self.ticket.load(Ordering::Relaxed));
+        state.taken -= 1;
+        if self.evicted.is_cancelled() {
+            state.leaving -= 1;
+        }
+        self.seats.open.dec();
+        self.seats.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_waited_longest_goes_and_nobody_whose_request_is_answered() {
+        let seats = Seats::new(3, Gauge::default());
+        let (first, second, third) = (seats.take().await, seats.take().await, seats.take().await);
+        first.request_complete();
+        assert!(seats.take().now_or_never().is_none());
+        assert!(seats.take().now_or_never().is_none(), "one leaves for one that comes");
+        assert!(second.evicted().now_or_never().is_some());
+        assert!(first.evicted().now_or_never().is_none() && third.evicted().now_or_never().is_none());
+        drop(second);
+        let fourth = seats.take().now_or_never().expect("there is room");
+        third.request_complete();
+        fourth.request_complete();
+        assert!(seats.take().now_or_never().is_none());
+        first.answered();
+        assert!(seats.take().now_or_never().is_none());
+        assert!(first.evicted().now_or_never().is_some(), "it waits for its client again");
+        assert_eq!(seats.open.get(), 3);
+        drop((first, third, fourth));
+        assert_eq!(seats.open.get(), 0);
+        assert!(seats.state().waiting.is_empty());
+    }
+}
