@@ -5,6 +5,8 @@
 
 mod bucket;
 mod chaos;
+mod collector;
+mod exposition;
 mod naive;
 mod process;
 mod proxy;
@@ -13,6 +15,8 @@ mod tools;
 
 pub use bucket::Bucket;
 pub use chaos::{Chaos, Report};
+pub use collector::{Collector, Span};
+pub use exposition::{Exposition, Named, Sample, grouped, named};
 pub use naive::naive_country_stats;
 pub use process::{Process, binary, run};
 pub use system::{Mode, System};
