@@ -6,6 +6,8 @@
 mod bucket;
 mod chaos;
 mod mishap;
+mod collector;
+mod exposition;
 mod naive;
 mod process;
 mod proxy;
@@ -15,6 +17,8 @@ mod tools;
 pub use bucket::Bucket;
 pub use chaos::{Chaos, Report};
 pub use mishap::Mishap;
+pub use collector::{Collector, Span};
+pub use exposition::{Exposition, Named, Sample, grouped, named};
 pub use naive::naive_country_stats;
 pub use process::{Process, binary, run};
 pub use proxy::{Proxy, Weather};

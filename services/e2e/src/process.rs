@@ -1,6 +1,7 @@
 //! A waybill process: started, watched for its address, killed when dropped.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
@@ -33,7 +34,7 @@ impl Process {
         let mut child = command(environment)
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(logs())
+            .stderr(logs(environment))
             .spawn()
             .expect("waybill can be started");
         let stdout = child.stdout.take().expect("stdout is a pipe");
@@ -104,7 +105,7 @@ pub fn run(arguments: &[&str], environment: &[(String, String)]) -> Output {
 fn command(environment: &[(String, String)]) -> Command {
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars() {
-        if name.starts_with("WAYBILL_") || name.starts_with("AWS_") {
+        if ["WAYBILL_", "AWS_", "OTEL_"].iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(name);
         }
     }
@@ -112,7 +113,11 @@ fn command(environment: &[(String, String)]) -> Command {
     command
 }
 
-/// With WAYBILL_TEST_LOGS=1 logs are shown; they are no part of what is tested.
-fn logs() -> Stdio {
+/// With WAYBILL_TEST_LOGS=1 logs are shown. A test that looks into them names a file in WAYBILL_TEST_LOG_FILE, to
+/// which they are appended.
+fn logs(environment: &[(String, String)]) -> Stdio {
+    if let Some((_, file)) = environment.iter().find(|(name, _)| name == "WAYBILL_TEST_LOG_FILE") {
+        return File::options().append(true).create(true).open(file).expect("logs can be written").into();
+    }
     if std::env::var_os("WAYBILL_TEST_LOGS").is_some() { Stdio::inherit() } else { Stdio::null() }
 }

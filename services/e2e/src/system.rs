@@ -46,6 +46,16 @@ impl System {
 
     /// The same with the operator's own definitions.
     pub async fn start_with_sources(mode: Mode, options: Options, sources: Option<&Path>) -> Self {
+        Self::start_with(mode, options, sources, &[]).await
+    }
+
+    /// The same with more variables.
+    pub async fn start_with(
+        mode: Mode,
+        options: Options,
+        sources: Option<&Path>,
+        variables: &[(&str, String)],
+    ) -> Self {
         let upstream = Upstream::new(options).start().await.expect("the upstream can be started");
         let folder = TempDir::new().expect("a folder can be made");
         let mut environment = vec![("WAYBILL_LISTEN".to_owned(), "127.0.0.1:0".to_owned())];
@@ -82,6 +92,7 @@ impl System {
                 vhost = Some(name);
             }
         }
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let targets: &[&str] = if mode == Mode::OneProcess { &["up"] } else { &["api", "worker", "worker", "stats"] };
         let processes: Vec<_> =
             targets.iter().map(|target| (*target, Process::start(&[(*target).to_owned()], &environment))).collect();

@@ -41,7 +41,12 @@ where
         Ok(other) => bail!("WAYBILL_LOG_FORMAT: expected human or json, found {other:?}"),
     };
     // s3s calls every 404 and 412 an error, and lapin warns of every message that finds no queue; to us they are answers.
-    let default = if quiet { "error,s3s=off" } else { "info,s3s=off,lapin::returned_messages=error" };
+    // What the verifier of certificates says is in the error of the request, too.
+    let default = if quiet {
+        "error,s3s=off"
+    } else {
+        "info,s3s=off,lapin::returned_messages=error,rustls_platform_verifier=off"
+    };
     let asked = env::var("WAYBILL_LOG").ok().filter(|asked| !asked.is_empty());
     let filter = EnvFilter::builder().parse(asked.as_deref().unwrap_or(default));
     let filter =

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use waybill_queue::{Metrics, Queue, RabbitMq, RabbitMqSettings};
 use waybill_store::{Embedded, S3Settings, Store};
 
@@ -31,7 +31,7 @@ pub(crate) async fn store(settings: &Settings, target: Target) -> anyhow::Result
 pub(crate) fn queue(settings: &Settings, target: Target, metrics: &Metrics) -> anyhow::Result<Arc<dyn Queue>> {
     if let Some(url) = &settings.amqp_url {
         let settings = RabbitMqSettings { url: url.0.clone(), prefix: "waybill".to_owned() };
-        return Ok(Arc::new(RabbitMq::new(settings, metrics)?));
+        return Ok(Arc::new(RabbitMq::new(settings, metrics).context("setting `amqp_url`")?));
     }
     if !target.may_embed() {
         bail!("`waybill {target}` needs RabbitMQ: set WAYBILL_AMQP_URL, or run `waybill up`");

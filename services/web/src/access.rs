@@ -90,7 +90,8 @@ pub(crate) fn admit(request: &Request, keys: &Keys, metrics: &Metrics) -> Verdic
         metrics.refused(reason);
         if keys.may_log(Instant::now(), BETWEEN_LOGS) {
             // Never with what was presented.
-            tracing::info!(remote = %request.remote_addr(), reason, "refused a request without a key that may");
+            let remote = request.remote_addr().as_socket_addr().map(tracing::field::display);
+            tracing::info!(remote, reason, "refused a request without a key that may");
         }
         Verdict::of(Err(problem))
     };

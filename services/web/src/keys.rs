@@ -191,7 +191,7 @@ fn hash(text: &str) -> Result<[u8; 32], String> {
     }
     let bytes = text.strip_prefix("sha256:").and_then(|digits| {
         let digits = digits.as_bytes();
-        let pair = |pair: &[u8]| Some(u8::try_from(nibble(pair[0])? << 4 | nibble(pair[1])?).ok()?);
+        let pair = |pair: &[u8]| u8::try_from(nibble(pair[0])? << 4 | nibble(pair[1])?).ok();
         if digits.len() != 64 {
             return None;
         }

@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use poem::{Endpoint, Response, endpoint::make_sync};
 use poem_openapi::{Object, OpenApi, payload::Json};
 use prometheus_client::{encoding::text::encode, registry::Registry};
@@ -209,7 +210,11 @@ async fn a_request_that_is_answered_is_not_closed_for_another() {
         let run = move || {
             entered.notify_one();
             let gate = gate.clone();
-            Box::pin(async move { Ok(gate.cancelled().await) }) as futures::future::BoxFuture<'static, _>
+            async move {
+                gate.cancelled().await;
+                Ok(())
+            }
+            .boxed()
         };
         waybill_web::Check { name: "slow", run: Box::new(run) }
     };

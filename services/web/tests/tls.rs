@@ -1,5 +1,4 @@
 //! A port with a certificate of a private authority.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::{fs, sync::Arc, time::Duration};
 
