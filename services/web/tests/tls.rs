@@ -31,7 +31,7 @@ async fn requests_are_answered_over_tls_and_nothing_else_is() {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let probes = Probes { checks: Vec::new(), shutdown: stop.clone() };
-    let patience = Patience { head: Duration::from_secs(1), ..Patience::default() };
+    let patience = Patience { head: Duration::from_secs(2), ..Patience::default() };
     let serving = Serving { tls: Some(tls), patience, ..Serving::default() };
     let serving = tokio::spawn(serve(listener, app((), probes, Front::default()), serving, stop.clone()));
 
@@ -63,5 +63,5 @@ async fn requests_are_answered_over_tls_and_nothing_else_is() {
     // A handshake under way does not hold up the end.
     let _begun = TcpStream::connect(address).await.unwrap();
     stop.cancel();
-    timeout(Duration::from_secs(5), serving).await.expect("it ends").unwrap().unwrap();
+    timeout(Duration::from_millis(1_500), serving).await.expect("it ends").unwrap().unwrap();
 }
