@@ -67,32 +67,40 @@ impl Serialize for Line {
     }
 }
 
+impl Line {
+    /// What libraries log by way of the `log` crate says where it is from in fields of its own.
+    fn record(&mut self, field: &Field, value: impl Into<Value>) {
+        match field.name() {
+            "log.target" => self.set("target", value),
+            name if name.starts_with("log.") => {}
+            name => self.set(name, value),
+        }
+    }
+}
+
 impl Visit for Line {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.set(field.name(), value);
+        self.record(field, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.set(field.name(), value);
+        self.record(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.set(field.name(), value);
+        self.record(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.set(field.name(), value);
+        self.record(field, value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.set(field.name(), value);
+        self.record(field, value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // What libraries log by way of the `log` crate carries fields of its own.
-        if !field.name().starts_with("log.") {
-            self.set(field.name(), format!("{value:?}"));
-        }
+        self.record(field, format!("{value:?}"));
     }
 }
 

@@ -50,14 +50,33 @@ impl Collector for Process {
         if let Some(files) = open_files() {
             gauge("process_open_fds", "Open files and connections", None, files)?;
         }
+        if let Some(files) = getrlimit(Resource::Nofile).current.and_then(|files| i64::try_from(files).ok()) {
+            gauge("process_max_fds", "Open files and connections allowed", None, files)?;
+        }
+        if let Some(bytes) = allowed() {
+            let help = "Memory that the process may use: its cgroup's, or the machine's";
+            gauge("waybill_memory_limit", help, Some(&Unit::Bytes), bytes)?;
+        }
         Ok(())
     }
 }
 
-/// `VmRSS:      5432 kB`
 fn resident() -> Option<i64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kilobytes("/proc/self/status", "VmRSS:")
+}
+
+/// The least that any of its cgroups allows, as a container sees them; both versions of cgroups.
+fn allowed() -> Option<i64> {
+    let of_group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    // Without a limit they say `max`, or more than there is.
+    let limits = of_group.iter().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
+    limits.chain(kilobytes("/proc/meminfo", "MemTotal:")).min()
+}
+
+/// `VmRSS:      5432 kB`, in bytes.
+fn kilobytes(file: &str, name: &str) -> Option<i64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<i64>().ok()? * 1024)
 }
 

@@ -67,6 +67,16 @@ struct Shared<E> {
     give_up: CancellationToken,
 }
 
+impl<E> Shared<E> {
+    /// A handshake, which nobody waits for once the server is to stop: no request has begun.
+    async fn unless_stopped<T>(&self, handshake: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        tokio::select! {
+            done = handshake => done,
+            () = self.stop.cancelled() => Err(io::Error::other("the server stops")),
+        }
+    }
+}
+
 /// Serves until `shutdown`, then lets requests under way finish, for at most 10 seconds.
 ///
 /// # Errors
@@ -125,7 +135,7 @@ async fn attend(
     let attended = async {
         match &shared.tls {
             None => answer(stream, Scheme::HTTP, remote, &seat, shared).await,
-            Some(tls) => match timeout(shared.patience.head, tls.accept(stream)).await {
+            Some(tls) => match timeout(shared.patience.head, shared.unless_stopped(tls.accept(stream))).await {
                 Ok(Ok(stream)) => answer(stream, Scheme::HTTPS, remote, &seat, shared).await,
                 Ok(Err(error)) => tracing::debug!(%remote, %error, "no TLS handshake"),
                 Err(_elapsed) => tracing::debug!(%remote, "no TLS handshake in time"),

@@ -15,6 +15,9 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Upper bounds in seconds: most answers take a few milliseconds, none more than half a minute.
 const SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
+/// Why a request is refused; each is shown from the start, so that a rate begins with the first.
+const REASONS: [&str; 5] = ["missing", "malformed", "unknown", "scope", "rate"];
+
 /// The metrics of HTTP. A clone counts into the same.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -62,6 +65,9 @@ impl Metrics {
     /// Fresh metrics that `registry` shows.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        for reason in REASONS {
+            drop(metrics.refusals.get_or_create(&Refused { reason }));
+        }
         // The registry adds `_total` to counters, and the unit to the others.
         registry.register("http_requests", "Requests answered", metrics.requests.clone());
         registry.register_with_unit(

@@ -31,9 +31,9 @@ async fn requests_are_answered_over_tls_and_nothing_else_is() {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let probes = Probes { checks: Vec::new(), shutdown: stop.clone() };
-    let patience = Patience { head: Duration::from_millis(500), ..Patience::default() };
+    let patience = Patience { head: Duration::from_secs(2), ..Patience::default() };
     let serving = Serving { tls: Some(tls), patience, ..Serving::default() };
-    tokio::spawn(serve(listener, app((), probes, Front::default()), serving, stop.clone()));
+    let serving = tokio::spawn(serve(listener, app((), probes, Front::default()), serving, stop.clone()));
 
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let mut roots = RootCertStore::empty();
@@ -59,5 +59,9 @@ async fn requests_are_answered_over_tls_and_nothing_else_is() {
         let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut seen)).await.expect("the connection ends");
         assert!(!seen.starts_with(b"HTTP"));
     }
+
+    // A handshake under way does not hold up the end.
+    let _begun = TcpStream::connect(address).await.unwrap();
     stop.cancel();
+    timeout(Duration::from_millis(1_500), serving).await.expect("it ends").unwrap().unwrap();
 }
