@@ -5,9 +5,9 @@
 
 mod bucket;
 mod chaos;
-mod mishap;
 mod collector;
 mod exposition;
+mod mishap;
 mod naive;
 mod process;
 mod proxy;
@@ -16,9 +16,9 @@ mod tools;
 
 pub use bucket::Bucket;
 pub use chaos::{Chaos, Report};
-pub use mishap::Mishap;
 pub use collector::{Collector, Span};
 pub use exposition::{Exposition, Named, Sample, grouped, named};
+pub use mishap::Mishap;
 pub use naive::naive_country_stats;
 pub use process::{Process, binary, run};
 pub use proxy::{Proxy, Weather};
