@@ -22,5 +22,5 @@ pub use mishap::Mishap;
 pub use naive::naive_country_stats;
 pub use process::{Process, binary, run};
 pub use proxy::{Proxy, Weather};
-pub use system::{Mode, System};
+pub use system::{Mode, Proxies, System};
 pub use tools::{rabbitmqctl, required, wait_until, weather_definition};

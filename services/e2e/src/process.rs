@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The binary under test, which cargo puts beside ours, or one folder above a test.
@@ -76,16 +76,27 @@ impl Process {
     }
 
     /// Ends it with SIGTERM, and returns its exit code.
-    pub async fn terminate(mut self) -> Option<i32> {
+    pub async fn terminate(self) -> Option<i32> {
+        self.send_sigterm();
+        self.exit_code(Duration::from_secs(30)).await
+    }
+
+    /// Sends SIGTERM, and does not wait for what comes of it.
+    pub fn send_sigterm(&self) {
         let status = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill can be run");
         assert!(status.success());
-        for _ in 0..600 {
+    }
+
+    /// Waits for its end, and returns its exit code; it must come within this time.
+    pub async fn exit_code(mut self, within: Duration) -> Option<i32> {
+        let start = Instant::now();
+        loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 return status.code();
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(start.elapsed() < within, "waybill was to go down within {within:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("waybill did not go down within 30 s of SIGTERM");
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use fastrand::Rng;
@@ -38,6 +41,7 @@ pub struct Proxy {
     /// Connections of an earlier generation are cut.
     generation: Arc<watch::Sender<u64>>,
     rng: Arc<Mutex<Rng>>,
+    mishaps: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -50,6 +54,7 @@ impl Proxy {
             weather: Arc::new(watch::Sender::new(Weather::Fair)),
             generation: Arc::new(watch::Sender::new(0)),
             rng: Arc::new(Mutex::new(Rng::with_seed(seed))),
+            mishaps: Arc::default(),
         };
         let this = proxy.clone();
         tokio::spawn(async move {
@@ -63,6 +68,11 @@ impl Proxy {
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many HTTP requests met a mishap so far.
+    pub fn mishaps(&self) -> u64 {
+        self.mishaps.load(Ordering::Relaxed)
     }
 
     /// From now on, for new connections; those that are open stay as they are.
@@ -92,14 +102,17 @@ impl Proxy {
                     let mut fair = self.weather.subscribe();
                     let _ = fair.wait_for(|weather| *weather == Weather::Fair).await;
                 }
-                // Either way the connection breaks, and the client is told nothing more.
-                Weather::Http(mishap) => drop(mishap::one_request(client, &self.server, Some(mishap), &mut rng).await),
+                Weather::Http(mishap) => self.request(client, Some(mishap), &mut rng).await,
                 Weather::Gusts => {
                     let mishap = mishap::draw(&mut rng);
-                    drop(mishap::one_request(client, &self.server, mishap, &mut rng).await);
+                    self.request(client, mishap, &mut rng).await;
                 }
             }
         };
         tokio::select! { () = work => {}, _ = generation.changed() => {} }
+    }
+    async fn request(&self, client: TcpStream, mishap: Option<Mishap>, rng: &mut Rng) {
+        // Whatever went wrong here, the connection breaks, and the client is told nothing more.
+        let _ = mishap::one_request(client, &self.server, mishap, rng, &self.mishaps).await;
     }
 }

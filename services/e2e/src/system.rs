@@ -7,15 +7,24 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use waybill_upstream::{Options, Running, Upstream};
 
-use crate::{Bucket, Process, rabbitmqctl, required, wait_until};
+use crate::{Bucket, Process, Proxy, rabbitmqctl, required, wait_until};
 
 /// How the services run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// `waybill up`, on embedded parts.
     OneProcess,
-    /// `waybill api`, two `waybill worker` and `waybill stats`, on RabbitMQ and moto.
+    /// `waybill api`, two `waybill worker` and `waybill stats`, on RabbitMQ and moto, both behind a proxy.
     Apart,
+}
+
+/// What the services reach their servers through.
+#[derive(Debug)]
+pub struct Proxies {
+    /// Before moto.
+    pub s3: Proxy,
+    /// Before RabbitMQ.
+    pub broker: Proxy,
 }
 
 /// A running Waybill.
@@ -31,6 +40,8 @@ pub struct System {
     pub bucket: Bucket,
     /// All processes by what they run; `up`, or `api`, `worker`, `worker`, `stats`.
     pub processes: Vec<(&'static str, Process)>,
+    /// What stands before RabbitMQ and moto, where the services run apart.
+    pub proxies: Option<Proxies>,
     mode: Mode,
     environment: Vec<(String, String)>,
     folder: TempDir,
@@ -69,7 +80,7 @@ impl System {
         set("WAYBILL_BASE_URL", base_urls);
         set("OPENWEATHER_API_KEY", "test".to_owned());
         let mut vhost = None;
-        let mut bucket = None;
+        let (mut bucket, mut proxies) = (None, None);
         match mode {
             Mode::OneProcess => {
                 set("WAYBILL_DATA", folder.path().join("data").display().to_string());
@@ -79,12 +90,18 @@ impl System {
                 let name = format!("test-{}", uuid::Uuid::now_v7());
                 rabbitmqctl(&["add_vhost", &name]);
                 rabbitmqctl(&["set_permissions", "-p", &name, "guest", ".*", ".*", ".*"]);
-                set("WAYBILL_AMQP_URL", format!("{}/{name}", required("WAYBILL_TEST_AMQP_URL").trim_end_matches('/')));
+                let amqp = required("WAYBILL_TEST_AMQP_URL");
+                let amqp = amqp.trim_end_matches('/');
+                let server = amqp.rsplit('@').next().unwrap_or_default();
+                let broker = Proxy::start(server, 0).await;
+                set("WAYBILL_AMQP_URL", format!("{}/{name}", amqp.replace(server, &broker.address().to_string())));
                 let endpoint = required("WAYBILL_TEST_S3_ENDPOINT");
                 let made = Bucket::new(&endpoint, &name, "test");
                 made.create().await;
                 set("WAYBILL_S3_BUCKET", name.clone());
-                set("AWS_ENDPOINT_URL_S3", endpoint);
+                let s3 = Proxy::start(endpoint.trim_start_matches("http://").trim_end_matches('/'), 0).await;
+                set("AWS_ENDPOINT_URL_S3", format!("http://{}", s3.address()));
+                proxies = Some(Proxies { s3, broker });
                 set("AWS_REGION", "us-east-1".to_owned());
                 set("AWS_ACCESS_KEY_ID", "test".to_owned());
                 set("AWS_SECRET_ACCESS_KEY", "test".to_owned());
@@ -102,6 +119,7 @@ impl System {
             stats: processes[processes.len() - 1].1.url.clone(),
             bucket: bucket.unwrap_or_else(|| Bucket::new("http://127.0.0.1:9", "waybill", "waybill")),
             processes,
+            proxies,
             mode,
             environment,
             folder,

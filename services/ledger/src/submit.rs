@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::sync::oneshot;
 use tracing::{
     Instrument, Span,
     field::{Empty, display},
@@ -25,6 +26,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) const ANNOUNCING: usize = 1_024;
 /// With more than so many on their way the queue is slow, and answers do not wait for it at all.
 const PATIENT: usize = 16;
+/// Waits between the tries to tell the queue of one job, in seconds: together, with the tries, less than what
+/// [`Ledger::recover`] waits before it looks after a job. So a queue that is away for a moment costs no more than that.
+const WAITS: [u64; 5] = [1, 2, 4, 8, 16];
 
 /// What is submitted, checked already.
 #[derive(Debug)]
@@ -141,20 +145,30 @@ impl Ledger {
         Ok(self.store.delete(&Vec::from_iter(key)).await?)
     }
 
-    /// Tells the queue. The message goes on where the answer has stopped waiting; one that is lost is sent by
-    /// [`Self::recover`].
+    /// Tells the queue, again and again where it does not take the message. The answer waits for the first try at most,
+    /// and what is lost in the end is sent by [`Self::recover`].
     pub(crate) async fn announce(&self, request: &Request) {
         let Ok(permit) = self.memory.announcing.clone().try_acquire_owned() else { return };
         let is_slow = self.memory.announcing.available_permits() + PATIENT < ANNOUNCING;
         let (ledger, request) = (self.clone(), request.clone());
+        let (trying, tried) = oneshot::channel::<()>();
         let announcing = async move {
-            if let Err(error) = ledger.publish_plan(&request).await {
-                tracing::warn!(job = %request.job, source = request.source, %error, "job not announced yet");
+            let (mut trying, mut waits) = (Some(trying), WAITS.into_iter());
+            while let Err(error) = ledger.publish_plan(&request).await {
+                drop(trying.take());
+                // Those who wait here must not take the room of jobs that come once the queue is back.
+                let has_room = ledger.memory.announcing.available_permits() > ANNOUNCING / 2;
+                let Some(wait) = waits.next().filter(|_| has_room) else {
+                    tracing::warn!(job = %request.job, source = request.source, %error, "job not announced yet");
+                    break;
+                };
+                tokio::time::sleep(Duration::from_secs(wait)).await;
             }
             drop(permit);
         };
-        let announced = tokio::spawn(announcing.in_current_span());
-        if !is_slow && tokio::time::timeout(ANSWER_TIMEOUT, announced).await.is_err() {
+        tokio::spawn(announcing.in_current_span());
+        // That the sender is dropped is all there is to hear.
+        if !is_slow && tokio::time::timeout(ANSWER_TIMEOUT, tried).await.is_err() {
             tracing::debug!("the queue is slow");
         }
     }
@@ -182,6 +196,25 @@ mod tests {
         let again = room.submit(id(5, 2), "2024-05-01", Some("monday")).await.unwrap();
         assert_eq!(again, Submitted { request: submitted.request, is_new: false });
         assert!(room.queue.sent().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_away_for_a_moment_is_told_again() {
+        let room = Room::new().await;
+        room.queue.take_only(0);
+        room.submit(id(0, 1), "2024-05-01", None).await.unwrap();
+        assert!(room.queue.sent().is_empty());
+        room.queue.take_all();
+        let sent = async {
+            loop {
+                match room.queue.sent() {
+                    sent if sent.is_empty() => tokio::time::sleep(Duration::from_millis(10)).await,
+                    sent => return sent,
+                }
+            }
+        };
+        let sent = tokio::time::timeout(Duration::from_secs(30), sent).await.expect("it is told within seconds");
+        assert_eq!(sent, [format!("plan {}", id(0, 1))]);
     }
 
     #[tokio::test]
@@ -239,10 +272,10 @@ mod tests {
     #[tokio::test]
     async fn a_queue_that_is_away_does_not_matter() {
         let room = Room::new().await;
-        room.queue.take_only(0);
+        // For longer than this process tries, or lives.
+        room.ledger.memory.announcing.close();
         assert!(room.submit(id(0, 1), "2024-05-01", None).await.unwrap().is_new);
         assert!(room.queue.sent().is_empty());
-        room.queue.take_all();
         assert_eq!(room.ledger.recover(at(61), false).await.unwrap(), 1);
         assert_eq!(room.queue.sent(), [format!("plan {}", id(0, 1))]);
     }

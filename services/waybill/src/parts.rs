@@ -13,11 +13,16 @@ const EMBEDDED_BUCKET: &str = "waybill";
 /// Waiting messages of one embedded lane, about 500 bytes each; a planner beyond it waits for workers.
 const EMBEDDED_LANE: usize = 100_000;
 
+/// How long a store may take for one attempt of a small call, where work waits for it. There are three.
+const WORKER_PATIENCE: Duration = Duration::from_secs(10);
+/// The same where a client waits: it is told that the store is away before it takes us for dead.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
+
 /// A store, and the embedded server behind it if it is one.
 pub(crate) async fn store(settings: &Settings, target: Target) -> anyhow::Result<(Store, Option<Embedded>)> {
     if let Some(bucket) = &settings.s3_bucket {
-        let settings =
-            S3Settings { bucket: bucket.clone(), force_path_style: None, attempt_timeout: Duration::from_secs(10) };
+        let attempt_timeout = if target.works() { WORKER_PATIENCE } else { ANSWER_PATIENCE };
+        let settings = S3Settings { bucket: bucket.clone(), force_path_style: None, attempt_timeout };
         return Ok((Store::connect(settings).await?, None));
     }
     if !target.may_embed() {

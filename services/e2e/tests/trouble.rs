@@ -1,0 +1,240 @@
+//! What the services stand on is in trouble, or they go down themselves: they answer in time, say so, and it all goes
+//! on by itself afterwards.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::RwLock;
+use waybill_e2e::{Mode, Process, Proxies, System, Weather, rabbitmqctl, wait_until};
+use waybill_upstream::{CityFault, Options};
+
+/// Held for writing by whoever raises an alarm of the broker, which holds up every test there is.
+static BROKER: RwLock<()> = RwLock::const_new(());
+
+/// What a submit may take, and what a busy machine adds to it.
+const SUBMIT: Duration = Duration::from_millis(2_800);
+
+/// The 12 seconds that a store has to answer, and the same.
+const OTHER: Duration = Duration::from_secs(15);
+
+async fn start(options: Options) -> System {
+    System::start(Mode::Apart, options).await
+}
+
+fn small() -> Options {
+    Options { cities: 4, countries: 2, records: 100, ..Options::default() }
+}
+
+fn proxies(system: &System) -> &Proxies {
+    system.proxies.as_ref().expect("services that run apart have proxies")
+}
+
+/// A POST of a job, in time.
+async fn submit(system: &System, date: &str) -> (StatusCode, Value) {
+    let body = json!({ "source": "buses", "params": { "date": date } });
+    let start = Instant::now();
+    let answer = system.send(Method::POST, &system.api, "/v1/jobs", Some(body)).await;
+    assert!(start.elapsed() < SUBMIT, "{:?}: {answer:?}", start.elapsed());
+    answer
+}
+
+/// What `/ready` says of `part`, at each process of these targets; and that `/live` says nothing of it.
+async fn is_ready(system: &System, targets: &[&str], part: &str) -> bool {
+    let mut ready = BTreeSet::new();
+    for (_, process) in system.processes.iter().filter(|(target, _)| targets.contains(target)) {
+        let (live, _) = system.send(Method::GET, &process.url, "/live", None).await;
+        assert_eq!(live, StatusCode::OK);
+        let (status, report) = system.send(Method::GET, &process.url, "/ready", None).await;
+        let is_ok = report["checks"][part] == "ok";
+        assert_eq!(status == StatusCode::OK, is_ok, "{report}");
+        ready.insert(is_ok);
+    }
+    !ready.contains(&false)
+}
+
+/// Waits until they all are ready, or none is.
+async fn until_ready(system: &System, targets: &[&str], part: &str, ready: bool) {
+    wait_until(&format!("{targets:?} to say of {part}: {ready}"), async || {
+        (is_ready(system, targets, part).await == ready).then_some(())
+    })
+    .await;
+}
+
+/// A GET, in time, that cannot be answered.
+async fn away(system: &System, base: &str, path: &str) {
+    let start = Instant::now();
+    let (status, problem) = system.send(Method::GET, base, path, None).await;
+    assert!(start.elapsed() < OTHER, "{path}: {:?}", start.elapsed());
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {problem}");
+    assert!(problem["retry_after"].is_u64(), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_that_refuses_or_hangs_is_answered_with_503() {
+    let _quiet = BROKER.read().await;
+    let system = start(small()).await;
+    let job = system.fetch_buses("2024-05-01").await;
+    let job = job["id"].as_str().expect("an id");
+    for weather in [Weather::Refuse, Weather::Stall] {
+        proxies(&system).s3.set(weather);
+        proxies(&system).s3.cut();
+        let (status, problem) = submit(&system, "2024-05-02").await;
+        assert_eq!((status.as_u16(), &problem["type"]), (503, &json!("/problems/unavailable")), "{problem}");
+        assert!(problem["retry_after"].is_u64(), "{problem}");
+        let tasks = format!("/v1/jobs/{job}/tasks");
+        let days = "/country-stats?from=2024-05-01&to=2024-05-02";
+        tokio::join!(
+            away(&system, &system.api, "/v1/jobs"),
+            away(&system, &system.api, &tasks),
+            away(&system, &system.stats, days),
+        );
+        until_ready(&system, &["api", "worker", "stats"], "store", false).await;
+        proxies(&system).s3.set(Weather::Fair);
+        until_ready(&system, &["api", "worker", "stats"], "store", true).await;
+        assert_eq!(system.fetch_buses("2024-05-02").await["state"], "succeeded");
+    }
+}
+
+/// A broker that takes nothing; it does again when this is dropped, whatever happened.
+struct Alarm;
+
+impl Alarm {
+    fn raise() -> Self {
+        let alarm = Self;
+        rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", "1"]);
+        alarm
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", "512MB"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_broker_in_trouble_holds_up_no_submit() {
+    let system = start(small()).await;
+    let mut jobs = Vec::new();
+    for (weather, date) in [(Weather::Refuse, "2024-05-01"), (Weather::Stall, "2024-05-02")] {
+        proxies(&system).broker.set(weather);
+        proxies(&system).broker.cut();
+        jobs.push(accepted(&system, date).await);
+        until_ready(&system, &["api", "worker"], "queue", false).await;
+        assert!(is_ready(&system, &["stats"], "store").await, "statistics need no broker");
+        proxies(&system).broker.set(Weather::Fair);
+        until_ready(&system, &["api", "worker"], "queue", true).await;
+    }
+    let alone = BROKER.write().await;
+    let alarm = Alarm::raise();
+    jobs.push(accepted(&system, "2024-05-03").await);
+    until_ready(&system, &["api"], "queue", false).await;
+    drop(alarm);
+    drop(alone);
+    until_ready(&system, &["api", "worker"], "queue", true).await;
+    for job in jobs {
+        assert_eq!(system.finish(&job).await["state"], "succeeded");
+    }
+}
+
+/// Submits a job, which must be accepted, and returns its id.
+async fn accepted(system: &System, date: &str) -> String {
+    let (status, job) = submit(system, date).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+    let id = job["id"].as_str().expect("an id").to_owned();
+    assert!(system.get(&system.api, &format!("/v1/jobs/{id}")).await["state"].is_string());
+    id
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn requests_to_the_store_that_go_wrong_lose_no_job() {
+    let _quiet = BROKER.read().await;
+    let system = start(Options { cities: 8, delay: Duration::from_millis(300), ..small() }).await;
+    let s3 = &proxies(&system).s3;
+    let mut jobs = Vec::new();
+    for day in 1..=3 {
+        jobs.push(system.submit("buses", json!({ "date": format!("2024-05-0{day}") })).await);
+    }
+    s3.set(Weather::Gusts);
+    s3.cut();
+    // Of six kinds, so that each is among them.
+    wait_until("many requests to meet a mishap", async || (s3.mishaps() >= 60).then_some(())).await;
+    s3.set(Weather::Fair);
+    for job in jobs {
+        let job = system.finish(&job).await;
+        assert_eq!((&job["state"], &job["tasks"]["total"]), (&json!("succeeded"), &json!(8)), "{job:#}");
+    }
+    assert_eq!(system.bucket.keys("data/buses/").await.len(), 24, "one object for each city and day");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rolling_restart_loses_and_doubles_nothing() {
+    let _quiet = BROKER.read().await;
+    let options = Options { cities: 12, countries: 3, records: 2_000, bytes_per_second: Some(80_000), ..small() };
+    let mut system = start(options).await;
+    let mut jobs = Vec::new();
+    for day in 1..=3 {
+        jobs.push(system.submit("buses", json!({ "date": format!("2024-05-0{day}") })).await);
+    }
+    wait_until("a first city to be stored", async || {
+        (!system.bucket.keys("data/buses/").await.is_empty()).then_some(())
+    })
+    .await;
+    for target in ["worker", "api", "worker", "stats"] {
+        let first = system.processes.iter().position(|(name, _)| *name == target).expect("such a process runs");
+        let (_, process) = system.processes.remove(first);
+        assert_eq!(process.terminate().await, Some(0), "{target} goes down well");
+        system.spawn(target).await;
+    }
+    for job in jobs {
+        let job = system.finish(&job).await;
+        assert_eq!((&job["state"], &job["tasks"]["stored"]), (&json!("succeeded"), &json!(12)), "{job:#}");
+    }
+    let facts = system.bucket.keys("jobs/").await;
+    assert!(!facts.iter().any(|key| key.contains(".failed.")), "{facts:?}");
+    let done: Vec<_> = facts.iter().filter(|key| key.ends_with(".done")).collect();
+    assert_eq!(done.len(), 36, "one outcome for each task");
+    for key in done {
+        let (fact, _) = system.bucket.read(key).await;
+        let fact: Value = serde_json::from_slice(&fact).expect("a fact is JSON");
+        assert_eq!(fact["attempts"], 1, "{key}: {fact}");
+    }
+    assert_eq!(system.bucket.keys("data/buses/").await.len(), 36, "one object for each city and day");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_worker_drains_until_a_second_signal() {
+    let _quiet = BROKER.read().await;
+    let mut system = start(Options { cities: 1, countries: 1, ..small() }).await;
+    // With one worker it is known who has the task.
+    assert_eq!(take_worker(&mut system).terminate().await, Some(0));
+    system.upstream.set_city_fault(0, CityFault::Stall);
+    let job = system.submit("buses", json!({ "date": "2024-05-01" })).await;
+    wait_until("the task to run", async || (system.upstream.requests().data > 0).then_some(())).await;
+    let holder = take_worker(&mut system);
+    system.spawn("worker").await;
+    holder.send_sigterm();
+    wait_until("the worker to drain", async || {
+        let (status, report) = system.send(Method::GET, &holder.url, "/ready", None).await;
+        (status == StatusCode::SERVICE_UNAVAILABLE && report["status"] == "draining").then_some(())
+    })
+    .await;
+    let (live, _) = system.send(Method::GET, &holder.url, "/live", None).await;
+    assert_eq!(live, StatusCode::OK);
+    assert_eq!(system.get(&system.api, &format!("/v1/jobs/{job}")).await["state"], "running");
+    // For whoever asks anew.
+    system.upstream.set_city_fault(0, None);
+    holder.send_sigterm();
+    assert_eq!(holder.exit_code(Duration::from_secs(1)).await, Some(130));
+    assert_eq!(system.finish(&job).await["state"], "succeeded");
+    assert_eq!(system.bucket.keys("data/buses/").await.len(), 1);
+}
+
+fn take_worker(system: &mut System) -> Process {
+    let at = system.processes.iter().position(|(target, _)| *target == "worker").expect("a worker runs");
+    system.processes.remove(at).1
+}
