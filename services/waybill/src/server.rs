@@ -19,7 +19,8 @@ use waybill_worker::{RetryPolicy, Worker};
 
 use crate::{cli::ServerFlags, guarded, parts, process, settings::Settings, signals, sources, target::Target};
 
-/// How long running tasks may take to finish once the process is told to stop; Kubernetes allows 30 s.
+/// How long running tasks may take to finish once the process is told to stop. With what HTTP takes after that, 10 s, it
+/// is less than the grace that compose/ and k8s/ give.
 const DRAIN: Duration = Duration::from_secs(25);
 
 /// Connections of clients at once; one more takes the place of the one that has been idle longest.

@@ -22,6 +22,9 @@ const PREFIX: &str = "wb_";
 /// Random bytes of a key.
 const KEY_BYTES: usize = 32;
 
+/// Bytes of its SHA-256.
+const HASH_BYTES: usize = 32;
+
 /// Letters of a name, which goes into logs and jobs.
 const NAME_LENGTH: usize = 64;
 
@@ -96,7 +99,7 @@ pub(crate) struct Key {
     pub(crate) name: String,
     pub(crate) scopes: BTreeSet<Scope>,
     pub(crate) bucket: Option<Bucket>,
-    hash: [u8; 32],
+    hash: [u8; HASH_BYTES],
 }
 
 impl fmt::Debug for Key {
@@ -156,7 +159,7 @@ impl Keys {
 
     /// The key that was presented. Every hash is compared, and each in constant time.
     pub(crate) fn find(&self, presented: &str) -> Option<&Arc<Key>> {
-        let hash: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
+        let hash: [u8; HASH_BYTES] = Sha256::digest(presented.as_bytes()).into();
         self.keys.iter().fold(None, |found, key| if bool::from(key.hash.ct_eq(&hash)) { Some(key) } else { found })
     }
 }
@@ -183,25 +186,18 @@ fn check(settings: &KeySettings) -> Result<Key, String> {
 }
 
 /// What is found there is not repeated: it may be the key.
-fn hash(text: &str) -> Result<[u8; 32], String> {
+fn hash(text: &str) -> Result<[u8; HASH_BYTES], String> {
     if text.starts_with(PREFIX) {
         return Err("`hash`: this is a key; expected its hash, as `waybill key new` prints it. Whoever could read \
                     this file may know the key: make a new one"
             .to_owned());
     }
-    let bytes = text.strip_prefix("sha256:").and_then(|digits| {
-        let digits = digits.as_bytes();
-        let pair = |pair: &[u8]| u8::try_from(nibble(pair[0])? << 4 | nibble(pair[1])?).ok();
-        if digits.len() != 64 {
-            return None;
-        }
-        digits.chunks(2).map(pair).collect::<Option<Vec<u8>>>()?.try_into().ok()
+    let mut hash = [0; HASH_BYTES];
+    let is_hash = text.strip_prefix("sha256:").is_some_and(|digits| {
+        base16ct::mixed::decode(digits, &mut hash).is_ok_and(|decoded| decoded.len() == HASH_BYTES)
     });
-    bytes.ok_or_else(|| "`hash`: expected sha256: and 64 hexadecimal digits, as `waybill key new` prints it".to_owned())
-}
-
-fn nibble(digit: u8) -> Option<u32> {
-    char::from(digit).to_digit(16)
+    let expected = || "`hash`: expected sha256: and 64 hexadecimal digits, as `waybill key new` prints it".to_owned();
+    is_hash.then_some(hash).ok_or_else(expected)
 }
 
 fn rate(settings: &RateSettings) -> Result<Bucket, String> {
@@ -251,7 +247,7 @@ impl NewKey {
 
     fn of(bytes: &[u8; KEY_BYTES]) -> Self {
         let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
-        let digits: String = Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = base16ct::lower::encode_string(&Sha256::digest(key.as_bytes()));
         Self { key, hash: format!("sha256:{digits}") }
     }
 }
