@@ -6,8 +6,11 @@ use waybill_e2e::{Mode, System, required, run};
 use waybill_upstream::Options;
 
 fn waybill(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let environment: Vec<_> =
-        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    // What gets as far as its data must not leave them here.
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = [("WAYBILL_DATA".to_owned(), folder.path().display().to_string())];
+    let given = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let environment: Vec<_> = data.into_iter().chain(given).collect();
     let output = run(arguments, &environment);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
