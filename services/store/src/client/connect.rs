@@ -6,7 +6,7 @@ use aws_config::{meta::region::RegionProviderChain, profile::ProfileFileRegionPr
 use aws_sdk_s3::{
     Client,
     config::{
-        BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+        BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
         timeout::TimeoutConfig,
     },
 };
@@ -35,13 +35,27 @@ pub(super) async fn from_environment(force_path_style: Option<bool>) -> Result<B
         None => RegionProviderChain::default_provider(),
     };
     let region = region.or_else(DEFAULT_REGION);
-    let shared = aws_config::defaults(behavior()).region(region).load().await;
+    let mut loader = aws_config::defaults(behavior()).region(region);
+    if rustls_native_certs::load_native_certs().certs.is_empty() {
+        loader = loader.http_client(without_roots(endpoint.as_deref())?);
+    }
+    let shared = loader.load().await;
     let path_style = force_path_style.unwrap_or(endpoint.is_some());
     let mut builder = Builder::from(&shared).force_path_style(path_style);
     if endpoint.is_some() {
         builder.set_endpoint_url(endpoint);
     }
     Ok(builder)
+}
+
+/// The client of a machine without root certificates, where the SDK's own would panic: it speaks plain HTTP only.
+fn without_roots(endpoint: Option<&str>) -> Result<SharedHttpClient, StoreError> {
+    if endpoint.is_some_and(|url| url.starts_with("http://")) {
+        return Ok(aws_smithy_http_client::Builder::new().build_http());
+    }
+    let reason = "no root certificates are found, to know the store by: install ca-certificates, or let SSL_CERT_FILE name \
+                  a file of them";
+    Err(StoreError::Refused { operation: "Connect", key: String::new(), reason: reason.to_owned() })
 }
 
 /// The endpoint of the first variable that is set, refused by name where it is no URL.
@@ -121,6 +135,15 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_root_certificates_only_plain_http_is_spoken() {
+        assert!(without_roots(Some("http://s3:1")).is_ok());
+        for endpoint in [None, Some("https://s3:1")] {
+            let error = without_roots(endpoint).unwrap_err().to_string();
+            assert!(error.contains("ca-certificates") && error.contains("SSL_CERT_FILE"), "{error}");
+        }
+    }
 
     #[test]
     fn the_endpoint_of_s3_comes_first_and_must_be_a_url() {
