@@ -110,6 +110,14 @@ impl Store {
                  role"
                     .to_owned(),
             ),
+            (_, None) if innermost(error).contains("invalid peer certificate") => StoreError::Unavailable {
+                operation,
+                key: String::new(),
+                reason: format!(
+                    "{}: let SSL_CERT_FILE name the authority that signed the store's certificate",
+                    innermost(error)
+                ),
+            },
             (_, None) if matches!(error, SdkError::DispatchFailure(_)) => StoreError::Unavailable {
                 operation,
                 key: String::new(),
