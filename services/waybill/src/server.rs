@@ -121,7 +121,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     };
 
     if let Some(tls) = tls.clone() {
-        tokio::spawn(tls.follow(stop_serving.clone()));
+        tokio::spawn(tls.follow(http.clone(), stop_serving.clone()));
     }
     // The other half is for the store, the broker, upstreams and spools.
     let connections = MOST_CONNECTIONS.min(process::open_file_limit() / 2);

@@ -26,6 +26,8 @@ pub struct Metrics {
     refusals: Family<Refused, Counter>,
     /// Connections that are open.
     pub(crate) connections: Gauge,
+    /// When the TLS certificate ends, in seconds since 1970; 0 without one.
+    pub(crate) certificate_expiry: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -57,6 +59,7 @@ impl Default for Metrics {
             duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             refusals: Family::default(),
             connections: Gauge::default(),
+            certificate_expiry: Gauge::default(),
         }
     }
 }
@@ -75,6 +78,12 @@ impl Metrics {
             "From a request's head to its answer's",
             Unit::Seconds,
             metrics.duration.clone(),
+        );
+        registry.register_with_unit(
+            "tls_certificate_expiry_timestamp",
+            "When the certificate of this port ends, since 1970; 0 without TLS",
+            Unit::Seconds,
+            metrics.certificate_expiry.clone(),
         );
         registry.register("http_connections", "Connections open now", metrics.connections.clone());
         registry.register(

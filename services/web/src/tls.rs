@@ -20,6 +20,8 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
+use crate::Metrics;
+
 /// A certificate that expires sooner is worth a warning, in seconds.
 const SOON: i64 = 30 * 86_400;
 
@@ -72,10 +74,12 @@ impl Tls {
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), files })
     }
 
-    /// Takes renewed files as they come, until `shutdown`. What cannot be used is logged, and the old one kept.
-    pub async fn follow(self, shutdown: CancellationToken) {
+    /// Takes renewed files as they come, until `shutdown`. What cannot be used is logged, and the old one kept;
+    /// `metrics` shows when the one in use expires.
+    pub async fn follow(self, metrics: Metrics, shutdown: CancellationToken) {
         let mut seen = self.files.contents();
         loop {
+            metrics.certificate_expiry.set(self.files.expires());
             tokio::select! {
                 () = tokio::time::sleep(BETWEEN_LOOKS) => {}
                 () = shutdown.cancelled() => return,
@@ -100,6 +104,13 @@ impl Tls {
 impl Files {
     fn contents(&self) -> [Option<Vec<u8>>; 2] {
         [&self.certificate, &self.key].map(|file| fs::read(file).ok())
+    }
+
+    /// When the server's own certificate ends, in seconds since 1970.
+    fn expires(&self) -> i64 {
+        let pair = self.pair.read().unwrap_or_else(PoisonError::into_inner);
+        let leaf = pair.cert.first().and_then(|der| X509Certificate::from_der(der).ok());
+        leaf.map_or(0, |(_, certificate)| certificate.validity().not_after.timestamp())
     }
 
     fn renew(&self, now: Timestamp) -> Result<(), TlsError> {
@@ -265,12 +276,14 @@ mod tests {
         let tls = Tls::load(&certificate, &key, now).unwrap();
         let served = || tls.files.pair.read().unwrap().cert[0].clone();
         let first = served();
-        let (renewed, renewed_key) = made((5, 1), (12, 31));
+        assert_eq!(tls.files.expires(), 1_735_603_200, "the last of December");
+        let (renewed, renewed_key) = made((5, 1), (12, 30));
         folder.put("cert.pem", &renewed);
         assert!(tls.files.renew(now).is_err(), "its key is not there yet");
         assert_eq!(served(), first);
         folder.put("key.pem", &renewed_key);
         tls.files.renew(now).unwrap();
         assert_ne!(served(), first);
+        assert_eq!(tls.files.expires(), 1_735_516_800);
     }
 }
