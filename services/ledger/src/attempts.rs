@@ -18,7 +18,7 @@ use crate::{
 /// Attempts that are counted. Whoever asks gives a task up long before.
 const COUNTED: usize = 1_000;
 
-/// `tasks/{task}.attempts.{round}.{number}`: the task was begun.
+/// `tasks/{task}.attempts.{round}.{number}` or `plan.attempts.{round}.{number}`: it was begun again.
 #[derive(Debug, Serialize)]
 struct Attempt {
     /// Tells two that were begun at once apart: what is the same would count as one write that was repeated.
@@ -42,9 +42,9 @@ impl Lease {
 }
 
 impl Ledger {
-    /// Says that a task is begun in this round, and returns the number of this attempt among those that were
-    /// recorded, from 1. No two get the same number where the store honours create-only.
-    pub async fn record_attempt(&self, job: JobId, task: u32, round: u32) -> Result<u32, LedgerError> {
+    /// Says that a task, or the planning (`None`), is begun in this round, and returns the number of this attempt among
+    /// those that were recorded, from 1. No two get the same number where the store honours create-only.
+    pub async fn record_attempt(&self, job: JobId, task: Option<u32>, round: u32) -> Result<u32, LedgerError> {
         let prefix = keys::attempts(job, task, round);
         let known = self.store.list(&prefix, None, COUNTED).await?;
         let numbers = known.iter().filter_map(|entry| entry.key.strip_prefix(&prefix)?.parse::<u32>().ok());
@@ -61,7 +61,7 @@ impl Ledger {
 
     /// Takes back the last attempt: it was broken off by a process that went down as it should, which says nothing
     /// about the task.
-    pub async fn forget_attempt(&self, job: JobId, task: u32, round: u32) -> Result<(), LedgerError> {
+    pub async fn forget_attempt(&self, job: JobId, task: Option<u32>, round: u32) -> Result<(), LedgerError> {
         let known = self.store.list(&keys::attempts(job, task, round), None, COUNTED).await?;
         let number = |key: &str| key.rsplit('.').next().and_then(|number| number.parse::<u32>().ok());
         match known.into_iter().max_by_key(|entry| number(&entry.key)) {
@@ -123,13 +123,16 @@ mod tests {
         let room = Room::new().await;
         let job = id(0, 1);
         for number in 1..=12 {
-            assert_eq!(room.another().record_attempt(job, 7, 1).await.unwrap(), number);
+            assert_eq!(room.another().record_attempt(job, Some(7), 1).await.unwrap(), number);
         }
-        room.ledger.forget_attempt(job, 7, 1).await.unwrap();
-        assert_eq!(room.ledger.record_attempt(job, 7, 1).await.unwrap(), 12);
-        room.ledger.forget_attempt(job, 7, 5).await.unwrap();
-        assert_eq!(room.ledger.record_attempt(job, 7, 12).await.unwrap(), 1);
-        assert_eq!(room.ledger.record_attempt(job, 70, 1).await.unwrap(), 1);
+        room.ledger.forget_attempt(job, Some(7), 1).await.unwrap();
+        assert_eq!(room.ledger.record_attempt(job, Some(7), 1).await.unwrap(), 12);
+        room.ledger.forget_attempt(job, Some(7), 5).await.unwrap();
+        assert_eq!(room.ledger.record_attempt(job, Some(7), 12).await.unwrap(), 1);
+        assert_eq!(room.ledger.record_attempt(job, Some(70), 1).await.unwrap(), 1);
+        for number in 1..=2 {
+            assert_eq!(room.another().record_attempt(job, None, 1).await.unwrap(), number);
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -137,7 +140,7 @@ mod tests {
         let room = Room::new().await;
         let attempts = (0..16).map(|_| {
             let ledger = room.another();
-            tokio::spawn(async move { ledger.record_attempt(id(0, 1), 7, 0).await.unwrap() })
+            tokio::spawn(async move { ledger.record_attempt(id(0, 1), Some(7), 0).await.unwrap() })
         });
         let mut numbers = try_join_all(attempts).await.unwrap();
         numbers.sort_unstable();

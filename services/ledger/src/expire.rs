@@ -148,7 +148,7 @@ mod tests {
                 ledger.record_start(job, at(1)).await.unwrap();
                 let plan = ledger.record_plan(job, crate::testing::plan(3)).await.unwrap();
                 ledger.publish_tasks(&request, &plan, false).await.unwrap();
-                ledger.record_attempt(job, 0, 0).await.unwrap();
+                ledger.record_attempt(job, Some(0), 0).await.unwrap();
                 ledger.lease(job, Some(0), "one", at(5)).await.unwrap();
                 for task in 0..3 {
                     match (kind, task) {

@@ -55,7 +55,7 @@ impl Facts {
             Name::Failed { task, round } => self.mark(task, Marker::Failed(round)),
             Name::Sent { round } => self.sent = self.sent.max(Some(round)),
             Name::Running { task } => self.running.extend(task),
-            Name::Attempt { task, .. } => drop(self.repeated.insert(task)),
+            Name::Attempt { task, .. } => self.repeated.extend(task),
             Name::Summary => {}
         }
     }
@@ -132,6 +132,11 @@ impl Ledger {
     pub(crate) async fn state(&self, job: JobId, facts: &Facts) -> Result<State, LedgerError> {
         let tally = if facts.planned { Some(facts.tally(self.outline(job).await?.total())) } else { None };
         Ok(facts.state(tally.as_ref()))
+    }
+
+    /// The latest round of a job.
+    pub async fn round(&self, job: JobId) -> Result<u32, LedgerError> {
+        Ok(self.facts(job).await?.round)
     }
 
     /// One LIST of a job's folder, page by page.

@@ -58,9 +58,10 @@ pub(crate) fn tasks(job: JobId) -> String {
     format!("{}tasks/", folder(job))
 }
 
-/// What all keys of a task's attempts in a round begin with.
-pub(crate) fn attempts(job: JobId, task: u32, round: u32) -> String {
-    format!("{}{task:06}.attempts.{round}.", tasks(job))
+/// What all keys of the attempts in a round at a task, or at the planning (`None`), begin with.
+pub(crate) fn attempts(job: JobId, task: Option<u32>, round: u32) -> String {
+    let first = of(job, Name::Attempt { task, round, number: 0 });
+    first.strip_suffix('0').expect("a number ends the name").to_owned()
 }
 
 /// An object's name in its job's folder. In key order the tasks come last.
@@ -86,8 +87,9 @@ pub(crate) enum Name {
         task: u32,
         round: u32,
     },
+    /// A task, or the planning, was begun again.
     Attempt {
-        task: u32,
+        task: Option<u32>,
         round: u32,
         number: u32,
     },
@@ -110,7 +112,10 @@ impl fmt::Display for Name {
             Self::Summary => f.write_str("summary.json"),
             Self::Done { task } => write!(f, "tasks/{task:06}.done"),
             Self::Failed { task, round } => write!(f, "tasks/{task:06}.failed.{round}"),
-            Self::Attempt { task, round, number } => write!(f, "tasks/{task:06}.attempts.{round}.{number}"),
+            Self::Attempt { task: None, round, number } => write!(f, "plan.attempts.{round}.{number}"),
+            Self::Attempt { task: Some(task), round, number } => {
+                write!(f, "tasks/{task:06}.attempts.{round}.{number}")
+            }
             Self::Running { task: None } => f.write_str("plan.running"),
             Self::Running { task: Some(task) } => write!(f, "tasks/{task:06}.running"),
         }
@@ -137,6 +142,9 @@ impl Name {
         if let Some(round) = text.strip_prefix("plan.failed.") {
             return Some(Self::PlanFailed { round: round.parse().ok()? });
         }
+        if let Some((round, number)) = text.strip_prefix("plan.attempts.").and_then(|rest| rest.split_once('.')) {
+            return Some(Self::Attempt { task: None, round: round.parse().ok()?, number: number.parse().ok()? });
+        }
         if let Some(round) = text.strip_prefix("plan.sent.") {
             return Some(Self::Sent { round: round.parse().ok()? });
         }
@@ -149,7 +157,7 @@ impl Name {
             Some(("failed", round)) => Some(Self::Failed { task, round: round.parse().ok()? }),
             Some(("attempts", attempt)) => {
                 let (round, number) = attempt.split_once('.')?;
-                Some(Self::Attempt { task, round: round.parse().ok()?, number: number.parse().ok()? })
+                Some(Self::Attempt { task: Some(task), round: round.parse().ok()?, number: number.parse().ok()? })
             }
             None if end == "done" => Some(Self::Done { task }),
             None if end == "running" => Some(Self::Running { task: Some(task) }),
@@ -172,7 +180,8 @@ mod tests {
             of(job, Name::PlanFailed { round: 1 }),
             of(job, Name::Done { task: 7 }),
             of(job, Name::Failed { task: 1_234_567, round: 12 }),
-            of(job, Name::Attempt { task: 7, round: 1, number: 2 }),
+            of(job, Name::Attempt { task: Some(7), round: 1, number: 2 }),
+            of(job, Name::Attempt { task: None, round: 1, number: 2 }),
             of(job, Name::Running { task: Some(7) }),
             of(job, Name::Running { task: None }),
             of(job, Name::Sent { round: 1 }),
@@ -186,6 +195,7 @@ mod tests {
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.done
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/1234567.failed.12
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.attempts.1.2
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.attempts.1.2
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.running
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.running
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.sent.1
@@ -222,7 +232,8 @@ mod tests {
             for name in [
                 Name::Request, Name::Started, Name::Plan, Name::Cancelled, Name::Summary, Name::Round(round),
                 Name::PlanFailed { round }, Name::Sent { round }, Name::Done { task }, Name::Failed { task, round },
-                Name::Attempt { task, round, number }, Name::Running { task: Some(task) }, Name::Running { task: None },
+                Name::Attempt { task: Some(task), round, number }, Name::Attempt { task: None, round, number },
+                Name::Running { task: Some(task) }, Name::Running { task: None },
             ] {
                 prop_assert_eq!(Name::parse(&name.to_string()), Some(name));
             }

@@ -219,7 +219,7 @@ mod tests {
             match task % 3 {
                 0 => room.ledger.record_done(job, task, &done(Outcome::Stored, second)).await.unwrap(),
                 1 => room.ledger.lease(job, Some(task), "one", at(second)).await.unwrap(),
-                _ => drop(room.ledger.record_attempt(job, task, 0).await.unwrap()),
+                _ => drop(room.ledger.record_attempt(job, Some(task), 0).await.unwrap()),
             }
         }
     }
@@ -248,7 +248,7 @@ mod tests {
         let room = Room::new().await;
         let job = id(0, 1);
         sent(&room, job, 2).await;
-        room.ledger.record_attempt(job, 0, 0).await.unwrap();
+        room.ledger.record_attempt(job, Some(0), 0).await.unwrap();
         assert_eq!(sends(&room.another(), 0, 1_200).await, [(960, 2)]);
         room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
         assert_eq!(sends(&room.another(), 0, 150).await, [(120, 1)]);

@@ -6,9 +6,11 @@
 //! Nothing in this room knows which store or queue is behind the traits, and nothing in it may name an
 //! upstream: addresses come from a definition or from the operator.
 
+mod again;
 mod aside;
 mod attend;
 mod batch;
+mod begin;
 mod context;
 mod fetch;
 mod fetches;

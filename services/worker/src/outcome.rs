@@ -95,7 +95,7 @@ pub(crate) struct Work {
     pub(crate) job: JobId,
     /// None for a planning.
     pub(crate) task: Option<u32>,
-    round: u32,
+    pub(crate) round: u32,
     /// From 1.
     attempt: u32,
 }

@@ -6,16 +6,16 @@ use std::{collections::HashSet, sync::Arc};
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use waybill_ledger::{JobId, Plan, Request};
-use waybill_queue::PlanJob;
+use waybill_ledger::{Plan, Request};
 use waybill_source::{Definition, Item, ItemDraft, ItemError, Params};
 
 use crate::{
-    aside,
+    again, aside,
     context::Context,
     listing,
-    outcome::Outcome,
-    task::{self, job_context},
+    outcome::{Outcome, Work},
+    parcel::Parcel,
+    task::job_context,
 };
 
 /// Listings of one level asked for at once.
@@ -24,12 +24,12 @@ const AT_ONCE: usize = 8;
 const MOST: usize = 1_000_000;
 
 /// Plans the job that a message asks for.
-pub(crate) async fn run(context: &Context, job: JobId, message: &PlanJob, redelivered: bool) -> Outcome {
-    start(context, job, redelivered || message.attempt > 1 || message.handed_on).await.unwrap_or_else(|ended| ended)
+pub(crate) async fn run(context: &Context, work: Work, parcel: &Parcel) -> Outcome {
+    start(context, work, again::is_again(parcel)).await.unwrap_or_else(|ended| ended)
 }
 
-async fn start(context: &Context, job: JobId, again: bool) -> Result<Outcome, Outcome> {
-    let ledger = &context.worker.ledger;
+async fn start(context: &Context, work: Work, again: bool) -> Result<Outcome, Outcome> {
+    let (ledger, job) = (&context.worker.ledger, work.job);
     let Some(request) = ledger.request(job).await? else {
         return Err(Outcome::Orphaned { reason: "there is no such job".to_owned() });
     };
@@ -37,12 +37,15 @@ async fn start(context: &Context, job: JobId, again: bool) -> Result<Outcome, Ou
         return Ok(Outcome::Cancelled);
     }
     // Whoever sends out a large plan says so too, and is not to be helped.
-    task::not_elsewhere(context, job, None).await?;
+    again::not_elsewhere(context, work).await?;
     if let Some(plan) = ledger.plan(job).await? {
         return send_out(context, request, plan, true).await;
     }
     if again && ledger.status(job).await?.is_some_and(|status| status.state.is_terminal()) {
         return Ok(Outcome::Settled);
+    }
+    if again {
+        again::count(context, work).await?;
     }
     ledger.record_start(job, Timestamp::now()).await?;
     let definition = ledger.definition(&request.source, &request.definition).await?;

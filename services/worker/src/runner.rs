@@ -14,12 +14,14 @@ use tracing::{Instrument, Span, field::Empty, info_span};
 use waybill_queue::{Consumer, Lane, Message, QueueError};
 
 use crate::{
+    again,
     attend::Attendance,
+    begin,
     context::Context,
     housekeeper,
     outcome::{self, Outcome, Work},
     parcel::Parcel,
-    plan, retry, sources, task,
+    plan, retry, sources,
 };
 
 /// Jobs planned at once.
@@ -138,8 +140,8 @@ async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
     if matches!(outcome, Outcome::Retry { .. } | Outcome::Interrupted | Outcome::Failed { .. }) {
         attendance.end_lease().await;
     }
-    if let (Outcome::Interrupted, Message::RunTask(message)) = (&outcome, &parcel.message) {
-        task::forget_attempt(context, work.job, message, parcel).await;
+    if outcome == Outcome::Interrupted {
+        again::forget(context, work, parcel).await;
     }
     let (label, error) = (outcome.label(), outcome.error().map(str::to_owned));
     outcome::settle(context, lane, parcel, work, outcome, began).await;
@@ -151,7 +153,7 @@ async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
 
 async fn perform(context: &Context, work: Work, parcel: &Parcel) -> Outcome {
     match &parcel.message {
-        Message::PlanJob(message) => plan::run(context, work.job, message, parcel.redelivered).await,
-        Message::RunTask(message) => task::run(context, work.job, message, parcel).await,
+        Message::PlanJob(_) => plan::run(context, work, parcel).await,
+        Message::RunTask(message) => begin::run(context, work, message, parcel).await,
     }
 }

@@ -85,6 +85,26 @@ async fn a_long_task_whose_worker_dies_is_done_by_another() {
 }
 
 #[tokio::test]
+async fn a_planning_that_ends_its_worker_every_time_is_given_up() {
+    let upstream = Upstream::start().await;
+    upstream.on("/cities", |_| Reply::silent());
+    let system = System::stopped(BUSES, upstream, PATIENCE).await;
+    let job = system.submit().await;
+    for times in 1..=PATIENCE.attempts as usize + 1 {
+        let worker = system.another();
+        until("the cities are asked for", || system.upstream.asked("/cities").len() == times).await;
+        drop(worker);
+    }
+    let _worker = system.another();
+    let status = system.ended(job).await;
+    assert_eq!(status.state, State::Failed);
+    let reason = System::reason(&status);
+    assert_eq!(reason, "given up: it was begun again 2 times, and neither ended well nor said why");
+    assert_eq!(system.queue.buried()[0].reason, reason);
+    assert_eq!(system.upstream.asked("/cities").len(), 3);
+}
+
+#[tokio::test]
 async fn a_task_that_ends_its_worker_every_time_is_given_up() {
     let upstream = Upstream::with_cities(1).await;
     upstream.on(&file(0), |_| Reply::silent());
