@@ -84,23 +84,25 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             let names = || catalog.iter().map(|definition| definition.name());
             let ledger_metrics = waybill_ledger::Metrics::register(rooms, names());
             let worker_metrics = waybill_worker::Metrics::register(rooms);
-            let jobs_metrics = match target {
-                Target::Worker => waybill_api::Metrics::default(),
-                _ => waybill_api::Metrics::register(rooms, names()),
-            };
+            let jobs_metrics = (target != Target::Worker).then(|| waybill_api::Metrics::register(rooms, names()));
             let front = Front { keys, metrics: http.clone(), registry: Arc::new(registry) };
             let probes = probes(&store, Some(&queue), &shutdown);
             let ledger = Ledger::new(store.clone(), Arc::clone(&queue)).with_metrics(ledger_metrics);
             let env = sources::environment(&catalog);
-            let jobs =
-                JobsApi::new(ledger.clone(), Arc::clone(&catalog), &env, Timestamp::now).with_metrics(&jobs_metrics);
-            let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, Timestamp::now)
-                .with_metrics(&jobs_metrics);
-            let statistics = StatsApi::new(Arc::clone(&catalog), store.clone());
-            let app = match target {
-                Target::Up => boxed(waybill_web::app((jobs, weather, statistics), probes, front)),
-                Target::Api => boxed(waybill_web::app((jobs, weather), probes, front)),
-                _ => boxed(waybill_web::app((), probes, front)),
+            let app = match jobs_metrics {
+                None => boxed(waybill_web::app((), probes, front)),
+                Some(metrics) => {
+                    let now = Timestamp::now;
+                    let jobs = JobsApi::new(ledger.clone(), Arc::clone(&catalog), &env, now).with_metrics(&metrics);
+                    let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, now)
+                        .with_metrics(&metrics);
+                    if target == Target::Up {
+                        let statistics = StatsApi::new(Arc::clone(&catalog), store.clone());
+                        boxed(waybill_web::app((jobs, weather, statistics), probes, front))
+                    } else {
+                        boxed(waybill_web::app((jobs, weather), probes, front))
+                    }
+                }
             };
             let worker = Worker {
                 ledger,
