@@ -93,10 +93,19 @@ impl JobsApi {
         Ok(Accepted::Job(Json(job), location))
     }
 
-    /// Whether who asks may retry or cancel a job; where there is no such job, nobody is told otherwise.
-    async fn may_change(&self, request: &Request, job: JobId) -> Result<(), Problem> {
+    /// The job that is to be retried or cancelled, if who asks may; where there is no such job, nobody is told otherwise.
+    async fn to_change(&self, request: &Request, id: &Id) -> Result<JobId, Problem> {
+        known_query(request, &[])?;
+        let job = job_id(id)?;
         let asked = self.ledger.request(job).await.map_err(trouble::ledger)?.ok_or_else(|| trouble::unknown(job))?;
-        Caller::of(request).may_change(asked.by.as_deref())
+        Caller::of(request).may_change(asked.by.as_deref())?;
+        Ok(job)
+    }
+
+    /// A job as it stands now.
+    async fn standing(&self, job: JobId) -> Result<Job, Problem> {
+        let status = self.ledger.status(job).await.map_err(trouble::ledger)?;
+        Ok(self.document(status.ok_or_else(|| trouble::unknown(job))?))
     }
 
     fn document(&self, status: Status) -> Job {
@@ -182,8 +191,7 @@ impl JobsApi {
     ) -> Result<Found, Problem> {
         known_query(request, &[])?;
         let job = job_id(&id)?;
-        let status = self.ledger.status(job).await.map_err(trouble::ledger)?.ok_or_else(|| trouble::unknown(job))?;
-        let job = self.document(status);
+        let job = self.standing(job).await?;
         let again = (!job.is_terminal()).then_some(1);
         Ok(Found::Job(Json(job), again))
     }
@@ -203,12 +211,9 @@ impl JobsApi {
         /// The job.
         id: Path<Id>,
     ) -> Result<Accepted, Problem> {
-        known_query(request, &[])?;
-        let job = job_id(&id)?;
-        self.may_change(request, job).await?;
+        let job = self.to_change(request, &id).await?;
         self.ledger.retry(job, (self.now)()).await.map_err(|error| trouble::retry(job, error))?;
-        let status = self.ledger.status(job).await.map_err(trouble::ledger)?;
-        let job = self.document(status.ok_or_else(|| trouble::unknown(job))?);
+        let job = self.standing(job).await?;
         let location = job.location();
         Ok(Accepted::Job(Json(job), location))
     }
@@ -227,9 +232,7 @@ impl JobsApi {
         /// The job.
         id: Path<Id>,
     ) -> Result<Found, Problem> {
-        known_query(request, &[])?;
-        let job = job_id(&id)?;
-        self.may_change(request, job).await?;
+        let job = self.to_change(request, &id).await?;
         let cancelled = self.ledger.cancel(job, (self.now)()).await;
         let status = cancelled.map_err(|error| trouble::cancel(job, error))?;
         Ok(Found::Job(Json(self.document(status)), None))

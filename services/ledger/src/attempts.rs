@@ -45,11 +45,8 @@ impl Ledger {
     /// Says that a task, or the planning (`None`), is begun in this round, and returns the number of this attempt among
     /// those that were recorded, from 1. No two get the same number where the store honours create-only.
     pub async fn record_attempt(&self, job: JobId, task: Option<u32>, round: u32) -> Result<u32, LedgerError> {
-        let prefix = keys::attempts(job, task, round);
-        let known = self.store.list(&prefix, None, COUNTED).await?;
-        let numbers = known.iter().filter_map(|entry| entry.key.strip_prefix(&prefix)?.parse::<u32>().ok());
         let attempt = Attempt { attempt: Uuid::now_v7() };
-        let mut number = numbers.max().unwrap_or(0);
+        let mut number = self.last_attempt(job, task, round).await?.unwrap_or(0);
         loop {
             number = number.saturating_add(1);
             let key = keys::of(job, Name::Attempt { task, round, number });
@@ -62,12 +59,16 @@ impl Ledger {
     /// Takes back the last attempt: it was broken off by a process that went down as it should, which says nothing
     /// about the task.
     pub async fn forget_attempt(&self, job: JobId, task: Option<u32>, round: u32) -> Result<(), LedgerError> {
-        let known = self.store.list(&keys::attempts(job, task, round), None, COUNTED).await?;
-        let number = |key: &str| key.rsplit('.').next().and_then(|number| number.parse::<u32>().ok());
-        match known.into_iter().max_by_key(|entry| number(&entry.key)) {
-            Some(last) => Ok(self.store.delete(&[last.key]).await?),
+        match self.last_attempt(job, task, round).await? {
+            Some(number) => Ok(self.store.delete(&[keys::of(job, Name::Attempt { task, round, number })]).await?),
             None => Ok(()),
         }
+    }
+
+    async fn last_attempt(&self, job: JobId, task: Option<u32>, round: u32) -> Result<Option<u32>, LedgerError> {
+        let prefix = keys::attempts(job, task, round);
+        let known = self.store.list(&prefix, None, COUNTED).await?;
+        Ok(known.iter().filter_map(|entry| entry.key.strip_prefix(&prefix)?.parse().ok()).max())
     }
 
     /// Says, or says again, that `worker` runs a task, or plans the job (`None`), to be believed until `until`.
