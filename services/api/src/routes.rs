@@ -14,14 +14,16 @@ use waybill_source::{Catalog, Definition, Env, Params};
 use waybill_web::{Caller, Date, Id, JsonBody, Problem, known_query, quoted};
 
 use crate::{
-    document::{self, Job, JobState},
+    error,
     id::Ids,
     metrics::Metrics,
-    pages::{self, Jobs, JobsPage, Tasks, TasksPage},
-    sources::{Source, Sources},
+    responses::{
+        job_response::{self, Job, JobState},
+        pagination::{self, Jobs, JobsPage, Tasks, TasksPage},
+        source_response::{Source, Sources},
+        task_response::TaskState,
+    },
     submit::{self, NewJob},
-    tasks::TaskState,
-    trouble,
 };
 
 /// How long a client waits to learn whether its job exists.
@@ -72,19 +74,19 @@ impl JobsApi {
         key: Option<String>,
     ) -> Result<Accepted, Problem> {
         if let [variable, ..] = self.lacks(definition) {
-            return Err(trouble::lacking(definition.name(), variable));
+            return Err(error::lacking(definition.name(), variable));
         }
         let now = (self.now)();
         let (id, by) = (self.ids.fresh(now), caller.name().map(str::to_owned));
         let submission = Submission { definition, params, idempotency_key: key, by, id, now };
         let accepting = async {
-            let submitted = self.ledger.submit(submission).await.map_err(trouble::submit)?;
+            let submitted = self.ledger.submit(submission).await.map_err(error::submit)?;
             if submitted.is_new {
                 self.metrics.submitted(definition.name());
-                return Ok(document::accepted(submitted.request));
+                return Ok(job_response::accepted(submitted.request));
             }
-            let status = self.ledger.status(submitted.request.job).await.map_err(trouble::ledger)?;
-            Ok(status.unwrap_or_else(|| document::accepted(submitted.request)))
+            let status = self.ledger.status(submitted.request.job).await.map_err(error::ledger)?;
+            Ok(status.unwrap_or_else(|| job_response::accepted(submitted.request)))
         };
         // Whoever is told to try again may find that the job was made all the same; a key makes that safe.
         let late = |_| Problem::unavailable("the object store", "a job was not accepted within 2 seconds");
@@ -97,15 +99,15 @@ impl JobsApi {
     async fn to_change(&self, request: &Request, id: &Id) -> Result<JobId, Problem> {
         known_query(request, &[])?;
         let job = job_id(id)?;
-        let asked = self.ledger.request(job).await.map_err(trouble::ledger)?.ok_or_else(|| trouble::unknown(job))?;
+        let asked = self.ledger.request(job).await.map_err(error::ledger)?.ok_or_else(|| error::unknown(job))?;
         Caller::of(request).may_change(asked.by.as_deref())?;
         Ok(job)
     }
 
     /// A job as it stands now.
     async fn standing(&self, job: JobId) -> Result<Job, Problem> {
-        let status = self.ledger.status(job).await.map_err(trouble::ledger)?;
-        Ok(self.document(status.ok_or_else(|| trouble::unknown(job))?))
+        let status = self.ledger.status(job).await.map_err(error::ledger)?;
+        Ok(self.document(status.ok_or_else(|| error::unknown(job))?))
     }
 
     fn document(&self, status: Status) -> Job {
@@ -212,7 +214,7 @@ impl JobsApi {
         id: Path<Id>,
     ) -> Result<Accepted, Problem> {
         let job = self.to_change(request, &id).await?;
-        self.ledger.retry(job, (self.now)()).await.map_err(|error| trouble::retry(job, error))?;
+        self.ledger.retry(job, (self.now)()).await.map_err(|error| error::retry(job, error))?;
         let job = self.standing(job).await?;
         let location = job.location();
         Ok(Accepted::Job(Json(job), location))
@@ -234,7 +236,7 @@ impl JobsApi {
     ) -> Result<Found, Problem> {
         let job = self.to_change(request, &id).await?;
         let cancelled = self.ledger.cancel(job, (self.now)()).await;
-        let status = cancelled.map_err(|error| trouble::cancel(job, error))?;
+        let status = cancelled.map_err(|error| error::cancel(job, error))?;
         Ok(Found::Job(Json(self.document(status)), None))
     }
 
@@ -257,14 +259,14 @@ impl JobsApi {
     ) -> Result<TasksPage, Problem> {
         known_query(request, &["state", "page_token", "limit"])?;
         let job = job_id(&id)?;
-        let from: u64 = pages::token(page_token.0.as_deref())?.unwrap_or(0);
+        let from: u64 = pagination::token(page_token.0.as_deref())?.unwrap_or(0);
         let wanted = limit.0.unwrap_or(100) as usize;
         // One more than wanted tells whether there is another page, and where it begins.
         let tasks = self.ledger.tasks(job, state.0.map(Into::into), from, wanted + 1).await;
-        let mut tasks = tasks.map_err(trouble::ledger)?.ok_or_else(|| trouble::unknown(job))?;
+        let mut tasks = tasks.map_err(error::ledger)?.ok_or_else(|| error::unknown(job))?;
         let next_page_token = tasks.get(wanted).map(|next| next.task.to_string());
         tasks.truncate(wanted);
-        let link = pages::next_link(request.uri(), next_page_token.as_deref());
+        let link = pagination::next_link(request.uri(), next_page_token.as_deref());
         let tasks = tasks.into_iter().map(Into::into).collect();
         Ok(TasksPage::Page(Json(Tasks { tasks, next_page_token }), link))
     }
@@ -290,12 +292,12 @@ impl JobsApi {
         if let Some(source) = &source.0 {
             self.source(source)?;
         }
-        let after: Option<JobId> = pages::token(page_token.0.as_deref())?;
+        let after: Option<JobId> = pagination::token(page_token.0.as_deref())?;
         let wanted = limit.0.unwrap_or(20) as usize;
         let filter = JobFilter { source: source.0, state: state.0.map(Into::into) };
-        let page = self.ledger.jobs(&filter, after, wanted).await.map_err(trouble::ledger)?;
+        let page = self.ledger.jobs(&filter, after, wanted).await.map_err(error::ledger)?;
         let next_page_token = page.next.map(|job| job.to_string());
-        let link = pages::next_link(request.uri(), next_page_token.as_deref());
+        let link = pagination::next_link(request.uri(), next_page_token.as_deref());
         let jobs = page.jobs.into_iter().map(|status| self.document(status)).collect();
         Ok(JobsPage::Page(Json(Jobs { jobs, next_page_token }), link))
     }

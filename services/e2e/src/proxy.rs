@@ -15,7 +15,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::mishap::{self, Mishap};
+use crate::fault::{self, Mishap};
 
 /// What the proxy does with connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Proxy {
                 }
                 Weather::Http(mishap) => self.request(client, Some(mishap), &mut rng).await,
                 Weather::Gusts => {
-                    let mishap = mishap::draw(&mut rng);
+                    let mishap = fault::draw(&mut rng);
                     self.request(client, mishap, &mut rng).await;
                 }
             }
@@ -113,6 +113,6 @@ impl Proxy {
     }
     async fn request(&self, client: TcpStream, mishap: Option<Mishap>, rng: &mut Rng) {
         // Whatever went wrong here, the connection breaks, and the client is told nothing more.
-        let _ = mishap::one_request(client, &self.server, mishap, rng, &self.mishaps).await;
+        let _ = fault::one_request(client, &self.server, mishap, rng, &self.mishaps).await;
     }
 }

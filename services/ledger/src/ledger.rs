@@ -16,12 +16,13 @@ use waybill_store::Store;
 use crate::{
     Done, Failure, JobId, LedgerError, Metrics, Plan, Request,
     cache::Cache,
-    keys::{self, Name},
-    lost::Watch,
-    objects::SMALL,
-    plan::Outline,
-    progress::SharedProgress,
-    submit::ANNOUNCING,
+    changes::{plan::Outline, submit::ANNOUNCING},
+    layout::{
+        keys::{self, Name},
+        objects::SMALL,
+    },
+    recovery::lost::Watch,
+    views::progress::SharedProgress,
 };
 
 /// The longest reason that is kept, in characters, so that a marker can always be read again.

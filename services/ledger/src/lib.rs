@@ -6,42 +6,27 @@
 //!
 //! Times come in as arguments: nothing here reads a clock.
 
-mod attempts;
 mod cache;
-mod cancel;
+mod changes;
 mod errors;
-mod expire;
-mod facts;
-mod id;
-mod job;
-mod keys;
+mod layout;
 mod ledger;
-mod listing;
-mod lost;
 mod metrics;
-mod objects;
-mod plan;
-mod progress;
-mod publish;
-mod recover;
-mod retry;
-mod status;
-mod submit;
-mod tasks;
+mod recovery;
 #[cfg(test)]
 mod testing;
-mod walk;
+mod views;
 
-pub use attempts::Lease;
-pub use cancel::CancelError;
+pub use changes::cancel::CancelError;
+pub use changes::retry::{Retried, RetryError};
+pub use changes::submit::{Submission, SubmitError, Submitted};
 pub use errors::LedgerError;
-pub use id::{JobId, JobIdError};
-pub use job::{Done, Failure, Outcome, Plan, Request};
+pub use layout::id::{JobId, JobIdError};
+pub use layout::job::{Done, Failure, Outcome, Plan, Request};
 pub use ledger::Ledger;
-pub use listing::{JobFilter, JobPage};
 pub use metrics::Metrics;
-pub use recover::{PATIENCE, Recovery};
-pub use retry::{Retried, RetryError};
-pub use status::{State, Status, Tally, TaskError};
-pub use submit::{Submission, SubmitError, Submitted};
-pub use tasks::{TaskState, TaskStatus};
+pub use recovery::attempts::Lease;
+pub use recovery::{PATIENCE, Recovery};
+pub use views::listing::{JobFilter, JobPage};
+pub use views::status::{State, Status, Tally, TaskError};
+pub use views::tasks::{TaskState, TaskStatus};

@@ -1,7 +1,7 @@
 //! The embedded queue: lanes in memory. Nothing here survives the process; the ledger makes up for it.
 
-mod held;
-mod lane;
+mod locks;
+mod queue;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,11 +12,14 @@ use std::{
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    held::Held,
-    lane::{Entry, InHand, Waiting},
+use crate::{
+    Consumer, Delivery, Headers, Hold, Lane, Message, Metrics, Queue, QueueError,
+    embedded::{
+        locks::Held,
+        queue::{Entry, InHand, Waiting},
+    },
+    shortened,
 };
-use crate::{Consumer, Delivery, Headers, Hold, Lane, Message, Metrics, Queue, QueueError, shortened};
 
 /// How many buried messages are kept, the newest.
 const BURIED: usize = 1_000;

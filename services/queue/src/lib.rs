@@ -6,7 +6,7 @@
 
 mod embedded;
 mod headers;
-mod hold;
+mod lock;
 mod message;
 mod metrics;
 mod rabbitmq;
@@ -17,7 +17,7 @@ use async_trait::async_trait;
 
 pub use embedded::{Buried, Embedded};
 pub use headers::Headers;
-pub use hold::Hold;
+pub use lock::Hold;
 pub use message::{DecodeError, Message, PlanJob, RunTask};
 pub use metrics::Metrics;
 pub use rabbitmq::{RabbitMq, RabbitMqSettings};

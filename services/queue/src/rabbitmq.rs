@@ -3,12 +3,12 @@
 
 mod address;
 mod connect;
+mod connect_error;
+mod connection;
 mod consume;
 mod headers;
-mod hold;
-mod link;
+mod lock;
 mod publish;
-mod refusal;
 mod topology;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -18,8 +18,13 @@ use lapin::types::AMQPValue;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use self::{address::Address, consume::LaneConsumer, hold::Holds, link::Link, publish::Publisher, topology::Topology};
-use crate::{Consumer, Headers, Hold, Lane, Message, Metrics, Queue, QueueError, shortened};
+use crate::{
+    Consumer, Headers, Hold, Lane, Message, Metrics, Queue, QueueError,
+    rabbitmq::{
+        address::Address, connection::Link, consume::LaneConsumer, lock::Holds, publish::Publisher, topology::Topology,
+    },
+    shortened,
+};
 
 /// How long `/ready` waits for the broker.
 const CHECK: Duration = Duration::from_secs(2);

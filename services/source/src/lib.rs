@@ -4,27 +4,25 @@
 //! clock read in this crate, so every rule in it can be tested with a literal.
 
 mod catalog;
-mod decimal;
 mod definition;
 mod hash;
 mod item;
 mod job;
-mod name;
+mod object_name;
 mod params;
 mod path;
 mod record;
 mod scan;
-mod statistic;
-mod template;
+mod stats;
 
 pub use catalog::Catalog;
-pub use decimal::Decimal;
 pub use definition::{Definition, Diagnostic, Diagnostics, Format, Limit};
 pub use item::{Item, ItemDraft, ItemError, Request};
 pub use job::{Env, JobContext};
-pub use name::{ObjectName, item_prefix};
+pub use object_name::{ObjectName, item_prefix};
 pub use params::{ParamError, Params, parse_date};
 pub use path::{RecordPath, RecordPathError};
 pub use record::{Constraints, Field, FieldType, Schema};
 pub use scan::{Rejection, Scanned, Scanner};
-pub use statistic::{Statistic, Statistics, Totals};
+pub use stats::decimal::Decimal;
+pub use stats::{Statistic, Statistics, Totals};

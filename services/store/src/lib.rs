@@ -5,13 +5,13 @@
 //! AWS SDK, and no caller may assume more of a store than: a PUT is atomic, per-key reads are
 //! consistent, LIST is sorted, and (where [`Store::refuses_overwrites`]) create-only is honoured.
 
-mod client;
 pub mod embedded;
 mod errors;
 mod metadata;
 mod metrics;
+mod s3;
 
-pub use client::{Created, Entry, Head, S3Settings, Store, Upload, UploadBody};
 pub use embedded::Embedded;
 pub use errors::StoreError;
 pub use metrics::Metrics;
+pub use s3::{Created, Entry, Head, S3Settings, Store, Upload, UploadBody};

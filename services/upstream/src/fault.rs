@@ -5,7 +5,7 @@ use std::{collections::HashMap, str::FromStr};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 
-use crate::mix::{Use, mix};
+use crate::files::mix::{Use, mix};
 
 /// A probability, 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Deserialize)]

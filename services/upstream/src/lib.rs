@@ -15,29 +15,16 @@
 //! # Ok(()) }
 //! ```
 
-mod answer;
-mod atlas;
-mod buses;
-mod conditions;
-mod content;
-mod control;
-mod day;
 mod fault;
-mod file;
-mod mix;
+mod files;
+mod http;
 mod options;
-mod pool;
-mod problem;
-mod requests;
 mod server;
-mod spoil;
+mod sites;
 mod state;
-mod stations;
-mod weather;
-mod window;
 
-pub use atlas::City;
 pub use fault::{Chance, CityFault, Faults, NotAChance};
+pub use http::requests::Requests;
 pub use options::{Changes, Options};
-pub use requests::Requests;
 pub use server::{Running, Upstream};
+pub use sites::atlas::City;

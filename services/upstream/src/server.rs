@@ -7,8 +7,10 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    Changes, City, CityFault, Faults, Options, Requests, buses, control, problem::problem, state::State, stations,
-    weather,
+    Changes, City, CityFault, Faults, Options, Requests,
+    http::{control, problem::problem},
+    sites::{buses, stations, weather},
+    state::State,
 };
 
 /// How long an answer may go on after the shutdown.

@@ -7,14 +7,14 @@ use std::{
 };
 
 use crate::{
-    Changes, City, CityFault, Faults, Options, atlas,
-    content::Content,
-    day::Day,
-    file::CityFile,
-    pool::Pool,
-    requests::Counters,
-    spoil::spoil,
-    weather::{Refusal, Weather},
+    Changes, City, CityFault, Faults, Options,
+    files::{content::Content, file::CityFile, pool::Pool, spoil::spoil},
+    http::requests::Counters,
+    sites::{
+        atlas,
+        day::Day,
+        weather::{Refusal, Weather},
+    },
 };
 
 /// Shared by all requests.

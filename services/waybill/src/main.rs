@@ -1,25 +1,15 @@
 //! Waybill: one binary for every service, the stand-in upstream and the command line.
 
-mod check;
 mod cli;
 mod client;
-mod demo;
-mod guarded;
-mod key;
-mod parts;
-mod process;
+mod commands;
 mod server;
-mod settings;
-mod signals;
-mod sources;
-mod target;
-mod upstream;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
-use target::Target;
+use server::target::Target;
 use waybill_telemetry::{Process, Telemetry};
 
 fn main() -> ExitCode {
@@ -62,15 +52,15 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Stats(cli::Stats { source: Some(source), from, to, format, .. }) => {
             client::stats(&source, from, to, format).await
         }
-        Command::Upstream(flags) => upstream::run(flags).await,
-        Command::Demo(flags) => demo::run(flags).await,
+        Command::Upstream(flags) => commands::upstream::run(flags).await,
+        Command::Demo(flags) => commands::demo::run(flags).await,
         Command::Submit(flags) => client::submit(flags).await,
         Command::Job { id, watch } => client::job(&id, watch).await,
         Command::Retry { id, wait } => client::retry(&id, wait).await,
         Command::Cancel { id } => client::cancel(&id).await,
         Command::Jobs(flags) => client::jobs(flags).await,
-        Command::Check { files } => check::run(&files),
-        Command::Key { action: cli::Key::New(flags) } => key::new(&flags),
+        Command::Check { files } => commands::check::run(&files),
+        Command::Key { action: cli::Key::New(flags) } => commands::key::new(&flags),
         Command::Health => client::health().await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "waybill", &mut std::io::stdout());

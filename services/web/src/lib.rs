@@ -3,37 +3,27 @@
 //!
 //! The services above own their routes; this room knows none of them.
 
-mod access;
-mod allow;
-mod body;
-mod convert;
+mod app;
+mod auth;
 mod etag;
-mod frame;
-mod guard;
-mod headers;
-mod intake;
-mod keys;
-mod listen;
 mod metrics;
-mod patient;
+mod openapi;
 mod probes;
 mod problem;
-mod query;
-mod rate;
-mod seats;
-mod text;
-mod tls;
+mod request;
+mod response_headers;
+mod server;
 
-pub use access::Caller;
-pub use body::JsonBody;
+pub use app::{Front, app};
+pub use auth::Caller;
+pub use auth::api_keys::{KeyError, KeySettings, Keys, NewKey, RateSettings, Scope};
 pub use etag::matches;
-pub use frame::{Front, app};
-pub use keys::{KeyError, KeySettings, Keys, NewKey, RateSettings, Scope};
-pub use listen::{Serving, serve};
 pub use metrics::Metrics;
-pub use patient::Patience;
 pub use probes::{Check, Probes};
 pub use problem::{Details, Problem, quoted};
-pub use query::known_query;
-pub use text::{Date, Id};
-pub use tls::{Tls, TlsError};
+pub use request::json_body::JsonBody;
+pub use request::query::known_query;
+pub use request::unchecked_params::{Date, Id};
+pub use server::timeout_stream::Patience;
+pub use server::tls::{Tls, TlsError};
+pub use server::{Serving, serve};

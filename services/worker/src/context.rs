@@ -13,9 +13,9 @@ use waybill_source::Definition;
 
 use crate::{
     Worker,
-    gate::Gate,
+    download::client::Upstream,
+    limits::throttle::Gate,
     metrics::{Counts, UNKNOWN},
-    upstream::Upstream,
 };
 
 /// How often it is asked whether a job is cancelled, however many of its tasks run.

@@ -6,36 +6,18 @@
 //! Nothing in this room knows which store or queue is behind the traits, and nothing in it may name an
 //! upstream: addresses come from a definition or from the operator.
 
-mod again;
-mod aside;
-mod attend;
-mod batch;
-mod begin;
+mod blocking;
+mod consumers;
 mod context;
-mod fetch;
-mod fetches;
-mod gate;
-mod housekeeper;
-mod intake;
-mod keep;
-mod limiter;
-mod listing;
-mod metadata;
+mod delivery;
+mod download;
+mod limits;
+mod maintenance;
 mod metrics;
-mod outcome;
-mod parcel;
-mod partial;
-mod permits;
 mod plan;
-mod quarantine;
 mod retry;
 mod runner;
-mod single;
-mod sources;
-mod spool;
-mod superseded;
 mod task;
-mod upstream;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

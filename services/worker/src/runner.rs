@@ -14,14 +14,18 @@ use tracing::{Instrument, Span, field::Empty, info_span};
 use waybill_queue::{Consumer, Lane, Message, QueueError};
 
 use crate::{
-    again,
-    attend::Attendance,
-    begin,
+    consumers::source,
     context::Context,
-    housekeeper,
-    outcome::{self, Outcome, Work},
-    parcel::Parcel,
-    plan, retry, sources,
+    delivery::{
+        lease::Attendance,
+        outcome::{self, Outcome, Work},
+        redelivery,
+        work_delivery::Parcel,
+    },
+    maintenance::housekeeper,
+    plan::planner,
+    retry,
+    task::run_task,
 };
 
 /// Jobs planned at once.
@@ -40,7 +44,7 @@ pub(crate) async fn serve(context: Arc<Context>, deadline: Duration) {
         loops.spawn(run_plans(context.clone()));
     }
     for definition in context.worker.catalog.iter() {
-        sources::serve(&context, definition, &mut loops);
+        source::serve(&context, definition, &mut loops);
     }
     let housekeeper = housekeeper::keep(&context);
     tokio::select! {
@@ -93,7 +97,7 @@ pub(crate) async fn run(context: &Context, lane: &Lane, parcel: Parcel) {
     match Work::of(&parcel.message) {
         Some(work) => {
             let span = span(lane, &parcel, work);
-            run_one(context, lane, &parcel, work).instrument(span).await;
+            run_one(context, lane, &parcel, work).instrument(span).boxed().await;
         }
         None => {
             tracing::error!(%lane, message = ?parcel.message, "the message names no job");
@@ -141,7 +145,7 @@ async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
         attendance.end_lease().await;
     }
     if outcome == Outcome::Interrupted {
-        again::forget(context, work, parcel).await;
+        redelivery::forget(context, work, parcel).await;
     }
     let (label, error) = (outcome.label(), outcome.error().map(str::to_owned));
     outcome::settle(context, lane, parcel, work, outcome, began).await;
@@ -153,7 +157,7 @@ async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
 
 async fn perform(context: &Context, work: Work, parcel: &Parcel) -> Outcome {
     match &parcel.message {
-        Message::PlanJob(_) => plan::run(context, work, parcel).await,
-        Message::RunTask(message) => begin::run(context, work, message, parcel).await,
+        Message::PlanJob(_) => planner::run(context, work, parcel).await,
+        Message::RunTask(message) => run_task::run(context, work, message, parcel).await,
     }
 }

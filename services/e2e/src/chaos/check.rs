@@ -7,13 +7,16 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
-    Report, dead,
-    fleet::Fleet,
-    meddler::{Meddler, act},
-    submitter::DATES,
+use crate::{
+    chaos::{
+        Report,
+        canceller::{Meddler, act},
+        dead,
+        fleet::Fleet,
+        submitter::DATES,
+    },
+    naive_country_stats,
 };
-use crate::naive_country_stats;
 
 /// Waits until every accepted job is terminal.
 pub(super) async fn settle(fleet: &Fleet, accepted: &[String], patience: Duration, report: &mut Report, promise: &str) {

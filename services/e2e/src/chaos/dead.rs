@@ -9,7 +9,7 @@ use lapin::{
 };
 use waybill_queue::Message;
 
-use super::{Report, fleet::Fleet};
+use crate::chaos::{Report, fleet::Fleet};
 
 /// Where messages lie that were given up.
 const QUEUE: &str = "waybill.dead";

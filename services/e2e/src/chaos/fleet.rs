@@ -5,8 +5,11 @@ use std::{sync::Mutex, time::Duration};
 use serde_json::Value;
 use waybill_upstream::{Options, Running, Upstream};
 
-use super::{health::Sample, talk::Talk};
-use crate::{Bucket, Process, Proxy, rabbitmqctl, required, weather_definition};
+use crate::{
+    Bucket, Process, Proxy,
+    chaos::{health::Sample, http_log::Talk},
+    rabbitmqctl, required, weather_definition,
+};
 
 /// What each process runs. The last worker and the last API are never killed: a leak would show there.
 const TARGETS: [&str; 6] = ["api", "api", "worker", "worker", "worker", "stats"];

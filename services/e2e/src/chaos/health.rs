@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Report, fleet::Fleet};
+use crate::chaos::{Report, fleet::Fleet};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(2);

@@ -1,15 +1,15 @@
 //! A fleet under fire: jobs are submitted, retried and cancelled throughout while processes, the broker, the store and
 //! the upstream are made to fail; at the end all settles by itself, and every promise is checked.
 
+mod canceller;
 mod check;
 mod dead;
+mod fault_injector;
 mod fleet;
 mod health;
-mod meddler;
+mod http_log;
 mod report;
-mod saboteur;
 mod submitter;
-mod talk;
 
 use std::{
     sync::Mutex,
@@ -18,8 +18,8 @@ use std::{
 
 use fastrand::Rng;
 
-use fleet::Fleet;
-pub use report::Report;
+pub use self::report::Report;
+use crate::chaos::fleet::Fleet;
 
 /// What to run.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +43,8 @@ impl Chaos {
         let end = Instant::now() + self.duration;
         let accepted = Mutex::new(Vec::new());
         let mut submitter = submitter::Submitter::new(rng.fork());
-        let mut meddler = meddler::Meddler::new(rng.fork());
-        let [mut killer, mut stormer, mut restarter] = [(); 3].map(|()| saboteur::Saboteur::new(rng.fork()));
+        let mut meddler = canceller::Meddler::new(rng.fork());
+        let [mut killer, mut stormer, mut restarter] = [(); 3].map(|()| fault_injector::Saboteur::new(rng.fork()));
         let mut health = health::Health::default();
         tokio::join!(
             submitter.run(&fleet, &accepted, end),

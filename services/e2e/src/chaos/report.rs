@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use super::{Chaos, saboteur::KILLED};
+use crate::chaos::{Chaos, fault_injector::KILLED};
 
 /// The outcome of a run.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::{
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use super::{fleet::Fleet, talk::Ask};
+use crate::chaos::{fleet::Fleet, http_log::Ask};
 
 pub(super) const DATES: [&str; 6] =
     ["2024-05-01", "2024-05-02", "2024-05-03", "2024-05-04", "2024-05-05", "2024-05-06"];

@@ -14,7 +14,7 @@ use lapin::{
 };
 use tokio::time::timeout;
 
-use super::{address::Address, refusal};
+use crate::rabbitmq::{address::Address, connect_error};
 
 /// From the name look-up to the end of the handshake. `connection_timeout` in the URL has no effect in
 /// lapin's asynchronous path.
@@ -48,7 +48,9 @@ pub(super) async fn connect(address: &Address, purpose: &str) -> Result<Connecti
             socket.keep_open();
             Ok(connection)
         }
-        Ok(Err(error)) => Err(address.reason(refusal::advice(&error, address).unwrap_or_else(|| error.to_string()))),
+        Ok(Err(error)) => {
+            Err(address.reason(connect_error::advice(&error, address).unwrap_or_else(|| error.to_string())))
+        }
         Err(_) => Err(format!("no answer within {} seconds", CONNECT.as_secs())),
     }
 }

@@ -13,12 +13,15 @@ use lapin::{
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
-use super::{
-    Broker, headers,
-    link::{Session, patience, pause},
-    topology::Route,
+use crate::{
+    Consumer, Delivery, Headers, Lane, Message, Settle,
+    rabbitmq::{
+        Broker,
+        connection::{Session, patience, pause},
+        headers,
+        topology::Route,
+    },
 };
-use crate::{Consumer, Delivery, Headers, Lane, Message, Settle};
 
 /// How long one consumer may take to be set up.
 const SET_UP: Duration = Duration::from_secs(20);

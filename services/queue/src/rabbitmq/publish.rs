@@ -13,11 +13,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    link::{BLOCKED, Link, Session},
-    topology::{self, Route, Topology},
+use crate::{
+    QueueError,
+    rabbitmq::{
+        connection::{BLOCKED, Link, Session},
+        topology::{self, Route, Topology},
+    },
 };
-use crate::QueueError;
 
 /// Messages under way at once, each on its own channel.
 const CHANNELS: usize = 16;

@@ -3,36 +3,22 @@
 //! Nothing here fails for a reason that could have been found in the text of the definition: what is left
 //! to go wrong is what a client gave and what an upstream answered.
 
-mod answers;
-mod batch;
-mod check;
-mod diagnostic;
-mod fetch;
-mod fixed;
-mod items;
-mod limit;
-mod listing;
-mod reader;
-mod record;
-mod requests;
-mod sample;
-mod scope;
-mod shapes;
-mod stats;
-mod store;
+pub(crate) mod parse;
+pub(crate) mod plan;
+pub(crate) mod template;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-pub use self::{
+pub use self::parse::{
     diagnostic::{Diagnostic, Diagnostics},
     limit::Limit,
 };
-use self::{fetch::Fetch, items::Items, store::Partition};
 use crate::{
     Env, ParamError, Params, RecordPath, Scanner, Schema, Statistics,
+    definition::parse::{fetch::Fetch, items::Items, store::Partition},
     params::{self, Param},
 };
 
@@ -82,7 +68,7 @@ pub struct Definition {
 impl Definition {
     /// Parses and checks a definition. `file` only names the text in diagnostics.
     pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostics> {
-        check::parse(file, text)
+        parse::check::parse(file, text)
     }
 
     /// The source's name: lower-case letters, digits and `-`; part of keys and URLs.

@@ -8,13 +8,15 @@ use std::{borrow::Cow, ops::Range};
 
 use memchr::memchr;
 
-use super::{
-    UNIT_BYTES,
-    excerpt::quoted,
-    object::Sheet,
-    stop::{Step, ended, wrong},
+use crate::{
+    FieldType,
+    scan::{
+        UNIT_BYTES,
+        error::{Step, ended, wrong},
+        excerpt::quoted,
+        object::Sheet,
+    },
 };
-use crate::FieldType;
 
 /// The header, once it was read.
 #[derive(Debug, Default)]

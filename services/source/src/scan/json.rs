@@ -1,10 +1,10 @@
 //! One JSON document: down to the array of records, through it, and on to the last byte.
 
-use super::{
+use crate::scan::{
     UNIT_BYTES,
+    error::{Step, ended, missing, wrong},
     object::Sheet,
     skip::Skip,
-    stop::{Step, ended, missing, wrong},
     token::{after_space, name},
 };
 

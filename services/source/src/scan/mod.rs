@@ -15,29 +15,31 @@
 //! | `tally` | the adding up |
 //! | `stop`, `excerpt` | why a file is not accepted |
 
+mod accumulator;
+mod compiled_schema;
 mod csv;
+mod error;
 mod excerpt;
 mod json;
 mod ndjson;
 mod object;
-mod shape;
 mod skip;
-mod stop;
-mod tally;
+#[cfg(test)]
+mod tests;
 mod time;
 mod token;
 mod value;
 
-#[cfg(test)]
-mod tests;
-
-use excerpt::{EXCERPT_BYTES, excerpt};
-use object::Sheet;
-use shape::Shape;
-use stop::{Found, Step, Stop, ended};
-use tally::Tally;
-
-use crate::{Format, RecordPath, Schema, Statistics, Totals};
+use crate::{
+    Format, RecordPath, Schema, Statistics, Totals,
+    scan::{
+        accumulator::Tally,
+        compiled_schema::Shape,
+        error::{Found, Step, Stop, ended},
+        excerpt::{EXCERPT_BYTES, excerpt},
+        object::Sheet,
+    },
+};
 
 /// The longest unit. It bounds what is carried from one piece of the file to the next.
 const UNIT_BYTES: usize = 1 << 20;

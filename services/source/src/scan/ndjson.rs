@@ -3,10 +3,10 @@
 
 use memchr::memchr;
 
-use super::{
+use crate::scan::{
     UNIT_BYTES,
+    error::{Found, Step, ended, wrong},
     object::Sheet,
-    stop::{Found, Step, ended, wrong},
     token::after_space,
 };
 

@@ -1,10 +1,10 @@
 //! One record: a JSON object, its members in any order. What is here runs once for every record of every file.
 
-use super::{
-    shape::{Row, Shape},
+use crate::scan::{
+    accumulator::Tally,
+    compiled_schema::{Row, Shape},
+    error::{Step, missing, wrong},
     skip::Skip,
-    stop::{Step, missing, wrong},
-    tally::Tally,
     token::{after_space, name},
 };
 

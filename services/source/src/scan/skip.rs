@@ -1,8 +1,8 @@
 //! JSON that nobody asked for: read past, but still checked, and without recursion.
 
-use super::{
+use crate::scan::{
     MAX_DEPTH, UNIT_BYTES,
-    stop::{Step, ended, wrong},
+    error::{Step, ended, wrong},
     token::{after_space, literal, number, string_rest},
 };
 

@@ -5,8 +5,10 @@
 
 use std::{borrow::Cow, str};
 
-use super::stop::{Step, ended, missing, wrong};
-use crate::decimal::number_end;
+use crate::{
+    scan::error::{Step, ended, missing, wrong},
+    stats::decimal::number_end,
+};
 
 const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
 const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);

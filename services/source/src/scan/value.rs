@@ -5,15 +5,15 @@
 
 use std::borrow::Cow;
 
-use super::{
-    shape::{Column, Row, Value},
-    stop::{Step, ended, wrong},
-    time::{PLAIN_DATETIME, is_date, is_datetime, starts_with_plain_datetime},
-    token::{few_digits, literal, number, string, unescaped, word},
-};
 use crate::{
     FieldType,
-    decimal::{LIMIT, ONE, iso_duration, number_end, parse},
+    scan::{
+        compiled_schema::{Column, Row, Value},
+        error::{Step, ended, wrong},
+        time::{PLAIN_DATETIME, is_date, is_datetime, starts_with_plain_datetime},
+        token::{few_digits, literal, number, string, unescaped, word},
+    },
+    stats::decimal::{LIMIT, ONE, iso_duration, number_end, parse},
 };
 
 impl Column {

@@ -12,7 +12,7 @@ use s3s::{
 };
 use tokio::sync::Semaphore;
 
-use super::{object::Draft, tree::Tree};
+use crate::embedded::{object::Draft, tree::Tree};
 
 /// Enough for writers to share an fsync.
 const CALLS_AT_ONCE: usize = 64;

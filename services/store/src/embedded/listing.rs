@@ -4,8 +4,8 @@
 
 use std::io;
 
-use super::{
-    folder::{Child, Facts},
+use crate::embedded::{
+    dir_index::{Child, Facts},
     path,
     tree::Tree,
 };
@@ -128,7 +128,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::embedded::folder::behind;
+    use crate::embedded::dir_index::behind;
     use crate::embedded::object::{Draft, Headers};
 
     fn open(folder: &std::path::Path) -> Tree {

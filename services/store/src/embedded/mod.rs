@@ -8,14 +8,14 @@
 //! ```
 //! Only this process writes: listings in memory are never compared with the disk again.
 
-mod commits;
+mod dir_index;
 mod disk;
-mod folder;
+mod group_commit;
+mod http;
 mod listing;
 mod object;
 mod path;
-mod serve;
-mod service;
+mod s3_protocol;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -37,8 +37,11 @@ use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::{service::Service, tree::Tree};
-use crate::{Store, StoreError, client::behavior};
+use crate::{
+    Store, StoreError,
+    embedded::{s3_protocol::Service, tree::Tree},
+    s3::behavior,
+};
 
 /// What the lock file says. Another format is another line, and refused.
 const FORMAT: &str = "waybill embedded store, format 1\n";
@@ -111,7 +114,7 @@ impl Embedded {
     /// # Errors
     /// None after it has begun: a connection that cannot be accepted is logged.
     pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
-        serve::serve(self.service.clone(), listener, shutdown).await
+        http::serve(self.service.clone(), listener, shutdown).await
     }
 }
 

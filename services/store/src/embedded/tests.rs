@@ -11,8 +11,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use s3s::dto::StreamingBlob;
 
-use super::*;
-use crate::Created;
+use crate::{Created, embedded::*};
 
 fn client(embedded: &Embedded) -> Client {
     embedded.tree.make_bucket("bucket").unwrap();

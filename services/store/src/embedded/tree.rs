@@ -19,9 +19,9 @@ use std::{
 use lru::LruCache;
 use tempfile::TempPath;
 
-use super::{
-    commits,
-    folder::{Child, Facts, Folder},
+use crate::embedded::{
+    dir_index::{Child, Facts, Folder},
+    group_commit,
     object::{Footer, Object, PREFIX},
     path,
 };
@@ -52,7 +52,7 @@ impl Tree {
         let (buckets_path, drafts) = (root.join("buckets"), root.join("drafts"));
         fs::create_dir_all(&buckets_path)?;
         fs::create_dir_all(&drafts)?;
-        commits::sync(root)?;
+        group_commit::sync(root)?;
         for entry in fs::read_dir(&drafts)? {
             let entry = entry?;
             if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
@@ -88,7 +88,7 @@ impl Tree {
             return Ok(false);
         }
         create_dir(&self.buckets_path.join(bucket))?;
-        commits::sync(&self.buckets_path)?;
+        group_commit::sync(&self.buckets_path)?;
         buckets.insert(bucket.to_owned(), SystemTime::now());
         Ok(true)
     }
@@ -197,7 +197,7 @@ impl Tree {
 
     /// Whether there is any object below a folder, at any depth.
     pub(super) fn holds_object(&self, bucket: &str, folder: &str) -> io::Result<bool> {
-        super::folder::holds_object(&path::folder(&self.buckets_path.join(bucket), folder))
+        crate::embedded::dir_index::holds_object(&path::folder(&self.buckets_path.join(bucket), folder))
     }
 }
 
@@ -206,12 +206,12 @@ fn make_between(folder: &Path, target: &Path) -> io::Result<()> {
     let Some(holder) = target.parent().filter(|holder| *holder != folder) else { return Ok(()) };
     make_between(folder, holder)?;
     create_dir(holder)?;
-    holder.parent().map_or(Ok(()), commits::sync)
+    holder.parent().map_or(Ok(()), group_commit::sync)
 }
 
 /// Makes the name of a long segment durable, in the folder that holds its last piece.
 fn sync_between(folder: &Path, target: &Path) -> io::Result<()> {
-    target.parent().filter(|holder| *holder != folder).map_or(Ok(()), commits::sync)
+    target.parent().filter(|holder| *holder != folder).map_or(Ok(()), group_commit::sync)
 }
 
 /// Waits until a change below `folder` is durable.

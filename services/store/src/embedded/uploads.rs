@@ -12,7 +12,7 @@ use md5::{Digest, Md5};
 use s3s::{S3Result, dto::CompletedPart, s3_error};
 use tempfile::TempPath;
 
-use super::{
+use crate::embedded::{
     disk::failure,
     object::{Draft, Footer, Headers, now},
     tree::Tree,

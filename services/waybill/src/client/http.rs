@@ -14,7 +14,7 @@ use reqwest::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{cli, settings::Settings};
+use crate::{cli, server::settings::Settings};
 
 /// A running Waybill.
 #[derive(Debug, Clone)]

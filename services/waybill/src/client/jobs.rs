@@ -3,7 +3,7 @@
 use comfy_table::{Table, presets::NOTHING};
 use indicatif::{HumanBytes, HumanCount};
 
-use super::Job;
+use crate::client::Job;
 
 /// One job, whole.
 pub(crate) fn print(job: &Job) {

@@ -7,14 +7,14 @@ mod statistics;
 
 use std::process::ExitCode;
 
-pub(crate) use http::{Client, Job};
-pub(crate) use jobs::print_errors;
-pub(crate) use progress::follow;
-pub(crate) use statistics::country_table;
+pub(crate) use self::http::{Client, Job};
+pub(crate) use self::jobs::print_errors;
+pub(crate) use self::progress::follow;
+pub(crate) use self::statistics::country_table;
 
 use crate::{
     cli::{self, ServerFlags},
-    settings::Settings,
+    server::settings::Settings,
 };
 
 /// `waybill submit`

@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{Client, Job};
+use crate::client::{Client, Job};
 
 /// Often enough to look alive, seldom enough to cost the server nothing.
 const POLL: Duration = Duration::from_millis(250);

@@ -1,6 +1,6 @@
 //! What is right, however unusual.
 
-use super::*;
+use crate::scan::tests::*;
 
 /// Records and statistics of what must be accepted.
 fn shown(scanned: Result<Scanned, Rejection>) -> String {

@@ -4,8 +4,7 @@ mod accepted;
 mod properties;
 mod rejected;
 
-use super::*;
-use crate::{Constraints, Decimal, Field, FieldType, Statistic};
+use crate::{Constraints, Decimal, Field, FieldType, Statistic, scan::*};
 
 /// The fields of system 1, of which `accident` may be missing here, and one of each other type.
 fn schema() -> Schema {

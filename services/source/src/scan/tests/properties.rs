@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
-use super::*;
+use crate::scan::tests::*;
 
 /// A text in quotes, some of its characters escaped that need not be.
 fn spell(text: &str, random: &mut fastrand::Rng) -> String {

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::*;
+use crate::scan::tests::*;
 
 /// One line for each input.
 fn all<T: AsRef<[u8]>>(
@@ -315,8 +315,8 @@ fn a_spent_scanner_says_the_same_again() {
 #[test]
 fn a_sum_that_is_too_large_is_refused() {
     let mut tally = Tally::new(&statistics());
-    let mut row = shape::Row::new(8);
-    row.set(2, shape::Value::Number(i128::MAX));
+    let mut row = compiled_schema::Row::new(8);
+    row.set(2, compiled_schema::Value::Number(i128::MAX));
     assert_eq!(tally.add(&row), Ok(()));
     assert_eq!(tally.add(&row), Err(2));
 }

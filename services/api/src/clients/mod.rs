@@ -1,0 +1,3 @@
+//! Routes that existing clients rely on; their shapes are fixed.
+
+pub(crate) mod weather;

@@ -1,0 +1,215 @@
+//! The routes of the weather system, which existing clients rely on. Its engine is the source `weather`:
+//! a collection is a job whose idempotency key is the user's own id.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use poem::Request;
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Query, payload::Json};
+use serde::Deserialize;
+use waybill_ledger::{Ledger, TaskState};
+use waybill_source::{Catalog, Definition, Env, Item, JobContext, ObjectName};
+use waybill_store::Store;
+use waybill_web::{Caller, JsonBody, Problem, known_query};
+
+use crate::{JobsApi, Metrics, error};
+
+const SOURCE: &str = "weather";
+/// Tasks and objects of one collection that are looked at: a thousand batches of twenty cities.
+const MOST: usize = 1_000;
+/// An object holds one batch of cities, about 10 KB; the source accepts no larger file than 1 MB.
+const OBJECT_BYTES: usize = 1 << 20;
+/// Objects read side by side.
+const READS_AT_ONCE: usize = 16;
+
+/// Weather collections over HTTP.
+#[derive(Debug)]
+pub struct WeatherApi {
+    jobs: JobsApi,
+    ledger: Ledger,
+    catalog: Arc<Catalog>,
+    store: Store,
+}
+
+impl WeatherApi {
+    /// Collections kept in `ledger`, their data in `store`. `now` is the clock.
+    pub fn new(ledger: Ledger, catalog: Arc<Catalog>, store: Store, env: &Env, now: fn() -> Timestamp) -> Self {
+        Self { jobs: JobsApi::new(ledger.clone(), Arc::clone(&catalog), env, now), ledger, catalog, store }
+    }
+
+    /// The same, counted in `metrics`.
+    #[must_use]
+    pub fn with_metrics(self, metrics: &Metrics) -> Self {
+        Self { jobs: self.jobs.with_metrics(metrics), ..self }
+    }
+
+    fn definition(&self) -> Result<&Arc<Definition>, Problem> {
+        self.catalog.get(SOURCE).ok_or_else(|| Problem::not_found("the source `weather` is not configured here"))
+    }
+}
+
+/// The user's own name for a collection.
+#[derive(Debug, Object, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct Collection {
+    /// 1 to 1,000 characters, none of them a control character.
+    id: String,
+}
+
+#[derive(Debug, ApiResponse)]
+enum Collecting {
+    /// The cities will be collected.
+    #[oai(status = 202)]
+    Accepted(Json<Collection>),
+}
+
+/// How far a collection is, and what it has.
+#[derive(Debug, Object)]
+struct Collected {
+    /// Cities done over cities asked for, 0 to 1.
+    progress: f64,
+    /// The cities that have arrived.
+    data: Vec<City>,
+}
+
+/// The weather of a city.
+#[derive(Debug, Object)]
+struct City {
+    city_id: i64,
+    /// As the upstream serves it; in kelvin unless its definition asks for other units.
+    temperature: f64,
+    /// When it was fetched, in UTC.
+    datetime: String,
+    /// Per cent.
+    humidity: i64,
+}
+
+#[OpenApi]
+impl WeatherApi {
+    /// Collect the weather
+    ///
+    /// The same id again is the same collection, not a second one.
+    #[oai(path = "/collect/", method = "post", operation_id = "collectWeather")]
+    async fn collect(&self, request: &Request, collection: JsonBody<Collection>) -> Result<Collecting, Problem> {
+        known_query(request, &[])?;
+        let definition = self.definition()?;
+        let id = collection.0.id;
+        let params = definition
+            .bind(&[("id".to_owned(), id.clone())].into())
+            .map_err(|error| Problem::invalid_parameter("id", &error.expected, &error.found))?;
+        self.jobs.accept(&Caller::of(request), definition, params, Some(key(&id))).await?;
+        Ok(Collecting::Accepted(Json(Collection { id })))
+    }
+
+    /// What has been collected
+    #[oai(path = "/get/", method = "get", operation_id = "collectedWeather")]
+    async fn get(
+        &self,
+        request: &Request,
+        /// As it was given to `/collect/`.
+        id: Query<String>,
+    ) -> Result<Json<Collected>, Problem> {
+        known_query(request, &["id"])?;
+        let definition = self.definition()?;
+        let asked = self.ledger.find(SOURCE, &key(&id)).await.map_err(error::ledger)?;
+        let asked = asked.ok_or_else(|| Problem::not_found("there is no collection of this id").at("id"))?;
+        let tasks = self.ledger.tasks(asked.job, None, 0, MOST).await.map_err(error::ledger)?.unwrap_or_default();
+        let cities = |pending: bool| -> usize {
+            tasks.iter().filter(|task| (task.state == TaskState::Pending) == pending).map(|task| task.items.len()).sum()
+        };
+        let job =
+            JobContext { id: asked.job.to_string(), date: asked.job.day().to_string(), params: asked.params.clone() };
+        let plan = self.ledger.plan(asked.job).await.map_err(error::ledger)?;
+        let data = match plan.as_deref().and_then(|plan| plan.tasks.first()) {
+            Some(items) => self.data(definition, &job, items).await?,
+            None => Vec::new(),
+        };
+        Ok(Json(Collected { progress: progress(cities(false), cities(true)), data }))
+    }
+}
+
+impl WeatherApi {
+    /// All that the collection has: its objects share one partition, whichever batch they are of.
+    async fn data(&self, definition: &Definition, job: &JobContext, items: &[Item]) -> Result<Vec<City>, Problem> {
+        let unavailable = |error| Problem::unavailable("the object store", error);
+        let partition = definition.partition(job, items).map_err(Problem::internal)?;
+        let prefix = format!("data/{SOURCE}/{partition}/");
+        let objects = self.store.list(&prefix, None, MOST).await.map_err(unavailable)?;
+        let batches: Vec<Vec<City>> = stream::iter(objects)
+            .map(async |object| {
+                let body = self.store.get(&object.key, OBJECT_BYTES).await.map_err(unavailable)?;
+                // An object that vanished since it was listed has a newer one in its place.
+                Ok::<_, Problem>(body.map(|body| read(&object.key, &body)).unwrap_or_default())
+            })
+            .buffered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(batches.into_iter().flatten().collect())
+    }
+}
+
+/// Set apart from keys that clients of `/v1/jobs` choose.
+fn key(id: &str) -> String {
+    format!("collect/{id}")
+}
+
+/// Rounded to hundredths, and 1 only when all is done.
+fn progress(done: usize, pending: usize) -> f64 {
+    match (done, pending) {
+        (0, _) => 0.0,
+        (_, 0) => 1.0,
+        (done, pending) => ((done as f64 / (done + pending) as f64 * 100.0).round() / 100.0).min(0.99),
+    }
+}
+
+/// The cities in an object, whose records were checked before it was stored; what has no weather is left out.
+fn read(key: &str, body: &[u8]) -> Vec<City> {
+    #[derive(Deserialize)]
+    struct Answer {
+        list: Vec<Listed>,
+    }
+    #[derive(Deserialize)]
+    struct Listed {
+        id: i64,
+        main: Option<Main>,
+    }
+    #[derive(Deserialize)]
+    struct Main {
+        temp: f64,
+        humidity: f64,
+    }
+    let datetime = ObjectName::parse(key).map(|name| name.fetched_at.strftime("%Y-%m-%dT%H:%M:%S").to_string());
+    let answer: Option<Answer> = serde_json::from_slice(body).ok();
+    let cities = answer.map(|answer| answer.list).unwrap_or_default().into_iter();
+    cities
+        .filter_map(|city| {
+            let (main, datetime) = (city.main?, datetime.clone()?);
+            Some(City { city_id: city.id, temperature: main.temp, datetime, humidity: main.humidity as i64 })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_1_only_when_all_is_done() {
+        assert_eq!(progress(0, 0), 0.0);
+        assert_eq!(progress(60, 107), 0.36);
+        assert_eq!(progress(1_000, 1), 0.99);
+        assert_eq!(progress(167, 0), 1.0);
+    }
+
+    #[test]
+    fn a_batch_is_read_with_the_time_of_its_fetch() {
+        let key = "data/weather/request=x/date=2024-05-01/1-and-2-more.20240501T100000.000000Z-0123456789ab.json";
+        let body = br#"{"cnt":2,"list":[{"id":3439525,"main":{"temp":293.1,"humidity":64}},{"id":1}]}"#;
+        let cities = read(key, body);
+        assert_eq!(cities.len(), 1);
+        assert_eq!((cities[0].city_id, cities[0].humidity), (3_439_525, 64));
+        assert_eq!(cities[0].datetime, "2024-05-01T10:00:00");
+    }
+}

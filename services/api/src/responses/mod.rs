@@ -1,0 +1,7 @@
+//! What clients read: jobs, tasks, sources, pages of them.
+
+pub(crate) mod job_response;
+pub(crate) mod pagination;
+pub(crate) mod source_response;
+pub(crate) mod task_response;
+pub(crate) mod timestamp;

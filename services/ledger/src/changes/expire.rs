@@ -1,0 +1,305 @@
+//! Jobs are kept for a while, then deleted, in an order in which no half of a job can come back to life. What they
+//! brought is not touched: nothing here names data/.
+
+use jiff::{Timestamp, ToSpan};
+
+use crate::{
+    JobId, Ledger, LedgerError, Request,
+    layout::{
+        id::utc_day,
+        keys::{self, Name},
+        objects::SMALL,
+    },
+};
+
+/// How long a job is kept after the day it was made, in days.
+const KEPT: i64 = 90;
+/// Jobs deleted by one call.
+const AT_ONCE: u64 = 1_000;
+/// Objects that S3 deletes in one request, and lists in one answer.
+const PAGE: usize = 1_000;
+
+/// Whether a job of this name is past its time.
+pub(crate) fn is_expired(job: JobId, now: Timestamp) -> bool {
+    job.day() < utc_day(now).saturating_sub(KEPT.days())
+}
+
+impl Ledger {
+    /// Deletes jobs that were made more than 90 days ago, at most 1,000 in one call, and returns how many. One that
+    /// has not ended is cancelled, and deleted by a later call.
+    ///
+    /// A job that cannot be deleted is logged, and tried again by the next call. An error means that jobs were not
+    /// even listed.
+    pub async fn expire(&self, now: Timestamp) -> Result<u64, LedgerError> {
+        let mut deleted = 0;
+        for day in self.days(None).await? {
+            if day >= utc_day(now).saturating_sub(KEPT.days()) {
+                break;
+            }
+            let mut after = None;
+            loop {
+                let (jobs, next) = self.ids_page(day, after.as_deref()).await?;
+                for job in jobs {
+                    match self.expire_job(job, now).await {
+                        Ok(is_gone) => deleted += u64::from(is_gone),
+                        Err(error) => tracing::warn!(%job, %error, "expired job not deleted"),
+                    }
+                    if deleted == AT_ONCE {
+                        return Ok(deleted);
+                    }
+                }
+                match next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Returns whether the job is gone.
+    async fn expire_job(&self, job: JobId, now: Timestamp) -> Result<bool, LedgerError> {
+        let facts = self.facts(job).await?;
+        if facts.exists {
+            let has_ended = self.state(job, &facts).await?.is_terminal();
+            // From here on it is cancelled, whatever else of it is there.
+            self.fence(job, now).await?;
+            if !has_ended {
+                tracing::warn!(%job, "expired job had not ended, and is cancelled");
+                return Ok(false);
+            }
+        }
+        loop {
+            let steps = self.next_deletions(job).await?;
+            if steps.is_empty() {
+                break;
+            }
+            for keys in steps {
+                self.store.delete(&keys).await?;
+            }
+        }
+        self.memory.requests.remove(&job);
+        tracing::info!(%job, "expired job deleted");
+        Ok(true)
+    }
+
+    /// What is to be deleted next of a job that is cancelled, step by step; nothing once it is gone. It follows from
+    /// what is there, so that whoever finds a job half deleted goes on with it.
+    ///
+    /// The key goes before the request: a client that comes with it again makes a new job, instead of being led to
+    /// one that is not there. `cancelled.json` goes after the request, so that there is never a request that looks as
+    /// if nobody had begun it.
+    async fn next_deletions(&self, job: JobId) -> Result<Vec<Vec<String>>, LedgerError> {
+        let in_tasks = self.names(&keys::tasks(job)).await?;
+        if !in_tasks.is_empty() {
+            return Ok(vec![in_tasks]);
+        }
+        let last = [Name::Summary, Name::Request, Name::Cancelled].map(|name| keys::of(job, name));
+        let (last, others): (Vec<_>, Vec<_>) =
+            self.names(&keys::folder(job)).await?.into_iter().partition(|key| last.contains(key));
+        let mut steps = vec![others, self.idempotency_key(job).await?.into_iter().collect()];
+        for name in [Name::Summary, Name::Request, Name::Cancelled] {
+            let key = keys::of(job, name);
+            steps.push(last.iter().filter(|there| **there == key).cloned().collect());
+        }
+        steps.retain(|keys| !keys.is_empty());
+        Ok(steps)
+    }
+
+    async fn names(&self, prefix: &str) -> Result<Vec<String>, LedgerError> {
+        Ok(self.store.list(prefix, None, PAGE).await?.into_iter().map(|entry| entry.key).collect())
+    }
+
+    /// The object that leads from the job's idempotency key to it.
+    async fn idempotency_key(&self, job: JobId) -> Result<Option<String>, LedgerError> {
+        let request: Option<Request> = self.read(&keys::of(job, Name::Request), SMALL).await?;
+        let Some(Request { source, idempotency_key: Some(key), .. }) = request else { return Ok(None) };
+        let key = keys::idempotency(&source, &key);
+        let holder: Option<Request> = self.read(&key, SMALL).await?;
+        Ok(holder.filter(|holder| holder.job == job).map(|_| key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Outcome, State,
+        testing::{Room, at, done, failure, id},
+    };
+
+    const DAY: i64 = 86_400;
+
+    /// A job that has ended, in one of five ways, and everything that can lie in its folder.
+    async fn ended(room: &Room, n: u64) -> JobId {
+        let job = id(0, n);
+        let key = format!("key {n}");
+        room.submit(job, "2024-05-01", Some(&key)).await.unwrap();
+        let ledger = &room.ledger;
+        match n % 5 {
+            // The planning failed, twice.
+            0 => {
+                ledger.record_start(job, at(1)).await.unwrap();
+                ledger.record_plan_failure(job, 0, &failure("500", 2)).await.unwrap();
+                ledger.retry(job, at(3)).await.unwrap();
+                ledger.record_plan_failure(job, 1, &failure("500", 4)).await.unwrap();
+            }
+            1 => drop(ledger.cancel(job, at(3)).await.unwrap()),
+            kind => {
+                let request = ledger.request(job).await.unwrap().unwrap();
+                ledger.record_start(job, at(1)).await.unwrap();
+                let plan = ledger.record_plan(job, crate::testing::plan(3)).await.unwrap();
+                ledger.publish_tasks(&request, &plan, false).await.unwrap();
+                ledger.record_attempt(job, Some(0), 0).await.unwrap();
+                ledger.lease(job, Some(0), "one", at(5)).await.unwrap();
+                for task in 0..3 {
+                    match (kind, task) {
+                        (2, _) | (3, 0) => ledger.record_done(job, task, &done(Outcome::Stored, 3)).await.unwrap(),
+                        _ => ledger.record_failure(job, task, 0, &failure("gone", 4)).await.unwrap(),
+                    }
+                }
+                if kind == 4 {
+                    ledger.retry(job, at(5)).await.unwrap();
+                    for task in 0..3 {
+                        ledger.record_failure(job, task, 1, &failure("gone", 6)).await.unwrap();
+                    }
+                }
+            }
+        }
+        // Every other one never got a summary.
+        if n.is_multiple_of(2) {
+            assert!(ledger.status(job).await.unwrap().unwrap().state.is_terminal());
+        }
+        job
+    }
+
+    async fn all_keys(room: &Room) -> Vec<String> {
+        let of = async |prefix: &str| room.store.list(prefix, None, 1_000).await.unwrap();
+        let (jobs, keys, retries) = (of("jobs/").await, of("keys/").await, of("retries/").await);
+        jobs.into_iter().chain(keys).chain(retries).map(|entry| entry.key).collect()
+    }
+
+    #[tokio::test]
+    async fn jobs_are_kept_for_ninety_days() {
+        let room = Room::new().await;
+        for n in 0..10 {
+            ended(&room, n).await;
+        }
+        let kept = room.planned(id(DAY, 1), 0).await.job;
+        assert_eq!(room.another().expire(at(90 * DAY)).await.unwrap(), 0);
+        assert_eq!(room.another().expire(at(91 * DAY)).await.unwrap(), 10);
+        assert!(room.another().status(id(0, 1)).await.unwrap().is_none());
+        assert_eq!(room.ledger.status(kept).await.unwrap().unwrap().state, State::Succeeded);
+        assert_eq!(room.another().recover(at(91 * DAY + 7_200), true).await.unwrap(), 0);
+        let left = all_keys(&room).await;
+        assert!(left.iter().all(|key| key.contains(&kept.to_string())), "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn one_that_has_not_ended_is_cancelled_first() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 2).await;
+        let housekeeper = room.another();
+        assert_eq!(housekeeper.expire(at(91 * DAY)).await.unwrap(), 0);
+        assert!(room.ledger.is_cancelled(job).await.unwrap());
+        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Cancelled);
+        assert_eq!(housekeeper.expire(at(91 * DAY + 60)).await.unwrap(), 1);
+        // A task that ran all the while leaves a marker that belongs to nothing, until the next time.
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        assert!(room.ledger.status(job).await.unwrap().is_none());
+        assert!(room.ledger.tasks(job, None, 0, 1).await.unwrap().is_none());
+        assert_eq!(housekeeper.expire(at(92 * DAY)).await.unwrap(), 1);
+        assert_eq!(all_keys(&room).await, [""; 0]);
+    }
+
+    /// Killed after every single deletion, in whichever order S3 does those of one request: a job has ended, or is
+    /// not there, and nothing of it is begun again.
+    #[tokio::test]
+    async fn killed_between_any_two_deletions_nothing_comes_back_to_life() {
+        for kind in 0..5 {
+            for backwards in [false, true] {
+                let mut killed_after = 0;
+                loop {
+                    let room = Room::new().await;
+                    let job = ended(&room, kind).await;
+                    let deleter = room.another();
+                    deleter.fence(job, at(91 * DAY)).await.unwrap();
+                    let mut deleted = 0;
+                    let is_gone = 'killed: loop {
+                        let steps = deleter.next_deletions(job).await.unwrap();
+                        if steps.is_empty() {
+                            break true;
+                        }
+                        for mut keys in steps {
+                            if backwards {
+                                keys.reverse();
+                            }
+                            for key in keys {
+                                if deleted == killed_after {
+                                    break 'killed false;
+                                }
+                                room.store.delete(&[key]).await.unwrap();
+                                deleted += 1;
+                            }
+                        }
+                    };
+                    if is_gone {
+                        let left = all_keys(&room).await;
+                        assert!(left.iter().all(|key| key.starts_with("retries/")), "{left:?}");
+                    }
+                    look(&room, job, kind).await;
+                    if is_gone {
+                        break;
+                    }
+                    killed_after += 1;
+                }
+                assert!(killed_after > 3);
+            }
+        }
+    }
+
+    async fn look(room: &Room, job: JobId, kind: u64) {
+        room.queue.sent();
+        // As if it were young still: the most that a housekeeper would do.
+        let housekeeper = room.another();
+        for second in [100, 4_000] {
+            assert_eq!(housekeeper.recover(at(second), second == 100).await.unwrap(), 0);
+        }
+        assert_eq!(room.queue.sent(), [""; 0]);
+        let is_there = match room.another().status(job).await.unwrap() {
+            None => false,
+            Some(status) => {
+                assert!(status.state.is_terminal());
+                true
+            }
+        };
+        assert!(room.another().retry(job, at(200)).await.is_err());
+        // Whoever comes with the key again gets a job that is there.
+        let again = id(91 * DAY, 99);
+        let mut submission = room.submission(again, "2024-05-01", None);
+        submission.idempotency_key = Some(format!("key {kind}"));
+        submission.now = at(91 * DAY);
+        let submitted = room.another().submit(submission).await.unwrap();
+        assert!(submitted.request.job == again || is_there);
+        assert!(room.another().status(submitted.request.job).await.unwrap().is_some());
+    }
+
+    /// Its submitter wrote the key and died, a quarter of a year ago.
+    #[tokio::test]
+    async fn an_old_key_that_leads_nowhere_makes_a_new_job() {
+        let room = Room::new().await;
+        room.submit(id(0, 1), "2024-05-01", Some("monday")).await.unwrap();
+        room.store.delete(&[keys::of(id(0, 1), Name::Request)]).await.unwrap();
+        let mut submission = room.submission(id(91 * DAY, 2), "2024-05-02", Some("monday"));
+        submission.now = at(91 * DAY);
+        // Another body is another matter, also after so long.
+        let submitted = room.another().submit(submission).await;
+        assert!(submitted.is_err());
+        let mut submission = room.submission(id(91 * DAY, 2), "2024-05-01", Some("monday"));
+        submission.now = at(91 * DAY);
+        let submitted = room.another().submit(submission).await.unwrap();
+        assert!(submitted.is_new && submitted.request.job == id(91 * DAY, 2));
+        assert!(room.another().status(id(91 * DAY, 2)).await.unwrap().is_some());
+    }
+}

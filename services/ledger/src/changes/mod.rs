@@ -1,0 +1,8 @@
+//! What changes a job: each is one create-only object, and a message that may be lost.
+
+pub(crate) mod cancel;
+pub(crate) mod expire;
+pub(crate) mod plan;
+pub(crate) mod publish;
+pub(crate) mod retry;
+pub(crate) mod submit;

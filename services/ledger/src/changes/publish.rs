@@ -1,0 +1,187 @@
+//! Messages. They only say what to look at, so any of them may be sent twice, and all of them again.
+
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use waybill_queue::{Lane, Message, PlanJob, RunTask};
+
+use crate::{
+    Ledger, LedgerError, Plan, Request,
+    layout::{
+        facts::Facts,
+        keys::{self, Name},
+        objects::SMALL,
+    },
+};
+
+/// Publishes that wait for their confirms at once.
+const PUBLISHES_AT_ONCE: usize = 32;
+
+/// How far a job's tasks were sent out.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    up_to: AtomicU32,
+    messages: AtomicU32,
+}
+
+impl Sent {
+    pub(crate) fn from(task: u32) -> Self {
+        Self { up_to: task.into(), messages: AtomicU32::default() }
+    }
+
+    /// The first task that was not sent.
+    pub(crate) fn up_to(&self) -> u32 {
+        self.up_to.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn messages(&self) -> u32 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, task: u32) {
+        self.up_to.store(task + 1, Ordering::Relaxed);
+        self.messages.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// `plan.sent.{round}`: every task that was pending in this round was sent out.
+#[derive(Debug, Serialize)]
+struct SentOut {
+    messages: u32,
+}
+
+impl Ledger {
+    /// Sends out every task of the plan that has no marker in the latest round, unless that was done before, or the
+    /// job is cancelled. `again`: some may have been sent before. After an error some were sent, and it can be
+    /// called `again`.
+    ///
+    /// That it was done is written down, so that a second message to plan a job does not send out again all that
+    /// waits. Messages which the queue lost afterwards are sent by [`Self::recover`].
+    pub async fn publish_tasks(&self, request: &Request, plan: &Plan, again: bool) -> Result<(), LedgerError> {
+        let facts = self.facts(request.job).await?;
+        if facts.is_sent() || facts.cancelled {
+            return Ok(());
+        }
+        let sent = Sent::default();
+        self.send_tasks(request, plan, &facts, again, &HashSet::new(), &sent).await?;
+        let sent = sent.messages();
+        tracing::info!(job = %request.job, source = request.source, sent, again, "tasks sent out");
+        Ok(())
+    }
+
+    /// Sends out what has no marker and is not in `held`, in the plan's order, from where `sent` stands. `sent` is
+    /// kept up to date, so that it is right also where this is dropped half-way.
+    pub(crate) async fn send_tasks(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        facts: &Facts,
+        again: bool,
+        held: &HashSet<u32>,
+        sent: &Sent,
+    ) -> Result<(), LedgerError> {
+        let lane = &Lane::Source(request.source.clone());
+        let is_pending = |task: &u32| facts.marker(*task).is_none() && !held.contains(task);
+        // Numbers of their own: borrowed items would keep this from being moved between threads.
+        let pending: Vec<u32> = (0..).take(plan.tasks.len()).skip(sent.up_to() as usize).filter(is_pending).collect();
+        stream::iter(pending)
+            .map(|task| async move {
+                let message = Message::RunTask(RunTask {
+                    job_id: request.job.to_string(),
+                    source: request.source.clone(),
+                    task,
+                    round: facts.round,
+                    attempt: 1,
+                    again,
+                    items: serde_json::to_string(&plan.tasks[task as usize]).expect("items are maps with text keys"),
+                    handed_on: false,
+                });
+                self.queue.publish(lane, &message, Duration::ZERO).await.map(|()| task)
+            })
+            .buffered(PUBLISHES_AT_ONCE)
+            .try_for_each(|task| {
+                sent.count(task);
+                std::future::ready(Ok(()))
+            })
+            .await?;
+        if !facts.is_sent() {
+            let round = facts.round;
+            self.create(&keys::of(request.job, Name::Sent { round }), &SentOut { messages: sent.messages() }, SMALL)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Asks a worker to plan the job.
+    pub(crate) async fn publish_plan(&self, request: &Request) -> Result<(), LedgerError> {
+        let plan =
+            PlanJob { job_id: request.job.to_string(), source: request.source.clone(), attempt: 1, handed_on: false };
+        Ok(self.queue.publish(&Lane::Plans, &Message::PlanJob(plan), Duration::ZERO).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Outcome,
+        layout::keys::{self, Name},
+        testing::{Room, done, failure, id},
+    };
+
+    #[tokio::test]
+    async fn a_task_is_sent_with_all_that_it_takes_to_run_it() {
+        let room = Room::new().await;
+        let request = room.planned(id(0, 1), 3).await;
+        let plan = room.ledger.plan(id(0, 1)).await.unwrap().unwrap();
+        room.queue.messages();
+        room.ledger.publish_tasks(&request, &plan, false).await.unwrap();
+        let messages = room.queue.messages();
+        assert_eq!(messages.len(), 3);
+        let expected = RunTask {
+            job_id: id(0, 1).to_string(),
+            source: "buses".to_owned(),
+            task: 0,
+            round: 0,
+            attempt: 1,
+            again: false,
+            items: r#"[{"key":"0-city-0","values":{"city":{"id":0,"name":"City 0"}}}]"#.to_owned(),
+            handed_on: false,
+        };
+        assert_eq!(messages[0], Message::RunTask(expected));
+    }
+
+    #[tokio::test]
+    async fn again_means_what_has_no_marker_of_this_round() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        let request = room.planned(job, 4).await;
+        let plan = room.another().plan(job).await.unwrap().unwrap();
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_failure(job, 1, 0, &failure("gone", 3)).await.unwrap();
+        room.queue.take_only(1);
+        room.queue.sent();
+        room.ledger.publish_tasks(&request, &plan, true).await.unwrap_err();
+        room.queue.take_all();
+        room.queue.sent();
+        room.ledger.publish_tasks(&request, &plan, true).await.unwrap();
+        assert_eq!(room.queue.sent(), [format!("again {job} 2"), format!("again {job} 3")]);
+        assert!(room.ledger.is_settled(job, 0, 0).await.unwrap());
+        assert!(room.ledger.is_settled(job, 1, 0).await.unwrap());
+        assert!(!room.ledger.is_settled(job, 2, 0).await.unwrap());
+
+        // It was done, and is not done over.
+        room.another().publish_tasks(&request, &plan, true).await.unwrap();
+        assert_eq!(room.queue.sent(), [""; 0]);
+
+        room.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
+        room.ledger.publish_tasks(&request, &plan, true).await.unwrap();
+        let Some(Message::RunTask(first)) = room.queue.messages().into_iter().next() else { panic!("a task") };
+        assert_eq!((first.task, first.round), (1, 1));
+    }
+}

@@ -1,0 +1,293 @@
+//! What had failed is tried again, as a new round. What ended well is left alone.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use waybill_store::Created;
+
+use crate::{
+    JobId, Ledger, LedgerError, State,
+    layout::{
+        keys::{self, Name},
+        objects::SMALL,
+    },
+};
+
+/// `rounds/{n}.json`, and `retries/{job}.{n}` beside the jobs: a round was asked for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Round {
+    pub(crate) retried: Timestamp,
+}
+
+/// A round that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retried {
+    /// Its number, from 1.
+    pub round: u32,
+    /// Whether this call began it; otherwise another did, at the same moment.
+    pub is_new: bool,
+}
+
+/// Why nothing was tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    /// There is no such job.
+    #[error("there is no such job")]
+    Unknown,
+    /// It has not ended yet; a retry that came a moment before may be the reason.
+    #[error("the job has not ended: it is {0}")]
+    NotFinished(State),
+    /// Every task ended well.
+    #[error("nothing of the job failed")]
+    NothingFailed,
+    /// It was cancelled, for good.
+    #[error("the job was cancelled")]
+    Cancelled,
+    /// The bucket is away: nothing was begun, or nobody knows.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl Ledger {
+    /// Begins a new round with what failed in the latest: tasks, or the planning. Of several who ask at once one
+    /// begins it, and those who saw the same end of the job get the same answer; whoever comes later finds a job
+    /// that has not ended.
+    ///
+    /// A planner sends the tasks out, so that this takes as long for a large job as for a small one, and a
+    /// process that dies on the way leaves a round that [`Self::recover`] sends out.
+    pub async fn retry(&self, job: JobId, now: Timestamp) -> Result<Retried, RetryError> {
+        let request = self.request(job).await?.ok_or(RetryError::Unknown)?;
+        let facts = self.facts(job).await?;
+        if !facts.exists {
+            return Err(RetryError::Unknown);
+        }
+        match self.state(job, &facts).await? {
+            State::Partial | State::Failed => {}
+            State::Succeeded => return Err(RetryError::NothingFailed),
+            State::Cancelled => return Err(RetryError::Cancelled),
+            state => return Err(RetryError::NotFinished(state)),
+        }
+        let round = facts.round + 1;
+        let fact = Round { retried: now };
+        // First where recovery looks: it has written this job off, and a round that it did not know of would be
+        // nobody's where this process dies now.
+        self.create(&keys::retry(job, round), &fact, SMALL).await?;
+        let created = self.create(&keys::of(job, Name::Round(round)), &fact, SMALL).await?;
+        if created == Created::New {
+            tracing::info!(%job, source = request.source, round, "job retried");
+            self.announce(&request).await;
+        }
+        Ok(Retried { round, is_new: created == Created::New })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use futures::future::try_join_all;
+    use waybill_queue::Message;
+
+    use super::*;
+    use crate::{
+        CancelError, Outcome,
+        testing::{Room, at, done, failure, id, plan},
+    };
+
+    /// A job of three tasks, of which the second failed.
+    async fn partial(room: &Room, job: JobId) {
+        let request = room.planned(job, 3).await;
+        room.ledger.publish_tasks(&request, &plan(3), false).await.unwrap();
+        for task in [0, 2] {
+            room.ledger.record_done(job, task, &done(Outcome::Stored, 3)).await.unwrap();
+        }
+        room.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
+    }
+
+    async fn state(ledger: &Ledger, job: JobId) -> State {
+        ledger.status(job).await.unwrap().unwrap().state
+    }
+
+    #[tokio::test]
+    async fn only_what_failed_is_sent_with_the_new_round() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        partial(&room, job).await;
+        let other = room.another();
+        assert_eq!(state(&other, job).await, State::Partial);
+        room.queue.sent();
+
+        assert_eq!(room.ledger.retry(job, at(10)).await.unwrap(), Retried { round: 1, is_new: true });
+        assert_eq!(room.queue.sent(), [format!("plan {job}")]);
+        // A process that has its summary, and one that never saw it.
+        for ledger in [&other, &room.another(), &room.ledger] {
+            let status = ledger.status(job).await.unwrap().unwrap();
+            assert_eq!((status.state, status.tasks.pending, status.tasks.stored), (State::Running, 1, 2));
+            assert_eq!((status.finished, status.errors.len()), (None, 0));
+        }
+        // What a planner does with the message, however often it comes.
+        let request = other.request(job).await.unwrap().unwrap();
+        for _ in 0..3 {
+            other.publish_tasks(&request, &plan(3), true).await.unwrap();
+        }
+        let messages = room.queue.messages();
+        let [Message::RunTask(task)] = &messages[..] else { panic!("one task, not {messages:?}") };
+        assert_eq!((task.task, task.round, task.attempt, task.again), (1, 1, 1, true));
+
+        other.record_failure(job, 1, 1, &failure("still gone", 20)).await.unwrap();
+        assert_eq!(state(&room.ledger, job).await, State::Partial);
+        assert_eq!(room.ledger.retry(job, at(30)).await.unwrap().round, 2);
+        other.record_done(job, 1, &done(Outcome::Stored, 40)).await.unwrap();
+        assert_eq!(state(&room.another(), job).await, State::Succeeded);
+        assert!(matches!(room.another().retry(job, at(50)).await, Err(RetryError::NothingFailed)));
+    }
+
+    #[tokio::test]
+    async fn a_planning_that_failed_is_tried_again() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.job(job).await;
+        room.ledger.record_start(job, at(1)).await.unwrap();
+        room.ledger.record_plan_failure(job, 0, &failure("/cities answers 500", 7)).await.unwrap();
+        assert_eq!(state(&room.another(), job).await, State::Failed);
+        room.queue.sent();
+        assert_eq!(room.ledger.retry(job, at(10)).await.unwrap().round, 1);
+        assert_eq!(room.queue.sent(), [format!("plan {job}")]);
+        assert_eq!(state(&room.another(), job).await, State::Planning);
+        // A message to plan says no round: the failure is of the latest.
+        room.another().record_plan_failure(job, 0, &failure("/cities answers 500", 17)).await.unwrap();
+        assert_eq!(state(&room.another(), job).await, State::Failed);
+
+        assert_eq!(room.ledger.retry(job, at(20)).await.unwrap().round, 2);
+        let request = room.ledger.request(job).await.unwrap().unwrap();
+        let plan = room.ledger.record_plan(job, plan(1)).await.unwrap();
+        room.queue.sent();
+        room.another().publish_tasks(&request, &plan, false).await.unwrap();
+        let messages = room.queue.messages();
+        assert!(matches!(&messages[..], [Message::RunTask(task)] if task.round == 2), "{messages:?}");
+        room.ledger.record_failure(job, 0, 2, &failure("gone", 30)).await.unwrap();
+        assert_eq!(state(&room.another(), job).await, State::Failed);
+    }
+
+    #[tokio::test]
+    async fn what_has_not_failed_is_refused() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        assert!(matches!(room.ledger.retry(job, at(1)).await, Err(RetryError::Unknown)));
+        room.job(job).await;
+        let refused = async || room.another().retry(job, at(10)).await.unwrap_err().to_string();
+        insta::assert_snapshot!(refused().await, @"the job has not ended: it is queued");
+        room.planned(job, 2).await;
+        room.ledger.record_failure(job, 0, 0, &failure("gone", 4)).await.unwrap();
+        insta::assert_snapshot!(refused().await, @"the job has not ended: it is running");
+        room.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
+        room.ledger.retry(job, at(10)).await.unwrap();
+        insta::assert_snapshot!(refused().await, @"the job has not ended: it is running");
+        room.ledger.cancel(job, at(11)).await.unwrap();
+        insta::assert_snapshot!(refused().await, @"the job was cancelled");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn of_sixteen_at_once_one_begins_the_round() {
+        let room = Room::new().await;
+        for n in 0..5 {
+            let job = id(0, n);
+            partial(&room, job).await;
+            room.queue.sent();
+            let retries = (0..16).map(|n| {
+                let ledger = room.another();
+                tokio::spawn(async move { ledger.retry(job, at(10 + n)).await })
+            });
+            let retried = try_join_all(retries).await.unwrap();
+            let begun = retried.iter().flatten().filter(|retried| retried.is_new).count();
+            assert_eq!(begun, 1);
+            for retried in retried {
+                match retried {
+                    Ok(retried) => assert_eq!(retried.round, 1),
+                    Err(error) => assert!(matches!(error, RetryError::NotFinished(State::Running)), "{error}"),
+                }
+            }
+            assert_eq!(room.queue.sent(), [format!("plan {job}")]);
+        }
+    }
+
+    /// Whatever of the two comes first, all who look afterwards see the same, also once the round has ended.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn retry_and_cancel_at_once_end_in_one_state() {
+        let room = Room::new().await;
+        let mut ends = BTreeSet::new();
+        for n in 0..40 {
+            let job = id(0, n);
+            partial(&room, job).await;
+            let (one, two) = (room.another(), room.another());
+            let retry = tokio::spawn(async move { one.retry(job, at(10)).await });
+            let cancel = tokio::spawn(async move {
+                loop {
+                    match two.cancel(job, at(11)).await {
+                        // Until the retry is seen; every other time only once.
+                        Err(CancelError::Finished(_)) if n % 2 == 0 => tokio::task::yield_now().await,
+                        result => return result,
+                    }
+                }
+            });
+            let (retried, cancelled) = (retry.await.unwrap(), cancel.await.unwrap());
+            assert_eq!(retried.unwrap(), Retried { round: 1, is_new: true });
+            let expected = if cancelled.is_ok() { State::Cancelled } else { State::Running };
+            for reader in [room.another(), room.another()] {
+                assert_eq!(state(&reader, job).await, expected);
+            }
+            room.ledger.record_failure(job, 1, 1, &failure("gone", 20)).await.unwrap();
+            let expected = if cancelled.is_ok() { State::Cancelled } else { State::Partial };
+            assert_eq!(state(&room.another(), job).await, expected);
+            ends.insert(expected.to_string());
+        }
+        assert!(ends.contains("cancelled"));
+    }
+
+    /// The housekeeper has written the job off, in memory and for the whole day, when another process retries it.
+    #[tokio::test]
+    async fn a_retried_job_is_looked_after_though_it_had_ended() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        partial(&room, job).await;
+        let housekeeper = room.another();
+        let day = 86_400;
+        // 60 days later it is older than anything else that is looked after.
+        for later in [3 * day, 60 * day] {
+            assert_eq!(housekeeper.recover(at(later), false).await.unwrap(), 0);
+            assert_eq!(housekeeper.recover(at(later), false).await.unwrap(), 0);
+            // Whoever began the retry dies before the queue is told of it.
+            let asker = room.another();
+            asker.memory.announcing.close();
+            let retried = asker.retry(job, at(later)).await.unwrap();
+            room.queue.sent();
+            let mut sent = Vec::new();
+            for minute in 1..15 {
+                housekeeper.recover(at(later + minute * 60), false).await.unwrap();
+                sent.append(&mut room.queue.sent());
+            }
+            assert_eq!(sent, [format!("plan {job}")]);
+            let key = keys::retry(job, retried.round);
+            assert!(room.text(&key).await.is_some());
+            room.ledger.record_failure(job, 1, retried.round, &failure("gone", later + 1)).await.unwrap();
+            assert_eq!(housekeeper.recover(at(later + 1_000), false).await.unwrap(), 0);
+            assert!(room.text(&key).await.is_none(), "a round that has ended is forgotten");
+            let summary = room.text(&keys::of(job, Name::Summary)).await.unwrap();
+            assert!(summary.starts_with(&format!("{{\"round\":{}", retried.round)), "{summary}");
+        }
+    }
+
+    /// Whoever asked for it died before the round was there.
+    #[tokio::test]
+    async fn a_round_that_never_came_about_is_forgotten() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        partial(&room, job).await;
+        let key = keys::retry(job, 1);
+        room.ledger.create(&key, &Round { retried: at(10) }, SMALL).await.unwrap();
+        room.another().recover(at(20), false).await.unwrap();
+        assert!(room.text(&key).await.is_some());
+        room.another().recover(at(10 + 3_601), false).await.unwrap();
+        assert!(room.text(&key).await.is_none());
+        assert_eq!(state(&room.another(), job).await, State::Partial);
+    }
+}

@@ -1,0 +1,294 @@
+//! A job is submitted: the one moment at which it comes to exist.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use tracing::{
+    Instrument, Span,
+    field::{Empty, display},
+};
+use uuid::Uuid;
+use waybill_source::{Definition, Params};
+use waybill_store::Created;
+
+use crate::{
+    JobId, Ledger, LedgerError, Request,
+    changes::expire::is_expired,
+    layout::{
+        keys::{self, Name},
+        objects::SMALL,
+    },
+};
+
+/// How long an answer waits for the queue.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Messages on their way to the queue. Beyond that a job is left to [`Ledger::recover`].
+pub(crate) const ANNOUNCING: usize = 1_024;
+/// With more than so many on their way the queue is slow, and answers do not wait for it at all.
+const PATIENT: usize = 16;
+/// Waits between the tries to tell the queue of one job, in seconds: together, with the tries, less than what
+/// [`Ledger::recover`] waits before it looks after a job. So a queue that is away for a moment costs no more than that.
+const WAITS: [u64; 5] = [1, 2, 4, 8, 16];
+
+/// What is submitted, checked already.
+#[derive(Debug)]
+pub struct Submission<'a> {
+    /// The definition as it is now.
+    pub definition: &'a Definition,
+    /// Bound parameters.
+    pub params: Params,
+    /// The client's own name for the request, at most 255 characters; the same one twice is one job.
+    pub idempotency_key: Option<String>,
+    /// The name of the API key that asks for it.
+    pub by: Option<String>,
+    /// A fresh UUIDv7 of `now`.
+    pub id: Uuid,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// A job that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// Its request, which is the earlier one where the key was known.
+    pub request: Request,
+    /// Whether this call made it.
+    pub is_new: bool,
+}
+
+/// Why a job was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The idempotency key belongs to a job with another body.
+    #[error("the idempotency key belongs to job {0}, which was asked for something else")]
+    KeyReused(JobId),
+    /// The bucket is away: nothing was accepted, or nobody knows.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl Ledger {
+    /// Makes a job: the definition's text, the key if there is one, the request; then tells the queue. A
+    /// queue that is away does not matter: [`Self::recover`] tells it later.
+    pub async fn submit(&self, submission: Submission<'_>) -> Result<Submitted, SubmitError> {
+        let span = tracing::info_span!("submit", job = Empty, source = submission.definition.name());
+        self.submit_in(submission).instrument(span).await
+    }
+
+    async fn submit_in(&self, submission: Submission<'_>) -> Result<Submitted, SubmitError> {
+        let Submission { definition, params, idempotency_key, by, id, now } = submission;
+        let request = Request {
+            job: JobId::new(id),
+            source: definition.name().to_owned(),
+            params,
+            definition: definition.hash().to_owned(),
+            idempotency_key,
+            by,
+            created: now,
+        };
+        self.keep_definition(definition).await?;
+        let mut submitted = self.settle_key(request.clone()).await?;
+        if !submitted.is_new {
+            if self.request(submitted.request.job).await?.is_some() {
+                return Ok(submitted);
+            }
+            if is_expired(submitted.request.job, now) {
+                // It leads to a job that is gone, or never came about: nothing of that day is begun any more.
+                self.forget_key(&request).await?;
+                submitted = self.settle_key(request).await?;
+            }
+        }
+        let request = &submitted.request;
+        Span::current().record("job", display(request.job));
+        // Either ours, or one whose submitter wrote the key and went no further: then it is completed here.
+        let created = self.create(&keys::of(request.job, Name::Request), request, SMALL).await?;
+        self.remember_request(request.clone());
+        if created == Created::New {
+            tracing::info!(job = %request.job, source = request.source, "job accepted");
+            self.announce(request).await;
+        }
+        Ok(submitted)
+    }
+
+    /// The job that an idempotency key belongs to; `None` where the key is not known.
+    pub async fn find(&self, source: &str, key: &str) -> Result<Option<Request>, LedgerError> {
+        self.read(&keys::idempotency(source, key), SMALL).await
+    }
+
+    /// The text must be there before any request that names it.
+    async fn keep_definition(&self, definition: &Definition) -> Result<(), LedgerError> {
+        let key = keys::definition(definition.name(), definition.hash());
+        if self.memory.kept_definitions.get(&key).is_none() {
+            let text = Bytes::copy_from_slice(definition.text().as_bytes());
+            self.store.create(&key, "application/toml", text).await?;
+            self.memory.kept_definitions.insert(key, (), 1);
+        }
+        Ok(())
+    }
+
+    /// Whose the idempotency key is. Its object holds the whole request, so that whoever finds it can
+    /// complete the job. The definition of the first time counts: a changed one is not another body.
+    async fn settle_key(&self, request: Request) -> Result<Submitted, SubmitError> {
+        let Some(key) = &request.idempotency_key else {
+            return Ok(Submitted { request, is_new: true });
+        };
+        let holder = self.settle(&keys::idempotency(&request.source, key), request.clone(), SMALL).await?;
+        if holder.source != request.source || holder.params != request.params {
+            return Err(SubmitError::KeyReused(holder.job));
+        }
+        Ok(Submitted { is_new: holder.job == request.job, request: holder })
+    }
+
+    /// Frees the request's idempotency key.
+    async fn forget_key(&self, request: &Request) -> Result<(), LedgerError> {
+        let key = request.idempotency_key.as_ref().map(|key| keys::idempotency(&request.source, key));
+        Ok(self.store.delete(&Vec::from_iter(key)).await?)
+    }
+
+    /// Tells the queue, again and again where it does not take the message. The answer waits for the first try at most,
+    /// and what is lost in the end is sent by [`Self::recover`].
+    pub(crate) async fn announce(&self, request: &Request) {
+        let Ok(permit) = self.memory.announcing.clone().try_acquire_owned() else { return };
+        let is_slow = self.memory.announcing.available_permits() + PATIENT < ANNOUNCING;
+        let (ledger, request) = (self.clone(), request.clone());
+        let (trying, tried) = oneshot::channel::<()>();
+        let announcing = async move {
+            let (mut trying, mut waits) = (Some(trying), WAITS.into_iter());
+            while let Err(error) = ledger.publish_plan(&request).await {
+                drop(trying.take());
+                // Those who wait here must not take the room of jobs that come once the queue is back.
+                let has_room = ledger.memory.announcing.available_permits() > ANNOUNCING / 2;
+                let Some(wait) = waits.next().filter(|_| has_room) else {
+                    tracing::warn!(job = %request.job, source = request.source, %error, "job not announced yet");
+                    break;
+                };
+                tokio::time::sleep(Duration::from_secs(wait)).await;
+            }
+            drop(permit);
+        };
+        tokio::spawn(announcing.in_current_span());
+        // That the sender is dropped is all there is to hear.
+        if !is_slow && tokio::time::timeout(ANSWER_TIMEOUT, tried).await.is_err() {
+            tracing::debug!("the queue is slow");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use waybill_source::Definition;
+
+    use super::*;
+    use crate::testing::{Room, at, id};
+
+    #[tokio::test]
+    async fn a_job_is_made_and_announced_once() {
+        let room = Room::new().await;
+        let submitted = room.submit(id(0, 1), "2024-05-01", Some("monday")).await.unwrap();
+        assert!(submitted.is_new);
+        assert_eq!(room.queue.sent(), [format!("plan {}", id(0, 1))]);
+        let key = keys::definition("buses", &submitted.request.definition);
+        assert_eq!(room.text(&key).await.as_deref(), Some(room.definition.text()));
+        let definition = room.another().definition("buses", &submitted.request.definition).await.unwrap();
+        assert_eq!(definition.hash(), room.definition.hash());
+
+        let again = room.submit(id(5, 2), "2024-05-01", Some("monday")).await.unwrap();
+        assert_eq!(again, Submitted { request: submitted.request, is_new: false });
+        assert!(room.queue.sent().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_away_for_a_moment_is_told_again() {
+        let room = Room::new().await;
+        room.queue.take_only(0);
+        room.submit(id(0, 1), "2024-05-01", None).await.unwrap();
+        assert!(room.queue.sent().is_empty());
+        room.queue.take_all();
+        let sent = async {
+            loop {
+                match room.queue.sent() {
+                    sent if sent.is_empty() => tokio::time::sleep(Duration::from_millis(10)).await,
+                    sent => return sent,
+                }
+            }
+        };
+        let sent = tokio::time::timeout(Duration::from_secs(30), sent).await.expect("it is told within seconds");
+        assert_eq!(sent, [format!("plan {}", id(0, 1))]);
+    }
+
+    #[tokio::test]
+    async fn a_key_belongs_to_one_body() {
+        let room = Room::new().await;
+        room.submit(id(0, 1), "2024-05-01", Some("monday")).await.unwrap();
+        let error = room.submit(id(5, 2), "2024-05-02", Some("monday")).await.unwrap_err();
+        assert!(matches!(&error, SubmitError::KeyReused(job) if *job == id(0, 1)));
+        insta::assert_snapshot!(error, @"the idempotency key belongs to job 018f332a-e400-7000-8000-000000000001, which was asked for something else");
+        assert!(room.ledger.request(id(5, 2)).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_changed_definition_is_not_another_body() {
+        let room = Room::new().await;
+        let first = room.submit(id(0, 1), "2024-05-01", Some("monday")).await.unwrap().request;
+        let changed = Definition::parse("buses.toml", &format!("{}\n# changed", room.definition.text())).unwrap();
+        let submission = Submission { definition: &changed, ..room.submission(id(5, 2), "2024-05-01", Some("monday")) };
+        let second = room.another().submit(submission).await.unwrap();
+        assert_eq!(second, Submitted { request: first, is_new: false });
+    }
+
+    #[tokio::test]
+    async fn one_key_of_sixteen_at_once_is_one_job() {
+        let room = Room::new().await;
+        let submits = (0..16).map(|n| {
+            let (room, ledger) = (&room, room.another());
+            async move { ledger.submit(room.submission(id(0, n), "2024-05-01", Some("monday"))).await.unwrap() }
+        });
+        let submitted = join_all(submits).await;
+        assert_eq!(submitted.iter().filter(|submitted| submitted.is_new).count(), 1);
+        assert!(submitted.iter().all(|one| one.request == submitted[0].request));
+        let page = room.ledger.jobs(&Default::default(), None, 100).await.unwrap();
+        assert_eq!(page.jobs.len(), 1);
+        let mut sent = room.queue.sent();
+        sent.dedup();
+        assert_eq!(sent, [format!("plan {}", submitted[0].request.job)]);
+    }
+
+    #[tokio::test]
+    async fn a_key_whose_submitter_died_is_completed_by_the_next() {
+        let room = Room::new().await;
+        let first = room.submit(id(0, 1), "2024-05-01", Some("monday")).await.unwrap().request;
+        room.store.delete(&[keys::of(id(0, 1), Name::Request)]).await.unwrap();
+        room.queue.sent();
+
+        let another = room.another();
+        assert!(another.request(id(0, 1)).await.unwrap().is_none());
+        let second = another.submit(room.submission(id(9, 2), "2024-05-01", Some("monday"))).await.unwrap();
+        assert_eq!(second, Submitted { request: first.clone(), is_new: false });
+        assert_eq!(*room.another().request(id(0, 1)).await.unwrap().unwrap(), first);
+        assert_eq!(room.queue.sent(), [format!("plan {}", id(0, 1))]);
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_away_does_not_matter() {
+        let room = Room::new().await;
+        // For longer than this process tries, or lives.
+        room.ledger.memory.announcing.close();
+        assert!(room.submit(id(0, 1), "2024-05-01", None).await.unwrap().is_new);
+        assert!(room.queue.sent().is_empty());
+        assert_eq!(room.ledger.recover(at(61), false).await.unwrap(), 1);
+        assert_eq!(room.queue.sent(), [format!("plan {}", id(0, 1))]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_delays_no_answer_for_long() {
+        let room = Room::new().await;
+        room.queue.is_full.store(true, std::sync::atomic::Ordering::Relaxed);
+        let accepted = join_all((0..100).map(|n| room.job(id(0, n))));
+        tokio::time::timeout(Duration::from_secs(30), accepted).await.expect("no answer waits for room");
+        // All are still on their way.
+        assert!(room.ledger.memory.announcing.available_permits() <= ANNOUNCING - 100);
+    }
+}

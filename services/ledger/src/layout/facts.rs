@@ -1,0 +1,160 @@
+//! What the names in a job's folder say. No object is opened to know a job's state.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::{
+    JobId, Ledger, LedgerError, State, Tally,
+    layout::keys::{self, Name},
+};
+
+/// Keys a LIST answers at a time, which is S3's own limit.
+const PAGE: usize = 1_000;
+
+/// A task's marker; the greater of two counts, in whichever order they were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Marker {
+    /// Given up in this round.
+    Failed(u32),
+    /// Ended well.
+    Done,
+}
+
+/// The objects of a job that are there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Whether the job is there at all: what a process remembers of it may outlive it.
+    pub(crate) exists: bool,
+    pub(crate) started: bool,
+    pub(crate) planned: bool,
+    pub(crate) cancelled: bool,
+    /// The latest round: 0, then one more for each retry of what had failed.
+    pub(crate) round: u32,
+    /// Objects seen. It only grows while anybody works on the job.
+    pub(crate) objects: u64,
+    plan_failed: Option<u32>,
+    sent: Option<u32>,
+    /// Tasks that ran long enough to say who has them, at one time or another.
+    running: HashSet<u32>,
+    /// Tasks that were begun more than once, in whichever round.
+    repeated: HashSet<u32>,
+    /// As many as tasks have ended.
+    markers: HashMap<u32, Marker>,
+}
+
+impl Facts {
+    pub(crate) fn add(&mut self, name: Name) {
+        self.objects += 1;
+        match name {
+            Name::Request => self.exists = true,
+            Name::Started => self.started = true,
+            Name::Plan => self.planned = true,
+            Name::Cancelled => self.cancelled = true,
+            Name::Round(round) => self.round = self.round.max(round),
+            Name::PlanFailed { round } => self.plan_failed = self.plan_failed.max(Some(round)),
+            Name::Done { task } => self.mark(task, Marker::Done),
+            Name::Failed { task, round } => self.mark(task, Marker::Failed(round)),
+            Name::Sent { round } => self.sent = self.sent.max(Some(round)),
+            Name::Running { task } => self.running.extend(task),
+            Name::Attempt { task, .. } => self.repeated.extend(task),
+            Name::Summary => {}
+        }
+    }
+
+    fn mark(&mut self, task: u32, marker: Marker) {
+        let counts = self.markers.entry(task).or_insert(marker);
+        *counts = marker.max(*counts);
+    }
+
+    /// How a task ended, if it did: what failed in an earlier round is being tried again.
+    pub(crate) fn marker(&self, task: u32) -> Option<Marker> {
+        self.markers.get(&task).copied().filter(|marker| *marker >= Marker::Failed(self.round))
+    }
+
+    /// The round in which the planning was given up, unless it is being tried again.
+    pub(crate) fn plan_failed(&self) -> Option<u32> {
+        self.plan_failed.filter(|round| *round >= self.round)
+    }
+
+    /// Whether every task that was pending when this round began was sent out.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.sent >= Some(self.round)
+    }
+
+    /// Tasks that have ended, in whichever round.
+    pub(crate) fn settled(&self) -> u64 {
+        self.markers.len() as u64
+    }
+
+    /// Tasks without a marker that somebody may be running.
+    pub(crate) fn running(&self) -> impl Iterator<Item = u32> {
+        self.running.iter().copied().filter(|task| self.marker(*task).is_none())
+    }
+
+    /// Whether a task without a marker was begun more than once: it may wait in a delay queue.
+    pub(crate) fn is_put_off(&self) -> bool {
+        self.repeated.iter().any(|task| self.marker(*task).is_none())
+    }
+
+    /// Tasks as far as names tell: whatever ended well counts as stored.
+    pub(crate) fn tally(&self, total: u32) -> Tally {
+        let mut tally = Tally { total: total.into(), ..Tally::default() };
+        for task in 0..total {
+            match self.marker(task) {
+                None => tally.pending += 1,
+                Some(Marker::Failed(_)) => tally.failed += 1,
+                Some(Marker::Done) => tally.stored += 1,
+            }
+        }
+        tally
+    }
+
+    /// The state; `tally` is of the plan, if there is one.
+    ///
+    /// A job of which every task ended well has succeeded, whatever was asked of it meanwhile: nothing can
+    /// change it any more, so that all who look agree. Short of that, a cancellation outranks everything, rounds
+    /// included.
+    pub(crate) fn state(&self, tally: Option<&Tally>) -> State {
+        match tally {
+            Some(tally) if tally.pending + tally.failed == 0 => State::Succeeded,
+            _ if self.cancelled => State::Cancelled,
+            None if self.plan_failed().is_some() => State::Failed,
+            None if self.started => State::Planning,
+            None => State::Queued,
+            Some(tally) if tally.pending > 0 => State::Running,
+            Some(tally) if tally.failed < tally.total => State::Partial,
+            Some(_) => State::Failed,
+        }
+    }
+}
+
+impl Ledger {
+    /// The state that follows from names alone.
+    pub(crate) async fn state(&self, job: JobId, facts: &Facts) -> Result<State, LedgerError> {
+        let tally = if facts.planned { Some(facts.tally(self.outline(job).await?.total())) } else { None };
+        Ok(facts.state(tally.as_ref()))
+    }
+
+    /// The latest round of a job.
+    pub async fn round(&self, job: JobId) -> Result<u32, LedgerError> {
+        Ok(self.facts(job).await?.round)
+    }
+
+    /// One LIST of a job's folder, page by page.
+    pub(crate) async fn facts(&self, job: JobId) -> Result<Facts, LedgerError> {
+        let folder = keys::folder(job);
+        let mut facts = Facts::default();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.store.list(&folder, after.as_deref(), PAGE).await?;
+            for entry in &page {
+                if let Some(name) = entry.key.strip_prefix(&folder).and_then(Name::parse) {
+                    facts.add(name);
+                }
+            }
+            match page.into_iter().nth(PAGE - 1) {
+                Some(last) => after = Some(last.key),
+                None => return Ok(facts),
+            }
+        }
+    }
+}

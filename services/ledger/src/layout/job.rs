@@ -1,0 +1,139 @@
+//! A job's facts, one object each. Their JSON is for people who look into the bucket.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use waybill_source::{Item, Params};
+
+use crate::JobId;
+
+/// `jobs/{day}/{job}/request.json`: from here on the job exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The job.
+    pub job: JobId,
+    /// The source's name.
+    pub source: String,
+    /// What it was given.
+    pub params: Params,
+    /// The definition's hash; its text is in `sources/{name}/{hash}.toml`.
+    pub definition: String,
+    /// The client's own name for the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// The name of the API key that asked for it; none where nobody was asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When it was accepted.
+    pub created: Timestamp,
+}
+
+/// `plan.json`: the tasks, each with its items. A task's number is its place in the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// When the planning was done.
+    pub planned: Timestamp,
+    /// The items of each task.
+    pub tasks: Vec<Vec<Item>>,
+}
+
+/// How a task ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// A new object was stored.
+    Stored,
+    /// The upstream has what is stored already.
+    Unchanged,
+}
+
+/// `tasks/{task}.done`: a task that ended well; it outranks every failure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// How.
+    pub outcome: Outcome,
+    /// The item's object in data/, new or as it was.
+    pub object: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its records.
+    pub records: u64,
+    /// How long the last attempt took.
+    pub seconds: f64,
+    /// How many attempts it took.
+    pub attempts: u32,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// Items of the task that the upstream does not have, each as `key: reason`. They are not in the object, and
+    /// the job is no full success.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+}
+
+/// `tasks/{task}.failed.{round}` (and `plan.failed.{round}`): given up in this round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Why, in words.
+    pub reason: String,
+    /// Where the file and its report are, if it was one that failed its checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<String>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// When it was given up.
+    pub finished: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        layout::keys::{self, Name},
+        testing::{Room, at, done, failure, id, plan},
+    };
+
+    /// These are read by people and by later versions: a change here is a change of the layout.
+    #[tokio::test]
+    async fn facts_as_people_see_them_in_the_bucket() {
+        let room = Room::new().await;
+        let job = id(0, 7);
+        let request = room.submit(job, "2024-05-01", Some("monday")).await.unwrap().request;
+        room.ledger.record_start(job, at(1)).await.unwrap();
+        room.ledger.record_plan(job, plan(2)).await.unwrap();
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        let quarantined =
+            Failure { quarantine: Some("quarantine/buses/1-city-1.json".to_owned()), ..failure("not JSON", 4) };
+        room.ledger.record_failure(job, 1, 0, &quarantined).await.unwrap();
+        room.ledger.status(job).await.unwrap();
+
+        let mut seen = String::new();
+        let names = [
+            Name::Request,
+            Name::Started,
+            Name::Plan,
+            Name::Done { task: 0 },
+            Name::Failed { task: 1, round: 0 },
+            Name::Summary,
+        ];
+        for name in names {
+            let key = keys::of(job, name);
+            let text = room.text(&key).await.unwrap().replace(&request.definition, "{definition}");
+            seen += &format!("{key}\n{text}");
+        }
+        insta::assert_snapshot!(seen, @r#"
+        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/request.json
+        {"job":"018f332a-e400-7000-8000-000000000007","source":"buses","params":{"date":"2024-05-01"},"definition":"{definition}","idempotency_key":"monday","created":"2024-05-01T08:00:00Z"}
+        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/started.json
+        {"started":"2024-05-01T08:00:01Z"}
+        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/plan.json
+        {"planned":"2024-05-01T08:00:02Z","tasks":[[{"key":"0-city-0","values":{"city":{"id":0,"name":"City 0"}}}],[{"key":"1-city-1","values":{"city":{"id":1,"name":"City 1"}}}]]}
+        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/tasks/000000.done
+        {"outcome":"stored","object":"data/buses/country=chile/date=2024-05-01/0-arica.20240501T080002.000000Z-0123456789ab.json","bytes":1000,"records":10,"seconds":0.25,"attempts":1,"finished":"2024-05-01T08:00:03Z"}
+        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/tasks/000001.failed.0
+        {"reason":"not JSON","quarantine":"quarantine/buses/1-city-1.json","attempts":3,"finished":"2024-05-01T08:00:04Z"}
+        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/summary.json
+        {"round":0,"request":{"job":"018f332a-e400-7000-8000-000000000007","source":"buses","params":{"date":"2024-05-01"},"definition":"{definition}","idempotency_key":"monday","created":"2024-05-01T08:00:00Z"},"state":"partial","started":"2024-05-01T08:00:01Z","finished":"2024-05-01T08:00:04Z","tasks":{"total":2,"pending":0,"stored":1,"unchanged":0,"failed":1},"bytes":1000,"records":10,"errors":[{"task":1,"items":["1-city-1"],"failure":{"reason":"not JSON","quarantine":"quarantine/buses/1-city-1.json","attempts":3,"finished":"2024-05-01T08:00:04Z"}}]}
+        "#);
+        let key = room.text(&keys::idempotency("buses", "monday")).await;
+        assert_eq!(key, room.text(&keys::of(job, Name::Request)).await);
+    }
+}

@@ -1,0 +1,168 @@
+//! What a task that goes badly, or long, leaves behind: how often it was begun, and who has it. Nothing here says
+//! how a task ended; once it has, none of this is looked at any more.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use waybill_store::Created;
+
+use crate::{
+    JobId, Ledger, LedgerError,
+    layout::{
+        facts::Facts,
+        keys::{self, Name},
+        objects::SMALL,
+    },
+    views::progress::READS_AT_ONCE,
+};
+
+/// Attempts that are counted. Whoever asks gives a task up long before.
+const COUNTED: usize = 1_000;
+
+/// `tasks/{task}.attempts.{round}.{number}` or `plan.attempts.{round}.{number}`: it was begun again.
+#[derive(Debug, Serialize)]
+struct Attempt {
+    /// Tells two that were begun at once apart: what is the same would count as one write that was repeated.
+    attempt: Uuid,
+}
+
+/// `tasks/{task}.running` or `plan.running`: who has a long piece of work in hand, and until when that is to be believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The worker's own name.
+    pub worker: String,
+    /// Unless it was renewed by then, the worker is gone.
+    pub until: Timestamp,
+}
+
+impl Lease {
+    /// Whether it is to be believed at `now`.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        now < self.until
+    }
+}
+
+impl Ledger {
+    /// Says that a task, or the planning (`None`), is begun in this round, and returns the number of this attempt among
+    /// those that were recorded, from 1. No two get the same number where the store honours create-only.
+    pub async fn record_attempt(&self, job: JobId, task: Option<u32>, round: u32) -> Result<u32, LedgerError> {
+        let attempt = Attempt { attempt: Uuid::now_v7() };
+        let mut number = self.last_attempt(job, task, round).await?.unwrap_or(0);
+        loop {
+            number = number.saturating_add(1);
+            let key = keys::of(job, Name::Attempt { task, round, number });
+            if self.create(&key, &attempt, SMALL).await? == Created::New {
+                return Ok(number);
+            }
+        }
+    }
+
+    /// Takes back the last attempt: it was broken off by a process that went down as it should, which says nothing
+    /// about the task.
+    pub async fn forget_attempt(&self, job: JobId, task: Option<u32>, round: u32) -> Result<(), LedgerError> {
+        match self.last_attempt(job, task, round).await? {
+            Some(number) => Ok(self.store.delete(&[keys::of(job, Name::Attempt { task, round, number })]).await?),
+            None => Ok(()),
+        }
+    }
+
+    async fn last_attempt(&self, job: JobId, task: Option<u32>, round: u32) -> Result<Option<u32>, LedgerError> {
+        let prefix = keys::attempts(job, task, round);
+        let known = self.store.list(&prefix, None, COUNTED).await?;
+        Ok(known.iter().filter_map(|entry| entry.key.strip_prefix(&prefix)?.parse().ok()).max())
+    }
+
+    /// Says, or says again, that `worker` runs a task, or plans the job (`None`), to be believed until `until`.
+    pub async fn lease(
+        &self,
+        job: JobId,
+        task: Option<u32>,
+        worker: &str,
+        until: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let lease = Lease { worker: worker.to_owned(), until };
+        self.put(&keys::of(job, Name::Running { task }), &lease, SMALL).await
+    }
+
+    /// Who said last that it runs a task, or plans the job (`None`), fresh or not. What cannot be read is nobody's.
+    pub async fn lease_of(&self, job: JobId, task: Option<u32>) -> Result<Option<Lease>, LedgerError> {
+        match self.read(&keys::of(job, Name::Running { task }), SMALL).await {
+            Err(LedgerError::Damaged { key, reason }) => {
+                tracing::warn!(%job, task, s3_key = key, error = reason, "lease cannot be read");
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    /// The tasks without a marker that somebody runs at `now`.
+    pub(crate) async fn held<C: FromIterator<u32>>(
+        &self,
+        job: JobId,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<C, LedgerError> {
+        let running: Vec<u32> = facts.running().collect();
+        let leases: Vec<_> = stream::iter(running)
+            .map(|task| async move { Ok::<_, LedgerError>((task, self.lease_of(job, Some(task)).await?)) })
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let held = leases.into_iter().filter(|(_, lease)| lease.as_ref().is_some_and(|lease| lease.is_fresh(now)));
+        Ok(held.map(|(task, _)| task).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::try_join_all;
+
+    use super::*;
+    use crate::testing::{Room, at, id};
+
+    #[tokio::test]
+    async fn attempts_are_counted_by_task_and_round() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        for number in 1..=12 {
+            assert_eq!(room.another().record_attempt(job, Some(7), 1).await.unwrap(), number);
+        }
+        room.ledger.forget_attempt(job, Some(7), 1).await.unwrap();
+        assert_eq!(room.ledger.record_attempt(job, Some(7), 1).await.unwrap(), 12);
+        room.ledger.forget_attempt(job, Some(7), 5).await.unwrap();
+        assert_eq!(room.ledger.record_attempt(job, Some(7), 12).await.unwrap(), 1);
+        assert_eq!(room.ledger.record_attempt(job, Some(70), 1).await.unwrap(), 1);
+        for number in 1..=2 {
+            assert_eq!(room.another().record_attempt(job, None, 1).await.unwrap(), number);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn no_two_attempts_at_once_are_the_same() {
+        let room = Room::new().await;
+        let attempts = (0..16).map(|_| {
+            let ledger = room.another();
+            tokio::spawn(async move { ledger.record_attempt(id(0, 1), Some(7), 0).await.unwrap() })
+        });
+        let mut numbers = try_join_all(attempts).await.unwrap();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_lease_is_renewed_and_runs_out() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        assert_eq!(room.ledger.lease_of(job, Some(7)).await.unwrap(), None);
+        room.ledger.lease(job, Some(7), "one", at(30)).await.unwrap();
+        room.ledger.lease(job, Some(7), "one", at(60)).await.unwrap();
+        let lease = room.another().lease_of(job, Some(7)).await.unwrap().unwrap();
+        assert_eq!((lease.worker.as_str(), lease.until), ("one", at(60)));
+        assert!(lease.is_fresh(at(59)) && !lease.is_fresh(at(60)));
+        let key = keys::of(job, Name::Running { task: Some(7) });
+        assert_eq!(room.text(&key).await.unwrap(), "{\"worker\":\"one\",\"until\":\"2024-05-01T08:01:00Z\"}\n");
+        room.store.put(&key, "application/json", "{".into()).await.unwrap();
+        assert_eq!(room.ledger.lease_of(job, Some(7)).await.unwrap(), None);
+    }
+}

@@ -1,0 +1,288 @@
+//! When is a job's work lost? Its messages may be anywhere: on a lane, in a worker's hands, in a delay queue, or
+//! nowhere. Nobody can tell for certain, so this waits until nothing has happened for long enough. It must never
+//! take a slow job for a lost one over and over: a lane would fill with copies.
+
+use jiff::{SignedDuration, Timestamp};
+use waybill_queue::Lane;
+
+use crate::{JobId, Ledger, layout::facts::Facts, recovery::Pass};
+
+/// However often a job was sent again, it is not left alone for longer than this.
+const LONGEST_PATIENCE: SignedDuration = SignedDuration::from_mins(30);
+
+/// What was seen of an unfinished job.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watch {
+    round: u32,
+    objects: u64,
+    /// Whether it was looked at before in this round.
+    seen: bool,
+    /// Tasks with a marker, as far as they are counted for the lane.
+    settled: u64,
+    /// So many markers there will be on the lane when all that waited there, at the first still look, is through.
+    through_at: Option<u64>,
+    /// Since when there has been no new object of the job, and nothing of it can be on its lane.
+    still_since: Option<Timestamp>,
+    /// How often it was sent again in this round.
+    sent: u32,
+}
+
+impl Watch {
+    fn patience(self, patience: SignedDuration) -> SignedDuration {
+        let doubled = patience.checked_mul(1 << self.sent.min(16)).unwrap_or(LONGEST_PATIENCE);
+        doubled.min(LONGEST_PATIENCE.max(patience))
+    }
+}
+
+impl Ledger {
+    /// Whether nothing has happened to a job for so long, with none of its messages on its lane: neither a new object
+    /// of the job, nor a look at the lane that found anything which may be the job's. Doubled with every time that the
+    /// job was sent again.
+    pub(crate) async fn is_lost(
+        &self,
+        job: JobId,
+        facts: &Facts,
+        lane: Lane,
+        patience: SignedDuration,
+        pass: &Pass,
+    ) -> bool {
+        let waiting = pass.waiting(self, lane.clone()).await;
+        let mut watch = self.watch(job, facts);
+        if watch.objects != facts.objects {
+            watch = Watch { objects: facts.objects, through_at: None, still_since: None, ..watch };
+        } else if waiting == Some(0) || self.is_through(&mut watch, facts, &lane, waiting) {
+            watch.still_since.get_or_insert(pass.now);
+        } else {
+            watch.still_since = None;
+        }
+        watch.seen = true;
+        self.memory.watched.insert(job, watch, 1);
+        watch.still_since.is_some_and(|since| pass.now.duration_since(since) >= watch.patience(patience))
+    }
+
+    /// A lane that other jobs keep full must not hide what was lost from it. It is first in, first out: once as many
+    /// tasks were settled on it as waited there, nothing of a job that stood still meanwhile waits there any more, save
+    /// what comes back from a delay queue. What was in workers' hands, or is counted late, makes this true too
+    /// early by less than the patience that follows.
+    fn is_through(&self, watch: &mut Watch, facts: &Facts, lane: &Lane, waiting: Option<u64>) -> bool {
+        let (Lane::Source(source), Some(waiting)) = (lane, waiting) else { return false };
+        // At the first look, markers may just have been counted that are old.
+        if !watch.seen || facts.is_put_off() {
+            return false;
+        }
+        let settled = self.memory.settled.get(source).unwrap_or(0);
+        settled >= *watch.through_at.get_or_insert(settled + waiting.max(1))
+    }
+
+    /// Counts what was settled on a source's lane since the last look at this job.
+    pub(crate) fn count_settled(&self, job: JobId, source: &str, facts: &Facts) {
+        let watch = self.watch(job, facts);
+        let more = facts.settled().saturating_sub(watch.settled);
+        if more > 0 {
+            let settled = self.memory.settled.get(&source.to_owned()).unwrap_or(0);
+            self.memory.settled.insert(source.to_owned(), settled + more, 1);
+        }
+        self.memory.watched.insert(job, Watch { settled: facts.settled(), ..watch }, 1);
+    }
+
+    /// Says that a job was sent again just now.
+    pub(crate) fn was_sent_again(&self, job: JobId, facts: &Facts) {
+        let watch = self.watch(job, facts);
+        let sent = watch.sent + 1;
+        self.memory.watched.insert(job, Watch { through_at: None, still_since: None, sent, ..watch }, 1);
+    }
+
+    fn watch(&self, job: JobId, facts: &Facts) -> Watch {
+        let known = self.memory.watched.get(&job);
+        known.filter(|watch| watch.round == facts.round).unwrap_or(Watch {
+            round: facts.round,
+            objects: facts.objects,
+            seen: false,
+            settled: known.map_or(0, |watch| watch.settled),
+            through_at: None,
+            still_since: None,
+            sent: 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::{
+        Outcome,
+        testing::{Room, at, done, id, plan},
+    };
+
+    /// A job whose tasks were all sent.
+    async fn sent(room: &Room, job: JobId, tasks: usize) {
+        let request = room.planned(job, tasks).await;
+        room.ledger.publish_tasks(&request, &plan(tasks), false).await.unwrap();
+        room.queue.sent();
+    }
+
+    /// Recovers every half minute, and says at which seconds how much was sent.
+    async fn sends(ledger: &Ledger, from: i64, to: i64) -> Vec<(i64, u64)> {
+        sends_every(30, ledger, from, to).await
+    }
+
+    async fn sends_every(seconds: usize, ledger: &Ledger, from: i64, to: i64) -> Vec<(i64, u64)> {
+        let mut sends = Vec::new();
+        for second in (from..to).step_by(seconds) {
+            match ledger.recover(at(second), false).await.unwrap() {
+                0 => {}
+                messages => sends.push((second, messages)),
+            }
+        }
+        sends
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_not_lost_however_slow() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        sent(&room, job, 100_000).await;
+        room.queue.waiting.store(99_990, Ordering::Relaxed);
+        let mut seconds = 0;
+        for task in 0..3 {
+            assert_eq!(sends_every(1_200, &room.ledger, seconds, seconds + 7_200).await, []);
+            room.ledger.record_done(job, task, &done(Outcome::Stored, seconds)).await.unwrap();
+            seconds += 7_200;
+        }
+        // The last are in hand, and the lane is empty for the first time.
+        room.queue.waiting.store(0, Ordering::Relaxed);
+        assert_eq!(sends(&room.ledger, seconds, seconds + 120).await, []);
+        assert_eq!(room.queue.sent(), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn after_a_broker_that_lost_everything_all_come_back_less_and_less_often() {
+        let room = Room::new().await;
+        let [queued, planning, running] = [1, 2, 3].map(|n| id(0, n));
+        room.job(queued).await;
+        room.job(planning).await;
+        room.ledger.record_start(planning, at(1)).await.unwrap();
+        sent(&room, running, 3).await;
+        room.ledger.record_done(running, 1, &done(Outcome::Stored, 3)).await.unwrap();
+        room.queue.sent();
+
+        let housekeeper = room.another();
+        let hours = sends(&housekeeper, 0, 2 * 3_600).await;
+        assert_eq!(hours[0], (90, 1), "the one that nobody began");
+        assert_eq!(hours[1], (120, 2), "the two tasks that were not done");
+        // After twice the time of doing nothing, from the next look on.
+        assert_eq!(hours[2], (390, 2));
+        assert!(hours.iter().filter(|(_, messages)| *messages == 2).count() <= 8, "{hours:?}");
+        let sent = room.queue.sent();
+        for expected in [
+            format!("plan {queued}"),
+            format!("plan {planning}"),
+            format!("again {running} 0"),
+            format!("again {running} 2"),
+        ] {
+            assert!(sent.contains(&expected), "{expected}");
+        }
+        assert!(!sent.contains(&format!("again {running} 1")));
+        assert!(sent.iter().filter(|message| **message == format!("plan {planning}")).count() <= 7, "{sent:?}");
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_is_never_empty_does_not_hide_what_was_lost() {
+        let room = Room::new().await;
+        let (lost, busy) = (id(0, 1), id(0, 2));
+        sent(&room, lost, 2).await;
+        sent(&room, busy, 400).await;
+        room.queue.waiting.store(100, Ordering::Relaxed);
+        // Both stand still while the lane does: what waits there may be of either.
+        assert_eq!(sends(&room.ledger, 0, 600).await, []);
+        let mut sends_at = Vec::new();
+        for task in 0..200 {
+            room.ledger.record_done(busy, task, &done(Outcome::Stored, 600)).await.unwrap();
+            let second = 600 + i64::from(task) * 3;
+            sends_at.extend(sends(&room.ledger, second, second + 1).await);
+        }
+        // A hundred were settled at 897, which is counted then or at the next look, and the patience is 120.
+        assert!(matches!(sends_at[..], [(1_017 | 1_020, 2)]), "{sends_at:?}");
+        assert_eq!(room.queue.sent(), [format!("again {lost} 0"), format!("again {lost} 1")]);
+    }
+
+    #[tokio::test]
+    async fn whatever_happens_to_a_job_shows_that_it_is_alive() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        sent(&room, job, 40).await;
+        for task in 0..30 {
+            let second = i64::from(task) * 90;
+            assert_eq!(sends(&room.ledger, second, second + 90).await, []);
+            match task % 3 {
+                0 => room.ledger.record_done(job, task, &done(Outcome::Stored, second)).await.unwrap(),
+                1 => room.ledger.lease(job, Some(task), "one", at(second)).await.unwrap(),
+                _ => drop(room.ledger.record_attempt(job, Some(task), 0).await.unwrap()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_somebody_runs_is_not_sent() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        sent(&room, job, 3).await;
+        room.ledger.lease(job, Some(0), "one", at(10_000)).await.unwrap();
+        room.ledger.lease(job, Some(1), "gone", at(60)).await.unwrap();
+        assert_eq!(sends(&room.another(), 0, 150).await, [(120, 2)]);
+        assert_eq!(room.queue.sent(), [format!("again {job} 1"), format!("again {job} 2")]);
+        // Where somebody runs everything that is left, it stays so.
+        let job = id(0, 2);
+        sent(&room, job, 1).await;
+        room.ledger.lease(job, Some(0), "one", at(10_000)).await.unwrap();
+        let another = room.another();
+        sends(&another, 0, 9_990).await;
+        assert!(!room.queue.sent().contains(&format!("again {job} 0")));
+        assert_eq!(sends(&another, 10_020, 10_050).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_twice_may_wait_in_a_delay_queue() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        sent(&room, job, 2).await;
+        room.ledger.record_attempt(job, Some(0), 0).await.unwrap();
+        assert_eq!(sends(&room.another(), 0, 1_200).await, [(960, 2)]);
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        assert_eq!(sends(&room.another(), 0, 150).await, [(120, 1)]);
+    }
+
+    /// It is the planner's message that is sent then: it knows how far it was, and the plan may be large.
+    #[tokio::test]
+    async fn a_planner_that_died_half_way_is_followed_by_another() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        let request = room.planned(job, 40).await;
+        room.queue.take_only(10);
+        room.ledger.publish_tasks(&request, &plan(40), false).await.unwrap_err();
+        room.queue.take_all();
+        room.queue.sent();
+        assert_eq!(sends(&room.another(), 0, 660).await, [(600, 1)]);
+        assert_eq!(room.queue.sent(), [format!("plan {job}")]);
+    }
+
+    #[tokio::test]
+    async fn half_of_what_was_lost_is_not_sent_twice() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        sent(&room, job, 200).await;
+        let housekeeper = room.another();
+        assert_eq!(sends(&housekeeper, 0, 120).await, []);
+        room.queue.take_only(70);
+        let first = housekeeper.recover(at(120), false).await.unwrap();
+        room.queue.take_all();
+        let second = housekeeper.recover(at(121), false).await.unwrap();
+        assert_eq!(first + second, 200);
+        let mut all = room.queue.sent();
+        all.dedup();
+        assert_eq!(all.len(), 200);
+        assert_eq!(housekeeper.recover(at(150), false).await.unwrap(), 0);
+    }
+}

@@ -1,0 +1,469 @@
+//! Looking after jobs that nobody holds: those that have ended without a summary, and those whose messages
+//! were lost. Here is what is done; what counts as lost is said in lost.rs.
+//! Everything it does may be done twice, and by several processes at once.
+
+pub(crate) mod attempts;
+pub(crate) mod lost;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
+use waybill_queue::{Lane, QueueError};
+
+use crate::{
+    JobId, Ledger, LedgerError, Request, State,
+    changes::{publish::Sent, retry::Round},
+    layout::{facts::Facts, id::utc_day, keys, objects::SMALL},
+};
+
+/// How far back jobs are looked after.
+const DAYS: i64 = 30;
+/// Jobs looked at in one go.
+const AT_ONCE: usize = 16;
+/// How long nothing may happen to a job's tasks before they count as lost. Longer than the delay after a first try
+/// that failed, and than a task runs without saying who has it.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// A listing takes longer than most tasks, and nobody says who has it: so many times the patience.
+const FOR_A_PLAN: i32 = 5;
+/// What was tried more than once may wait in a delay queue, for a quarter of an hour: so many times the patience.
+const FOR_THE_PUT_OFF: i32 = 8;
+/// A round that was asked for so long ago, and is not there, was given up by whoever asked.
+const ASKING: SignedDuration = SignedDuration::from_hours(1);
+/// Retries looked for in one LIST.
+const RETRIES: usize = 1_000;
+/// A job that nobody has begun for so long may have been accepted while the queue was away.
+const UNBEGUN: SignedDuration = SignedDuration::from_secs(60);
+/// A busy fleet is not sent the same job over and over.
+const BETWEEN_SENDS: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long one job's messages may take in one pass. A lane that is full waits for its workers, and while it
+/// does, the other jobs must be looked after.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What came of one look at all jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Messages that were sent.
+    pub messages: u64,
+    /// Jobs that have not ended, by source; without those that could not be looked at.
+    pub unfinished: BTreeMap<String, u64>,
+}
+
+/// One look at all jobs.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    pub(crate) now: Timestamp,
+    everything: bool,
+    patience: SignedDuration,
+    /// Messages that wait on lanes, each asked once; `None` where the queue does not say.
+    waiting: tokio::sync::Mutex<HashMap<Lane, Option<u64>>>,
+    /// Lanes that took no message: they are not tried for the other jobs.
+    refused: Mutex<HashSet<Lane>>,
+    /// Jobs that were looked after because they were retried.
+    retried: Mutex<HashSet<JobId>>,
+    sent: AtomicU64,
+    unfinished: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Pass {
+    /// How many messages wait on a lane; `None` where the queue does not say.
+    pub(crate) async fn waiting(&self, ledger: &Ledger, lane: Lane) -> Option<u64> {
+        let mut waiting = self.waiting.lock().await;
+        if let Some(known) = waiting.get(&lane) {
+            return *known;
+        }
+        let found = ledger.queue.waiting(&lane).await;
+        if let Err(error) = &found {
+            tracing::warn!(%error, lane = %lane, "nobody knows what waits");
+        }
+        *waiting.entry(lane).or_insert(found.ok())
+    }
+
+    fn patience_times(&self, times: i32) -> SignedDuration {
+        self.patience.checked_mul(times).unwrap_or(SignedDuration::MAX)
+    }
+
+    /// Sends to a lane, unless it refused before.
+    async fn send(
+        &self,
+        lane: Lane,
+        sending: impl Future<Output = Result<(), LedgerError>>,
+    ) -> Result<(), LedgerError> {
+        let unavailable = |reason: &str| Err(QueueError::Unavailable(format!("{lane} {reason}")).into());
+        if lock(&self.refused).contains(&lane) {
+            return unavailable("took no messages just now");
+        }
+        let result = match tokio::time::timeout(SEND_TIMEOUT, sending).await {
+            Ok(result) => result,
+            Err(_) => unavailable("is full"),
+        };
+        if let Err(LedgerError::Queue(error)) = &result
+            && lock(&self.refused).insert(lane)
+        {
+            tracing::warn!(%error, "jobs cannot be sent again yet");
+        }
+        result
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ledger {
+    /// [`Self::recover_within`], with [`PATIENCE`].
+    pub async fn recover(&self, now: Timestamp, everything: bool) -> Result<u64, LedgerError> {
+        Ok(self.recover_within(now, everything, PATIENCE).await?.messages)
+    }
+
+    /// Writes the summary of every job of the last days that has ended and has none; tells the queue of
+    /// jobs that were accepted while it was away (older than a minute, not begun), and of those whose messages were
+    /// lost: to which nothing has happened for `patience` while their lane was empty, save tasks that a
+    /// worker says it runs. With `everything`, as after a start with an empty queue: of every unfinished job and
+    /// task. Jobs that were retried are looked after however old they are.
+    ///
+    /// That nothing has happened is seen from call to call, so lost work is found by the process that calls this
+    /// again and again, every `patience` at least.
+    ///
+    /// A job that cannot be looked after is logged, and the next call does for it what this one should
+    /// have done. An error means that jobs were not even listed: call again with the same `everything`.
+    pub async fn recover_within(
+        &self,
+        now: Timestamp,
+        everything: bool,
+        patience: Duration,
+    ) -> Result<Recovery, LedgerError> {
+        let pass = Pass {
+            now,
+            everything,
+            patience: SignedDuration::try_from(patience).unwrap_or(SignedDuration::MAX),
+            waiting: tokio::sync::Mutex::default(),
+            refused: Mutex::default(),
+            retried: Mutex::default(),
+            sent: AtomicU64::new(0),
+            unfinished: Mutex::default(),
+        };
+        self.look_after_retried(&pass).await?;
+        let today = utc_day(now);
+        let oldest = today.saturating_sub((DAYS + 1).days());
+        self.forget_days_before(oldest);
+        for day in self.days(Some(oldest)).await? {
+            if !self.has_ended(day) && self.look_after_day(day, &pass).await? && day < today.saturating_sub(1.day()) {
+                // No job is made for a day that is over, and no clock is a day wrong.
+                lock(&self.memory.ended_days).insert(day);
+            }
+        }
+        let unfinished = pass.unfinished.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Recovery { messages: pass.sent.into_inner(), unfinished })
+    }
+
+    /// Jobs that had ended, and have work again. A retry is forgotten once its round has ended.
+    async fn look_after_retried(&self, pass: &Pass) -> Result<(), LedgerError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.store.list(keys::RETRIES, after.as_deref(), RETRIES).await?;
+            let mut retries: BTreeMap<JobId, Vec<u32>> = BTreeMap::new();
+            for (job, round) in page.iter().filter_map(|entry| keys::parse_retry(&entry.key)) {
+                retries.entry(job).or_default().push(round);
+            }
+            stream::iter(retries)
+                .for_each_concurrent(AT_ONCE, |(job, rounds)| async move {
+                    if let Err(error) = self.look_after_retries(job, rounds, pass).await {
+                        tracing::warn!(%job, %error, "retry not looked after");
+                    }
+                })
+                .await;
+            match page.into_iter().nth(RETRIES - 1) {
+                Some(last) => after = Some(last.key),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn look_after_retries(&self, job: JobId, rounds: Vec<u32>, pass: &Pass) -> Result<(), LedgerError> {
+        // Looked at before the job is: a round that is begun meanwhile is not forgotten with the others.
+        let facts = self.facts(job).await?;
+        lock(&pass.retried).insert(job);
+        self.memory.ended.remove(&job);
+        let has_ended = facts.exists && self.look_after(job, pass).await;
+        for round in rounds {
+            let key = keys::retry(job, round);
+            let is_over = if facts.exists && facts.round >= round {
+                has_ended
+            } else {
+                // Either somebody is asking for this round just now, or the job, or whoever asked, is gone.
+                let asked: Option<Round> = self.read(&key, SMALL).await?;
+                asked.is_none_or(|asked| pass.now.duration_since(asked.retried) > ASKING)
+            };
+            if is_over {
+                self.store.delete(&[key]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether every job of the day has a summary.
+    async fn look_after_day(&self, day: Date, pass: &Pass) -> Result<bool, LedgerError> {
+        let mut all_ended = true;
+        let mut after = None;
+        loop {
+            let (jobs, next) = self.ids_page(day, after.as_deref()).await?;
+            let is_unknown = |job: &JobId| self.memory.ended.get(job).is_none() && !lock(&pass.retried).contains(job);
+            all_ended &= !jobs.iter().any(|job| lock(&pass.retried).contains(job));
+            let unknown = jobs.into_iter().filter(is_unknown);
+            let looks = stream::iter(unknown).map(|job| self.look_after(job, pass)).buffer_unordered(AT_ONCE);
+            // A fold, not `all`, which would stop at the first that has not ended.
+            all_ended &= looks.fold(true, |all, ended| async move { all && ended }).await;
+            if next.is_none() {
+                return Ok(all_ended);
+            }
+            after = next;
+        }
+    }
+
+    /// Returns whether the job has a summary.
+    async fn look_after(&self, job: JobId, pass: &Pass) -> bool {
+        let owed = self.memory.owed.get(&job);
+        let sent = Sent::from(owed.unwrap_or(0));
+        let everything = pass.everything || owed.is_some();
+        let looked_after = self.try_look_after(job, pass, everything, &sent).await;
+        pass.sent.fetch_add(sent.messages().into(), Ordering::Relaxed);
+        match looked_after {
+            Ok(ended) => {
+                self.memory.owed.remove(&job);
+                if ended {
+                    self.memory.ended.insert(job, (), 1);
+                }
+                ended
+            }
+            Err(error) => {
+                // That a lane takes nothing is logged once for all its jobs.
+                if !matches!(error, LedgerError::Queue(_)) {
+                    tracing::warn!(%job, %error, "job not looked after");
+                }
+                if everything || sent.messages() > 0 {
+                    self.memory.owed.insert(job, sent.up_to(), 1);
+                }
+                false
+            }
+        }
+    }
+
+    async fn try_look_after(
+        &self,
+        job: JobId,
+        pass: &Pass,
+        everything: bool,
+        sent: &Sent,
+    ) -> Result<bool, LedgerError> {
+        let summary = self.summary(job).await?;
+        if summary.as_ref().is_some_and(|summary| summary.status.state == State::Succeeded) {
+            return Ok(true);
+        }
+        let Some(request) = self.request(job).await? else { return Ok(false) };
+        let facts = self.facts(job).await?;
+        if !facts.exists {
+            return Ok(false);
+        }
+        self.count_settled(job, &request.source, &facts);
+        if summary.is_some_and(|summary| summary.status.state.is_terminal() && summary.holds(&facts)) {
+            return Ok(true);
+        }
+        let state = self.state(job, &facts).await?;
+        if state.is_terminal() {
+            let status = self.derive(&request, &facts).await?;
+            self.write_summary(&status, &facts).await?;
+            return Ok(true);
+        }
+        *lock(&pass.unfinished).entry(request.source.clone()).or_default() += 1;
+        // A planner that has not said that it sent all tasks out may still be at it, or have died.
+        let by_planner = state != State::Running || !(facts.is_sent() || everything);
+        let due = everything
+            || match state {
+                State::Queued => self.is_forgotten(&request, pass).await,
+                _ if by_planner => self.is_lost(job, &facts, Lane::Plans, pass.patience_times(FOR_A_PLAN), pass).await,
+                _ => {
+                    let patience = pass.patience_times(if facts.is_put_off() { FOR_THE_PUT_OFF } else { 1 });
+                    self.is_lost(job, &facts, Lane::Source(request.source.clone()), patience, pass).await
+                }
+            };
+        match (due, by_planner) {
+            (false, _) => {}
+            (true, true) => {
+                let lease = if everything { None } else { self.lease_of(job, None).await? };
+                if lease.is_none_or(|lease| !lease.is_fresh(pass.now)) {
+                    self.send_plan(&request, &facts, pass).await?;
+                }
+            }
+            (true, false) => {
+                // After a start nobody runs anything, whatever a predecessor of this process said.
+                let held = if everything { HashSet::new() } else { self.held(job, &facts, pass.now).await? };
+                self.send_unmarked(&request, &facts, &held, pass, sent).await?;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether nobody begins a job that was accepted: its message was never sent, or was lost. The first time
+    /// nothing else is asked, because a lane that never runs empty must not hide it; one message too many costs
+    /// a planner one look at the bucket.
+    async fn is_forgotten(&self, request: &Request, pass: &Pass) -> bool {
+        let is_due = match self.memory.sent_again.get(&request.job) {
+            None => return pass.now.duration_since(request.created) > UNBEGUN,
+            Some(at) => pass.now.duration_since(at) >= BETWEEN_SENDS,
+        };
+        is_due && pass.waiting(self, Lane::Plans).await == Some(0)
+    }
+
+    async fn send_plan(&self, request: &Request, facts: &Facts, pass: &Pass) -> Result<(), LedgerError> {
+        pass.send(Lane::Plans, self.publish_plan(request)).await?;
+        self.was_sent_again(request.job, facts);
+        tracing::info!(job = %request.job, source = request.source, "plan sent again");
+        self.memory.sent_again.insert(request.job, pass.now, 1);
+        pass.sent.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn send_unmarked(
+        &self,
+        request: &Request,
+        facts: &Facts,
+        held: &HashSet<u32>,
+        pass: &Pass,
+        sent: &Sent,
+    ) -> Result<(), LedgerError> {
+        let Some(plan) = self.plan(request.job).await? else { return Ok(()) };
+        let lane = Lane::Source(request.source.clone());
+        let result = pass.send(lane, self.send_tasks(request, &plan, facts, true, held, sent)).await;
+        if sent.messages() == 0 {
+            return result;
+        }
+        self.was_sent_again(request.job, facts);
+        tracing::info!(job = %request.job, source = request.source, sent = sent.messages(), "tasks sent again");
+        result
+    }
+
+    fn has_ended(&self, day: Date) -> bool {
+        lock(&self.memory.ended_days).contains(&day)
+    }
+
+    fn forget_days_before(&self, oldest: Date) {
+        lock(&self.memory.ended_days).retain(|day| *day > oldest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Outcome,
+        layout::keys::Name,
+        testing::{Room, at, done, failure, id},
+    };
+
+    #[tokio::test]
+    async fn a_job_that_nobody_began_is_sent_again_but_not_over_and_over() {
+        let room = Room::new().await;
+        room.job(id(0, 1)).await;
+        room.planned(id(0, 2), 3).await;
+        room.job(id(0, 3)).await;
+        room.ledger.record_start(id(0, 3), at(1)).await.unwrap();
+        room.queue.sent();
+        let expected = format!("plan {}", id(0, 1));
+        for (second, sent) in [(60, 0), (61, 1), (62, 0), (660, 0), (661, 1)] {
+            room.ledger.recover(at(second), false).await.unwrap();
+            let found = room.queue.sent().iter().filter(|message| **message == expected).count();
+            assert_eq!(found, sent, "after {second} s");
+        }
+        // The lane is not empty: it may be in there.
+        room.queue.waiting.store(1, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(room.ledger.recover(at(3_600), false).await.unwrap(), 0);
+        room.queue.waiting.store(0, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(room.ledger.recover(at(3_601), false).await.unwrap(), 1);
+        assert_eq!(room.queue.sent(), [expected]);
+    }
+
+    #[tokio::test]
+    async fn after_a_start_exactly_what_is_missing_is_sent() {
+        let room = Room::new().await;
+        let jobs: Vec<JobId> = (1..=5).map(|n| id(0, n)).collect();
+        room.job(jobs[0]).await;
+        room.job(jobs[1]).await;
+        room.ledger.record_start(jobs[1], at(1)).await.unwrap();
+        for job in &jobs[2..4] {
+            room.planned(*job, 4).await;
+            room.ledger.record_done(*job, 1, &done(Outcome::Stored, 3)).await.unwrap();
+            room.ledger.record_failure(*job, 3, 0, &failure("gone", 3)).await.unwrap();
+        }
+        for task in [0, 2] {
+            room.ledger.record_done(jobs[3], task, &done(Outcome::Stored, 3)).await.unwrap();
+        }
+        // Older than what is looked after.
+        room.job(id(-40 * 86_400, 9)).await;
+        room.queue.sent();
+
+        let another = room.another();
+        assert_eq!(another.recover(at(2), true).await.unwrap(), 4);
+        let expected = [
+            format!("again {} 0", jobs[2]),
+            format!("again {} 2", jobs[2]),
+            format!("plan {}", jobs[0]),
+            format!("plan {}", jobs[1]),
+        ];
+        assert_eq!(room.queue.sent(), expected);
+        // The one that had ended has its summary, and that is all that a second look does.
+        let summary = keys::of(jobs[3], Name::Summary);
+        assert_eq!(room.another().status(jobs[3]).await.unwrap().unwrap().state, State::Partial);
+        assert!(room.text(&summary).await.is_some());
+        assert_eq!(another.recover(at(3), false).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_sent_is_sent_the_next_time() {
+        let room = Room::new().await;
+        for n in 0..3 {
+            room.planned(id(0, n), 2).await;
+            room.job(id(1, n)).await;
+        }
+        room.queue.sent();
+        let another = room.another();
+        room.queue.take_only(4);
+        assert_eq!(another.recover(at(2), true).await.unwrap(), 4);
+        room.queue.take_all();
+        assert_eq!(another.recover(at(3), false).await.unwrap(), 5);
+        let mut sent = room.queue.sent();
+        sent.dedup();
+        assert_eq!(sent.len(), 9, "every plan and every task once");
+        assert_eq!(another.recover(at(4), false).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_damaged_job_does_not_stop_the_others() {
+        let room = Room::new().await;
+        let damaged = keys::of(id(0, 1), Name::Request);
+        room.store.put(&damaged, "application/json", "{".into()).await.unwrap();
+        room.planned(id(0, 2), 0).await;
+        assert_eq!(room.another().recover(at(2), true).await.unwrap(), 0);
+        assert!(room.text(&keys::of(id(0, 2), Name::Summary)).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_day_that_is_over_is_not_looked_at_again() {
+        let room = Room::new().await;
+        room.planned(id(0, 1), 0).await;
+        let later = at(3 * 86_400);
+        room.ledger.recover(later, false).await.unwrap();
+        assert!(room.ledger.has_ended(id(0, 1).day()));
+        let much_later = at(40 * 86_400);
+        room.ledger.recover(much_later, false).await.unwrap();
+        assert!(!room.ledger.has_ended(id(0, 1).day()));
+    }
+}

@@ -1,0 +1,486 @@
+//! A job's state, derived from the objects that are there.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Done, Failure, JobId, Ledger, LedgerError, Request,
+    layout::{
+        facts::Facts,
+        keys::{self, Name},
+        objects,
+    },
+    ledger::shortened,
+    views::progress::{FAILURES_TOLD, lock},
+};
+
+/// Where a job stands. It only moves forward, but for a retry of what had failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Accepted; nobody has begun.
+    Queued,
+    /// A worker asks the upstream for the items.
+    Planning,
+    /// Tasks are running or waiting.
+    Running,
+    /// Every task ended well.
+    Succeeded,
+    /// Some tasks ended well, the others failed; or all did, but for items that the upstream does not have.
+    Partial,
+    /// No task ended well, or the planning failed.
+    Failed,
+    /// Cancelled before all was done.
+    Cancelled,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queued => "queued",
+            Self::Planning => "planning",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+impl State {
+    /// Whether nothing more will happen by itself.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Partial | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// Tasks by outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// All of them; 0 until planned.
+    pub total: u64,
+    /// Waiting or running.
+    pub pending: u64,
+    /// A new object was stored.
+    pub stored: u64,
+    /// The upstream had what was stored already.
+    pub unchanged: u64,
+    /// Given up.
+    pub failed: u64,
+}
+
+/// A task that failed, for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskError {
+    /// Its number; none where the planning failed.
+    pub task: Option<u64>,
+    /// Its items' keys.
+    pub items: Vec<String>,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// All that is known of a job at one time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// What was asked.
+    pub request: Request,
+    /// Where it stands.
+    pub state: State,
+    /// When a worker began to plan.
+    pub started: Option<Timestamp>,
+    /// When the last task ended, or the job was cancelled, if that was later; only in a terminal state.
+    pub finished: Option<Timestamp>,
+    /// Tasks by outcome.
+    pub tasks: Tally,
+    /// Bytes of tasks that ended well.
+    pub bytes: u64,
+    /// Records of tasks that ended well.
+    pub records: u64,
+    /// The first failures by task number, at most 10.
+    pub errors: Vec<TaskError>,
+}
+
+/// `summary.json`: the status of a job that has ended, as it was written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// The round that ended with it.
+    pub(crate) round: u32,
+    #[serde(flatten)]
+    pub(crate) status: Status,
+}
+
+impl Summary {
+    /// Whether a summary still says what the names say. A `.done` outranks a failure however late it comes,
+    /// and a plan outranks a planning that was given up; a job that succeeded cannot change any more.
+    pub(crate) fn holds(&self, facts: &Facts) -> bool {
+        let Status { state, tasks, .. } = &self.status;
+        let tally = facts.planned.then(|| facts.tally(u32::try_from(tasks.total).unwrap_or(u32::MAX)));
+        let well = tasks.stored + tasks.unchanged;
+        // Names do not tell that items are missing.
+        let named = if *state == State::Partial && tasks.failed == 0 { State::Succeeded } else { *state };
+        self.round == facts.round
+            && named == facts.state(tally.as_ref())
+            && tally.is_none_or(|tally| tally.stored == well && tally.failed == tasks.failed)
+    }
+}
+
+/// The items that a task ended well without.
+fn not_there(task: u32, done: &Done) -> TaskError {
+    let key = |missing: &String| missing.split_once(": ").map_or(missing.as_str(), |(key, _)| key).to_owned();
+    let failure =
+        Failure { reason: done.missing.join("; "), quarantine: None, attempts: done.attempts, finished: done.finished };
+    TaskError { task: Some(task.into()), items: done.missing.iter().map(key).collect(), failure: shortened(&failure) }
+}
+
+impl Ledger {
+    /// Where a job stands: its summary, or one LIST of its markers. `None` for an unknown job.
+    pub async fn status(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
+        let summary = match self.summary(job).await? {
+            Some(summary) if summary.status.state == State::Succeeded => return Ok(Some(summary.status)),
+            summary => summary,
+        };
+        let Some(request) = self.request(job).await? else { return Ok(None) };
+        let facts = self.facts(job).await?;
+        if !facts.exists {
+            return Ok(None);
+        }
+        if let Some(summary) = summary
+            && summary.holds(&facts)
+        {
+            return Ok(Some(summary.status));
+        }
+        let status = self.derive(&request, &facts).await?;
+        if status.state.is_terminal()
+            && let Err(error) = self.write_summary(&status, &facts).await
+        {
+            tracing::warn!(%job, source = status.request.source, %error, "summary not written");
+        }
+        Ok(Some(status))
+    }
+
+    /// The status that follows from the facts.
+    pub(crate) async fn derive(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
+        let mut status = match facts.planned {
+            true => self.derive_planned(request, facts).await?,
+            false => self.derive_unplanned(request, facts).await?,
+        };
+        if status.state == State::Cancelled {
+            status.finished = status.finished.max(self.cancelled_at(request.job).await?);
+        }
+        Ok(status)
+    }
+
+    async fn derive_planned(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
+        let job = request.job;
+        let progress = self.progress(job, facts).await?;
+        let (mut status, first_failures, first_missing) = {
+            // One look at all of it, so that the numbers of a status belong together.
+            let progress = lock(&progress);
+            let tally = progress.tally();
+            let first_missing = progress.first_missing();
+            let state = match facts.state(Some(&tally)) {
+                State::Succeeded if !first_missing.is_empty() => State::Partial,
+                state => state,
+            };
+            let status = Status {
+                request: request.clone(),
+                state,
+                started: progress.started,
+                finished: state.is_terminal().then(|| progress.finished()),
+                tasks: tally,
+                bytes: progress.bytes,
+                records: progress.records,
+                errors: Vec::new(),
+            };
+            (status, progress.first_failures(), first_missing)
+        };
+        if !first_failures.is_empty() {
+            let outline = self.outline(job).await?;
+            let failures = self.failures(job, first_failures).await?;
+            let errors = failures.into_iter().map(|(task, failure)| TaskError {
+                task: Some(task.into()),
+                items: outline.items(task),
+                failure,
+            });
+            status.errors = errors.collect();
+        }
+        status.errors.extend(first_missing.into_iter().map(|(task, done)| not_there(task, &done)));
+        status.errors.sort_by_key(|error| error.task);
+        status.errors.truncate(FAILURES_TOLD);
+        Ok(status)
+    }
+
+    async fn derive_unplanned(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
+        let job = request.job;
+        let failure: Option<Failure> = match facts.plan_failed() {
+            Some(round) => self.read(&keys::of(job, Name::PlanFailed { round }), objects::SMALL).await?,
+            None => None,
+        };
+        Ok(Status {
+            request: request.clone(),
+            state: facts.state(None),
+            started: if facts.started { self.started(job).await? } else { None },
+            finished: failure.as_ref().map(|failure| failure.finished),
+            tasks: Tally::default(),
+            bytes: 0,
+            records: 0,
+            errors: failure.map(|failure| TaskError { task: None, items: Vec::new(), failure }).into_iter().collect(),
+        })
+    }
+
+    pub(crate) async fn summary(&self, job: JobId) -> Result<Option<Summary>, LedgerError> {
+        match self.read(&keys::of(job, Name::Summary), objects::SUMMARY).await {
+            // It is derived: what cannot be read is made again.
+            Err(LedgerError::Damaged { key, reason }) => {
+                tracing::warn!(%job, s3_key = key, error = reason, "summary cannot be read");
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    /// Writes the summary of a job that has ended, so that reading it gets cheap.
+    pub(crate) async fn write_summary(&self, status: &Status, facts: &Facts) -> Result<(), LedgerError> {
+        let job = status.request.job;
+        let summary = Summary { round: facts.round, status: status.clone() };
+        self.put(&keys::of(job, Name::Summary), &summary, objects::SUMMARY).await?;
+        self.metrics.ended(&status.request.source, status.state);
+        tracing::info!(
+            %job,
+            source = status.request.source,
+            state = ?status.state,
+            tasks = status.tasks.total,
+            failed = status.tasks.failed,
+            size_bytes = status.bytes,
+            "job ended"
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{StreamExt, stream};
+
+    use super::*;
+    use crate::{
+        Outcome,
+        testing::{Room, at, done, failure, id, plan},
+    };
+
+    #[tokio::test]
+    async fn a_job_goes_through_its_states() {
+        let room = Room::new().await;
+        let (ledger, job) = (&room.ledger, id(0, 1));
+        let state = async || room.ledger.status(job).await.unwrap().map(|status| status.state);
+        assert_eq!(state().await, None);
+        room.job(job).await;
+        assert_eq!(state().await, Some(State::Queued));
+        ledger.record_start(job, at(1)).await.unwrap();
+        ledger.record_start(job, at(5)).await.unwrap();
+        assert_eq!(state().await, Some(State::Planning));
+        ledger.record_plan(job, plan(3)).await.unwrap();
+        assert_eq!(ledger.record_plan(job, plan(9)).await.unwrap().tasks.len(), 3);
+        assert_eq!(state().await, Some(State::Running));
+        ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        ledger.record_failure(job, 1, 0, &failure("the upstream answers 503", 9)).await.unwrap();
+        assert_eq!(state().await, Some(State::Running));
+        ledger.record_done(job, 2, &done(Outcome::Unchanged, 4)).await.unwrap();
+
+        let status = ledger.status(job).await.unwrap().unwrap();
+        assert_eq!(status.state, State::Partial);
+        assert_eq!(status.tasks, Tally { total: 3, pending: 0, stored: 1, unchanged: 1, failed: 1 });
+        assert_eq!((status.started, status.finished), (Some(at(1)), Some(at(9))));
+        assert_eq!((status.bytes, status.records), (2_000, 20));
+        let error = TaskError {
+            task: Some(1),
+            items: vec!["1-city-1".to_owned()],
+            failure: failure("the upstream answers 503", 9),
+        };
+        assert_eq!(status.errors, [error]);
+        // The summary was written; whoever reads it sees the same.
+        assert_eq!(room.another().status(job).await.unwrap().unwrap(), status);
+        let summary = room.text(&keys::of(job, Name::Summary)).await.unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&summary).unwrap(), status);
+    }
+
+    #[tokio::test]
+    async fn the_end_follows_from_the_tasks() {
+        let room = Room::new().await;
+        for (n, (well, badly, expected)) in
+            [(2, 0, State::Succeeded), (0, 0, State::Succeeded), (1, 1, State::Partial), (0, 2, State::Failed)]
+                .into_iter()
+                .enumerate()
+        {
+            let job = id(0, n as u64);
+            room.planned(job, 2.min(well + badly) as usize).await;
+            for task in 0..well {
+                room.ledger.record_done(job, task, &done(Outcome::Stored, 3)).await.unwrap();
+            }
+            for task in well..well + badly {
+                room.ledger.record_failure(job, task, 0, &failure("gone", 4)).await.unwrap();
+            }
+            let status = room.ledger.status(job).await.unwrap().unwrap();
+            assert_eq!(status.state, expected);
+            assert!(status.finished.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_planning_that_was_given_up_fails_the_job_unless_there_is_a_plan() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.job(job).await;
+        room.ledger.record_start(job, at(1)).await.unwrap();
+        room.ledger.record_plan_failure(job, 0, &failure("/cities answers 500", 7)).await.unwrap();
+        let status = room.ledger.status(job).await.unwrap().unwrap();
+        assert_eq!((status.state, status.finished), (State::Failed, Some(at(7))));
+        assert_eq!(
+            status.errors,
+            [TaskError { task: None, items: vec![], failure: failure("/cities answers 500", 7) }]
+        );
+        assert_eq!(room.another().status(job).await.unwrap().unwrap(), status);
+
+        room.ledger.record_plan(job, plan(1)).await.unwrap();
+        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Running);
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 8)).await.unwrap();
+        assert_eq!(room.another().status(job).await.unwrap().unwrap().state, State::Succeeded);
+    }
+
+    #[tokio::test]
+    async fn items_that_the_upstream_does_not_have_make_a_job_partial_and_are_named() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 2).await;
+        let missing = vec!["7: the upstream answered 404 Not Found for /group".to_owned()];
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 8)).await.unwrap();
+        room.ledger.record_done(job, 1, &Done { missing: missing.clone(), ..done(Outcome::Stored, 9) }).await.unwrap();
+        // Derived, read from the summary, and by somebody who remembers nothing.
+        for ledger in [&room.ledger, &room.ledger, &room.another()] {
+            let status = ledger.status(job).await.unwrap().unwrap();
+            assert_eq!((status.state, status.tasks.stored, status.tasks.failed), (State::Partial, 2, 0));
+            let [error] = status.errors.as_slice() else { panic!("{:?}", status.errors) };
+            assert_eq!(
+                (error.task, error.items.as_slice(), &error.failure.reason),
+                (Some(1), ["7".to_owned()].as_slice(), &missing[0])
+            );
+        }
+        assert_eq!(room.ledger.recover(at(20), false).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_job_is_cancelled() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 2).await;
+        assert_eq!(room.ledger.cancel(job, at(7)).await.unwrap().finished, Some(at(7)));
+        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Cancelled);
+        // A task that was past the point of looking still counts.
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 8)).await.unwrap();
+        let status = room.another().status(job).await.unwrap().unwrap();
+        assert_eq!((status.state, status.tasks.stored, status.tasks.pending), (State::Cancelled, 1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_success_outranks_a_failure_even_after_the_summary() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 2).await;
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_failure(job, 1, 0, &failure("lost its worker", 4)).await.unwrap();
+        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Partial);
+        room.ledger.record_done(job, 1, &done(Outcome::Stored, 6)).await.unwrap();
+        for ledger in [room.ledger.clone(), room.another()] {
+            let status = ledger.status(job).await.unwrap().unwrap();
+            assert_eq!((status.state, status.finished), (State::Succeeded, Some(at(6))));
+            assert_eq!((status.tasks.failed, status.errors), (0, vec![]));
+        }
+        // The other way round nothing changes.
+        room.ledger.record_failure(job, 1, 0, &failure("late", 9)).await.unwrap();
+        assert_eq!(room.another().status(job).await.unwrap().unwrap().state, State::Succeeded);
+    }
+
+    #[tokio::test]
+    async fn ten_failures_are_told_and_those_pushed_out_come_back() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 40).await;
+        for task in (0..39).rev() {
+            room.ledger.record_failure(job, task, 0, &failure(&format!("reason {task}"), 4)).await.unwrap();
+        }
+        let told = async |ledger: &Ledger| {
+            let errors = ledger.status(job).await.unwrap().unwrap().errors;
+            errors.into_iter().map(|error| (error.task.unwrap(), error.failure.reason)).collect::<Vec<_>>()
+        };
+        let expected = |tasks: std::ops::Range<u64>| tasks.map(|n| (n, format!("reason {n}"))).collect::<Vec<_>>();
+        assert_eq!(told(&room.ledger).await, expected(0..10));
+        for task in 0..5 {
+            room.ledger.record_done(job, task, &done(Outcome::Stored, 6)).await.unwrap();
+        }
+        assert_eq!(told(&room.ledger).await, expected(5..15));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_summary_is_made_again() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 0).await;
+        let status = room.ledger.status(job).await.unwrap();
+        room.store.put(&keys::of(job, Name::Summary), "application/json", "{\"state\":".into()).await.unwrap();
+        assert_eq!(room.ledger.status(job).await.unwrap(), status);
+        assert_eq!(room.another().status(job).await.unwrap(), status);
+    }
+
+    #[tokio::test]
+    async fn a_retry_makes_what_had_failed_pending() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 2).await;
+        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
+        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Partial);
+        room.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
+        let status = room.ledger.status(job).await.unwrap().unwrap();
+        assert_eq!((status.state, status.tasks.pending, status.errors.len()), (State::Running, 1, 0));
+        assert!(!room.ledger.is_settled(job, 1, 1).await.unwrap());
+        room.ledger.record_failure(job, 1, 1, &failure("still gone", 9)).await.unwrap();
+        let status = room.ledger.status(job).await.unwrap().unwrap();
+        assert_eq!((status.state, status.finished), (State::Partial, Some(at(9))));
+        assert_eq!(status.errors[0].failure.reason, "still gone");
+    }
+
+    /// More markers than a LIST answers at a time, written while the status is read.
+    #[tokio::test]
+    async fn a_reader_never_sees_a_job_go_backwards() {
+        const TASKS: u32 = 1_100;
+        let room = Room::new().await;
+        let (ledger, job) = (&room.ledger, id(0, 1));
+        room.planned(job, TASKS as usize).await;
+        let outcome = done(Outcome::Stored, 3);
+        let writes = stream::iter(0..TASKS)
+            .map(|task| ledger.record_done(job, task, &outcome))
+            .buffer_unordered(16)
+            .for_each(async |result| result.unwrap());
+        let reads = async {
+            let (mut ended, mut looks) = (0, 0);
+            while ended < TASKS.into() {
+                let Status { tasks, bytes, state, .. } = ledger.status(job).await.unwrap().unwrap();
+                assert_eq!(tasks.total, u64::from(TASKS));
+                assert_eq!(tasks.pending + tasks.stored, tasks.total);
+                assert_eq!(bytes, tasks.stored * outcome.bytes);
+                assert!(tasks.stored >= ended, "{} after {ended}", tasks.stored);
+                assert_eq!(state == State::Succeeded, tasks.pending == 0);
+                ended = tasks.stored;
+                looks += 1;
+            }
+            looks
+        };
+        let ((), looks) = futures::join!(writes, reads);
+        assert!(looks > 0);
+        assert_eq!(room.another().tasks(job, None, 1_050, 100).await.unwrap().unwrap().len(), 50);
+    }
+}

@@ -1,0 +1,166 @@
+//! A definition's text made a [`Definition`], or every mistake in it.
+
+use std::collections::BTreeSet;
+
+use toml::{Spanned, de::DeTable};
+
+use crate::{
+    definition::{
+        Definition,
+        parse::{
+            diagnostic::{Diagnostics, Report, suggest},
+            fetch::{self, Fetch},
+            items::{self, Items, Origin},
+            reader::{Node, Table, Text, list},
+            record,
+            shapes::{MAX_NAME, identifier},
+            stats, store,
+        },
+        template::{
+            Template,
+            scope::{Place, Scope},
+        },
+    },
+    hash::sha256_hex,
+    params::{Param, ParamKind},
+};
+
+/// The longest title, in characters.
+const MAX_TITLE: usize = 200;
+
+pub(crate) fn parse(file: &str, text: &str) -> Result<Definition, Diagnostics> {
+    let mut report = Report::new(file, text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        for error in errors {
+            report.add(error.span().map_or(0, |span| span.start), error.message());
+        }
+        return Err(report.finish());
+    }
+    let built = build(&mut report, text, &document);
+    if report.is_empty() { Ok(built.expect("what is missing was reported")) } else { Err(report.finish()) }
+}
+
+/// Reads every part before it gives up for a missing one, so that all mistakes are reported.
+fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -> Option<Definition> {
+    let mut root = Table::root(document.get_ref());
+    let name = root.string(report, "name").and_then(|text| source_name(report, text));
+    let title = root.string(report, "title").and_then(|text| title(report, text));
+    let base_url = root.string(report, "base_url").and_then(|text| base_url(report, text));
+    let params = root.optional("params").map_or_else(Vec::new, |node| params(report, node));
+    let items_node = root.required(report, "items").and_then(|node| list(report, node, "items"));
+    let (sets, items) = items_node.map_or_else(Default::default, |nodes| items::read(report, nodes, &params));
+    let (mut fetch, record) = (root.table(report, "fetch"), root.table(report, "record"));
+    let batched = fetch.as_mut().is_some_and(fetch::is_batched);
+    let scope = Scope { params: &params, items: &sets, later: &[], place: Place::Fetch, batched };
+    let schema = record.and_then(|table| record::read(report, table));
+    let fetch = fetch.and_then(|table| fetch::read(report, table, &scope, schema.as_ref()));
+    let statistics = root.optional_table(report, "stats").map(|table| stats::read(report, &table, schema.as_ref()));
+    let scope = Scope { place: Place::Partition, ..scope };
+    let partition = root.table(report, "store").and_then(|table| store::read(report, table, &scope));
+    root.close(report);
+    let (items, fetch) = (items?, fetch?);
+    Some(Definition {
+        env_names: env_names(&items, &fetch),
+        name: name?,
+        title: title?,
+        base_url: base_url?,
+        text: text.to_owned(),
+        hash: sha256_hex(text.as_bytes()),
+        params,
+        items,
+        fetch,
+        schema: schema?,
+        statistics: statistics.unwrap_or_default(),
+        partition: partition?,
+    })
+}
+
+/// The environment variables that requests are made of.
+fn env_names(items: &Items, fetch: &Fetch) -> BTreeSet<String> {
+    let listed = items.levels.iter().filter_map(|level| match &level.origin {
+        Origin::Listed(listing) => Some((&listing.path, &listing.query)),
+        Origin::Fixed(_) => None,
+    });
+    let requests = listed.chain([(&fetch.path, &fetch.query)]);
+    let templates = requests.flat_map(|(path, query)| [path].into_iter().chain(query.iter().map(|(_, value)| value)));
+    let references = templates.flat_map(Template::references);
+    references.filter_map(|name| name.strip_prefix("env.").map(str::to_owned)).collect()
+}
+
+fn source_name(report: &mut Report<'_>, text: Text<'_>) -> Option<String> {
+    let good = text.value.len() <= MAX_NAME
+        && text.value.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if !good {
+        let help = format!(
+            "a letter, then letters, digits and `-`, lower-case, at most {MAX_NAME}; try `{}`",
+            slug::slugify(text.value)
+        );
+        report.add_with_help(text.at, format!("`{}` cannot be the name of a source", text.value), help);
+    }
+    good.then(|| text.value.to_owned())
+}
+
+fn title(report: &mut Report<'_>, text: Text<'_>) -> Option<String> {
+    let good = !text.value.trim().is_empty()
+        && text.value.chars().count() <= MAX_TITLE
+        && !text.value.contains(char::is_control);
+    if !good {
+        report.add(text.at, format!("`title` must be one line of 1 to {MAX_TITLE} characters"));
+    }
+    good.then(|| text.value.to_owned())
+}
+
+/// The address without a `/` at its end. It is written into objects and logs, so no secret may be in it.
+fn base_url(report: &mut Report<'_>, text: Text<'_>) -> Option<String> {
+    let wrong = match url::Url::parse(text.value) {
+        Err(error) => format!("`base_url` is no URL: {error}"),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => "`base_url` must begin with http:// or https://".into(),
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "`base_url` must not contain credentials".into()
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => "`base_url` must not contain `?` or `#`".into(),
+        Ok(url) => return Some(url.as_str().trim_end_matches('/').to_owned()),
+    };
+    report.add_with_help(text.at, wrong, "an address such as https://api.example.com/v1");
+    None
+}
+
+fn params(report: &mut Report<'_>, node: Node<'_, '_>) -> Vec<Param> {
+    let mut params: Vec<Param> = Vec::new();
+    // `params = []` says the same as leaving it out.
+    let entries = match node.get_ref().as_array() {
+        Some(entries) if entries.is_empty() => return params,
+        _ => list(report, node, "params").unwrap_or_default(),
+    };
+    for entry in entries {
+        let Some(mut table) = Table::open(report, entry, "a parameter") else { continue };
+        let name = table.string(report, "name").map(|text| {
+            identifier(report, text);
+            text.value
+        });
+        let kind = table.string(report, "type").map(|text| {
+            ParamKind::ALL.into_iter().find(|kind| kind.as_str() == text.value).unwrap_or_else(|| {
+                let known = ParamKind::ALL.map(ParamKind::as_str);
+                report.add_with_help(
+                    text.at,
+                    format!("no parameter has the type `{}`", text.value),
+                    suggest(text.value, known),
+                );
+                ParamKind::Date
+            })
+        });
+        if let Some(name) = name {
+            if params.iter().any(|param| param.name == name) {
+                report.add(table.at(), format!("there are two parameters `{name}`"));
+            } else {
+                // A parameter that was refused still counts as known, and as good for everything, so that
+                // templates are not blamed for it.
+                params.push(Param { name: name.to_owned(), kind: kind.unwrap_or(ParamKind::Date) });
+            }
+        }
+        table.close(report);
+    }
+    params
+}

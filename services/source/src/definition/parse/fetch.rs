@@ -1,0 +1,156 @@
+//! `[fetch]`: how an item's file is fetched, or that of a batch of items.
+
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::{
+    Format, RecordPath, Schema,
+    definition::{
+        parse::{
+            batch::{self, Batch, Surroundings},
+            diagnostic::Report,
+            items::record_path,
+            limit::{self, Limit, iso_duration},
+            reader::{Node, Table, Text, integer, string, wrong_type},
+            shapes::one_of,
+        },
+        template::{Destination, Template, scope::Scope},
+    },
+};
+
+/// The whole of `[fetch]`.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    pub(crate) path: Template,
+    pub(crate) query: Vec<(String, Template)>,
+    pub(crate) format: Format,
+    pub(crate) records: RecordPath,
+    pub(crate) limit: Limit,
+    pub(crate) batch: Option<Batch>,
+    pub(crate) timeout: Duration,
+    pub(crate) max_bytes: u64,
+}
+
+/// For one file where nothing is said.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// A request that takes longer than a day is one that hangs.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The largest file where nothing is said: 10 GB.
+const DEFAULT_MAX_BYTES: u64 = 10_000_000_000;
+
+/// Whether items are fetched in batches: that is to be known before any template is looked at.
+pub(crate) fn is_batched(table: &mut Table<'_, '_>) -> bool {
+    table.optional("batch").is_some()
+}
+
+pub(crate) fn read(
+    report: &mut Report<'_>,
+    mut table: Table<'_, '_>,
+    scope: &Scope<'_>,
+    schema: Option<&Schema>,
+) -> Option<Fetch> {
+    let path = table.string(report, "path").and_then(|text| scope.template(report, text, Destination::Path));
+    let query = query(report, &mut table, scope);
+    let format = table
+        .string(report, "format")
+        .and_then(|text| one_of(report, text, "format", Format::ALL.map(|format| (format.extension(), format))));
+    let records = match format {
+        Some(Format::Ndjson | Format::Csv) => {
+            if let Some(node) = table.optional("records") {
+                let message = "`records` is for json only: here every line is a record";
+                report.add_with_help(node.span().start, message, "leave it out");
+            }
+            Some(RecordPath::default())
+        }
+        Some(Format::Json) => table.string(report, "records").and_then(|text| record_path(report, text)),
+        None => table.optional_string(report, "records").and_then(|text| record_path(report, text)),
+    };
+    let limit = limit::read(report, &mut table);
+    let around = Surroundings { sets: scope.items, schema, format, limit };
+    let batch = batch::read(report, &mut table, around);
+    let timeout = table.optional("timeout").map_or(Some(DEFAULT_TIMEOUT), |node| timeout(report, node));
+    let max_bytes = table.optional("max_bytes").map_or(Some(DEFAULT_MAX_BYTES), |node| max_bytes(report, node));
+    table.close(report);
+    Some(Fetch {
+        path: path?,
+        query,
+        format: format?,
+        records: records?,
+        limit: limit?,
+        batch,
+        timeout: timeout?,
+        max_bytes: max_bytes?,
+    })
+}
+
+/// `query = { name = "template" }`; numbers and booleans may be written without quotes.
+pub(crate) fn query(report: &mut Report<'_>, table: &mut Table<'_, '_>, scope: &Scope<'_>) -> Vec<(String, Template)> {
+    let Some(pairs) = table.optional_table(report, "query") else { return Vec::new() };
+    let mut query = Vec::new();
+    for (name, node) in pairs.entries() {
+        if name.value.is_empty() {
+            report.add(name.at, "a query parameter's name is empty");
+        }
+        let template = match node.get_ref() {
+            DeValue::Integer(number) if number.radix() == 10 => literal(number.as_str()),
+            DeValue::Boolean(value) => literal(if *value { "true" } else { "false" }),
+            DeValue::String(_) => {
+                string(report, node, "a query value").and_then(|text| scope.template(report, text, Destination::Query))
+            }
+            other => {
+                wrong_type(report, node, &format!("`{}`", name.value), "a string, a whole number or a boolean", other);
+                None
+            }
+        };
+        query.extend(template.map(|template| (name.value.to_owned(), template)));
+    }
+    query
+}
+
+fn literal(text: &str) -> Option<Template> {
+    Template::compile(Destination::Query, text).ok()
+}
+
+fn timeout(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Duration> {
+    let text = string(report, node, "`timeout`")?;
+    let duration = iso_duration(text).filter(|duration| !duration.is_zero() && *duration <= MAX_TIMEOUT);
+    if duration.is_none() {
+        let help = "an ISO 8601 duration such as `PT30S`, `PT10M` or `PT2H`, at most a day";
+        report.add_with_help(text.at, format!("`{}` cannot be a timeout", text.value), help);
+    }
+    duration
+}
+
+fn max_bytes(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<u64> {
+    let bytes = match node.get_ref() {
+        DeValue::Integer(_) => integer(report, node, "max_bytes").and_then(|number| u64::try_from(number).ok()),
+        DeValue::String(_) => string(report, node, "`max_bytes`").and_then(parse_bytes),
+        _ => None,
+    };
+    let bytes = bytes.filter(|bytes| *bytes > 0);
+    if bytes.is_none() {
+        let help = "a size such as \"10 GB\", \"500 MiB\" or a number of bytes";
+        report.add_with_help(node.span().start, "`max_bytes` is no size", help);
+    }
+    bytes
+}
+
+fn parse_bytes(text: Text<'_>) -> Option<u64> {
+    const UNITS: [(&str, u64); 10] = [
+        ("", 1),
+        ("B", 1),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+    ];
+    let digits = text.value.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.value.len());
+    let (number, unit) = text.value.split_at(digits);
+    let (_, factor) = UNITS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}

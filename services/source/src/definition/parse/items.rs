@@ -1,0 +1,153 @@
+//! `[[items]]`: how a job becomes items. Several multiply: each sees the values of those before it.
+
+use std::collections::BTreeMap;
+
+use toml::{Spanned, de::DeValue};
+
+use crate::{
+    FieldType, RecordPath, RecordPathError,
+    definition::{
+        parse::{
+            diagnostic::Report,
+            fetch::query,
+            reader::{Node, Table, Text},
+            shapes::{field, identifier},
+        },
+        plan::inline_items,
+        template::{
+            Destination, Template,
+            scope::{ItemSet, Place, Scope},
+        },
+    },
+    params::Param,
+};
+
+/// All levels, and the key of an item of the last.
+#[derive(Debug)]
+pub(crate) struct Items {
+    pub(crate) levels: Vec<Level>,
+    pub(crate) key: Template,
+}
+
+/// One `[[items]]`.
+#[derive(Debug)]
+pub(crate) struct Level {
+    pub(crate) set: ItemSet,
+    pub(crate) origin: Origin,
+}
+
+/// Where the items of a level come from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// The upstream lists them.
+    Listed(Box<Listing>),
+    /// The definition names them: the values of each, by field.
+    Fixed(Vec<BTreeMap<String, serde_json::Value>>),
+}
+
+/// How an upstream is asked for items.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub(crate) path: Template,
+    pub(crate) query: Vec<(String, Template)>,
+    pub(crate) records: RecordPath,
+}
+
+/// More levels than this is a mistake: every level multiplies the requests of a plan.
+const MAX_LEVELS: usize = 8;
+
+/// Reads all levels. The item sets are there for other parts to be checked against, mistakes or not.
+pub(crate) fn read(
+    report: &mut Report<'_>,
+    nodes: &[Spanned<DeValue<'_>>],
+    params: &[Param],
+) -> (Vec<ItemSet>, Option<Items>) {
+    if let Some(node) = nodes.get(MAX_LEVELS) {
+        report.add(node.span().start, format!("there are more than {MAX_LEVELS} [[items]]"));
+    }
+    let mut tables: Vec<_> = nodes.iter().map(|node| Table::open(report, node, "[[items]]")).collect();
+    // Names first: a path may be refused for a level that comes only later.
+    let mut sets: Vec<ItemSet> = Vec::new();
+    for table in &mut tables {
+        let before = report.len();
+        let mut set = table.as_mut().map_or_else(ItemSet::default, |table| item_set(report, table, &sets));
+        set.refused = report.len() > before;
+        sets.push(set);
+    }
+    let last = tables.len() - 1;
+    let mut levels = Vec::new();
+    let mut key = None;
+    for (at, table) in tables.into_iter().enumerate() {
+        let Some(mut table) = table else { continue };
+        let above = Scope { params, items: &sets[..at], later: &sets[at..], place: Place::Listing, batched: false };
+        let origin = origin(report, &mut table, &above, &sets[at]);
+        if at == last {
+            let below = Scope { params, items: &sets, later: &[], place: Place::Key, batched: false };
+            key = table.string(report, "key").and_then(|text| below.template(report, text, Destination::Name));
+        } else if let Some(node) = table.optional("key") {
+            report.add(node.span().start, "only the last [[items]] has a key");
+        }
+        table.close(report);
+        levels.extend(origin.map(|origin| Level { set: sets[at].clone(), origin }));
+    }
+    let whole = levels.len() == sets.len();
+    (sets, key.filter(|_| whole).map(|key| Items { levels, key }))
+}
+
+fn origin(report: &mut Report<'_>, table: &mut Table<'_, '_>, above: &Scope<'_>, set: &ItemSet) -> Option<Origin> {
+    if let Some(node) = table.optional("list") {
+        for key in ["path", "query", "records"] {
+            if let Some(other) = table.optional(key) {
+                let message = format!("`{key}` has no meaning beside `list`");
+                let help = "items are listed by the upstream (`path`, `records`) or by the definition (`list`)";
+                report.add_with_help(other.span().start, message, help);
+            }
+        }
+        // Where the fields were refused, the items cannot be checked.
+        return if set.refused { None } else { inline_items::read(report, node, set).map(Origin::Fixed) };
+    }
+    let path = table.string(report, "path").and_then(|text| above.template(report, text, Destination::Path));
+    let query = query(report, table, above);
+    let records = table.string(report, "records").and_then(|text| record_path(report, text));
+    Some(Origin::Listed(Box::new(Listing { path: path?, query, records: records? })))
+}
+
+fn item_set(report: &mut Report<'_>, table: &mut Table<'_, '_>, others: &[ItemSet]) -> ItemSet {
+    let name = table.string(report, "name").map(|text| {
+        identifier(report, text);
+        if ["job", "batch"].contains(&text.value) {
+            report.add(text.at, format!("the name `{}` means something else in templates", text.value));
+        }
+        if others.iter().any(|other| other.name == text.value) {
+            report.add(text.at, format!("there are two item sets `{}`", text.value));
+        }
+        text.value.to_owned()
+    });
+    let mut fields: Vec<(String, FieldType)> = Vec::new();
+    for node in table.list(report, "fields").unwrap_or_default() {
+        fields.extend(item_field(report, node, &fields));
+    }
+    ItemSet { name: name.unwrap_or_default(), fields, refused: false }
+}
+
+fn item_field(
+    report: &mut Report<'_>,
+    node: Node<'_, '_>,
+    others: &[(String, FieldType)],
+) -> Option<(String, FieldType)> {
+    let mut table = Table::open(report, node, "an item's field")?;
+    let field = field(report, &mut table, others.iter().map(|(name, _)| name.as_str()));
+    table.close(report);
+    // A field of no known type still counts as known, so that templates are not blamed for it.
+    field.map(|(name, kind)| (name, kind.unwrap_or(FieldType::Date)))
+}
+
+/// Where the elements are.
+pub(crate) fn record_path(report: &mut Report<'_>, text: Text<'_>) -> Option<RecordPath> {
+    text.value
+        .parse()
+        .map_err(|error: RecordPathError| {
+            report.add_with_help(text.place(error.at), error.message, "a path such as `$[*]` or `$.data.items[*]`");
+        })
+        .ok()
+}

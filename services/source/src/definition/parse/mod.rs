@@ -1,0 +1,13 @@
+//! A definition's text, read table by table.
+
+pub(crate) mod batch;
+pub(crate) mod check;
+pub(crate) mod diagnostic;
+pub(crate) mod fetch;
+pub(crate) mod items;
+pub(crate) mod limit;
+pub(crate) mod reader;
+pub(crate) mod record;
+pub(crate) mod shapes;
+pub(crate) mod stats;
+pub(crate) mod store;

@@ -1,0 +1,95 @@
+//! `[record]`: what a record must look like, in the spelling of Frictionless Table Schema.
+
+use toml::de::DeValue;
+
+use crate::{
+    Constraints, Decimal, Field, FieldType, Schema,
+    definition::parse::{
+        diagnostic::Report,
+        reader::{Node, Table, boolean, list, wrong_type},
+        shapes::{a_type, field, strings},
+    },
+};
+
+/// The scanner keeps one bit per field.
+const MAX_FIELDS: usize = 64;
+
+pub(crate) fn read(report: &mut Report<'_>, mut table: Table<'_, '_>) -> Option<Schema> {
+    let nodes = table.list(report, "fields");
+    table.close(report);
+    let nodes = nodes?;
+    if let Some(node) = nodes.get(MAX_FIELDS) {
+        report.add(
+            node.span().start,
+            format!("a record has at most {MAX_FIELDS} fields; those that are not named are ignored"),
+        );
+    }
+    let mut fields: Vec<Field> = Vec::new();
+    for node in nodes {
+        let Some(mut table) = Table::open(report, node, "a record's field") else { continue };
+        let named = field(report, &mut table, fields.iter().map(|field| field.name.as_str()));
+        let constraints = table.optional_table(report, "constraints");
+        table.close(report);
+        let Some((name, Some(kind))) = named else { continue };
+        let constraints = constraints.map(|table| read_constraints(report, table, kind)).unwrap_or_default();
+        fields.push(Field { name, kind, constraints });
+    }
+    // A statistic over a field that was refused above would only be a second complaint about the first.
+    (fields.len() == nodes.len()).then_some(Schema { fields })
+}
+
+fn read_constraints(report: &mut Report<'_>, mut table: Table<'_, '_>, kind: FieldType) -> Constraints {
+    let required = table.optional("required").and_then(|node| boolean(report, node, "required")).unwrap_or_default();
+    let [minimum, maximum] = ["minimum", "maximum"].map(|key| Some((key, table.optional(key)?)));
+    let [minimum, maximum] =
+        [minimum, maximum].map(|bound| bound.and_then(|(key, node)| read_bound(report, node, key, kind)));
+    if let (Some((least, _)), Some((greatest, at))) = (minimum, maximum)
+        && least > greatest
+    {
+        report.add(at, "`maximum` is less than `minimum`: no value could satisfy both");
+    }
+    let one_of = table.optional("enum").and_then(|node| read_enum(report, node, kind));
+    table.close(report);
+    Constraints { required, minimum: minimum.map(|(value, _)| value), maximum: maximum.map(|(value, _)| value), one_of }
+}
+
+fn read_bound(report: &mut Report<'_>, node: Node<'_, '_>, key: &str, kind: FieldType) -> Option<(Decimal, usize)> {
+    let at = node.span().start;
+    if !matches!(kind, FieldType::Integer | FieldType::Number | FieldType::Duration) {
+        report.add(at, format!("`{key}` is for numbers and durations, not for {}", a_type(kind)));
+        return None;
+    }
+    let bound = match node.get_ref() {
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok().and_then(|number| number.to_string().parse().ok())
+        }
+        DeValue::Float(number) => number.as_str().parse().ok(),
+        DeValue::String(text) if kind == FieldType::Duration => {
+            Decimal::from_iso_duration(text).or_else(|| text.parse().ok())
+        }
+        DeValue::String(text) => text.parse().ok(),
+        other => {
+            wrong_type(report, node, &format!("`{key}`"), "a number", other);
+            return None;
+        }
+    };
+    if bound.is_none() {
+        let help = if kind == FieldType::Duration {
+            "an ISO 8601 duration such as `PT1H`, or a number of seconds"
+        } else {
+            "a plain decimal number such as 0, -1.5 or \"0.000000001\""
+        };
+        report.add_with_help(at, format!("`{key}` cannot be compared with {}", a_type(kind)), help);
+    }
+    bound.map(|bound| (bound, at))
+}
+
+fn read_enum(report: &mut Report<'_>, node: Node<'_, '_>, kind: FieldType) -> Option<Vec<String>> {
+    if kind != FieldType::String {
+        report.add(node.span().start, format!("`enum` is for strings, not for {}", a_type(kind)));
+        return None;
+    }
+    let nodes = list(report, node, "enum")?;
+    Some(strings(report, nodes, "a value of `enum`").into_iter().map(|text| text.value.to_owned()).collect())
+}

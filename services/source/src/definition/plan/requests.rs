@@ -1,0 +1,232 @@
+//! A definition at work: from a job to its items, and from items to requests, keys and places.
+//!
+//! What goes wrong here is an upstream's doing or a value's; no secret is ever in an error.
+
+use std::fmt;
+
+use minijinja::Value;
+
+use crate::{
+    Env, Item, ItemDraft, ItemError, JobContext, Params, Request,
+    definition::{
+        Definition,
+        parse::items::{Level, Origin},
+        plan::listing,
+        template::{MAX_NAME_BYTES, Template, cut_name},
+    },
+    hash::sha256_hex,
+    item::Values,
+    params::{Param, ParamKind, readable},
+};
+
+/// What stands for a value from the environment where a path is shown.
+const HIDDEN: &str = "hidden";
+/// Hex digits of the hash in the key of a batch.
+const KEY_DIGITS: usize = 12;
+
+impl Definition {
+    /// How many `[[items]]` there are: the levels to expand.
+    pub fn levels(&self) -> usize {
+        self.items.levels.len()
+    }
+
+    /// The items of `level` below `parent` where the definition itself lists them; `None` where the upstream
+    /// does: then [`Self::listing`] and [`Self::expand`] lead to them.
+    pub fn fixed(&self, level: usize, parent: &ItemDraft) -> Option<Vec<ItemDraft>> {
+        let Level { set, origin: Origin::Fixed(list) } = self.items.levels.get(level)? else { return None };
+        let draft = |fields: &_| {
+            let mut draft = parent.clone();
+            draft.values.insert(set.name.clone(), Clone::clone(fields));
+            draft
+        };
+        Some(list.iter().map(draft).collect())
+    }
+
+    /// The request that lists the items of `level` (from 0, less than [`Self::levels`]) below `parent`.
+    pub fn listing(&self, level: usize, job: &JobContext, parent: &ItemDraft, env: &Env) -> Result<Request, ItemError> {
+        let level = self.level(level)?;
+        let Origin::Listed(listing) = &level.origin else { return Err(is_fixed(level)) };
+        let what = format!("the listing of `{}`", level.set.name);
+        let names = with(self.job_names(job), tables(&parent.values));
+        self.request(&what, Of::Values(&parent.values), names, (&listing.path, &listing.query), env)
+    }
+
+    /// The items of `level` in the answer to [`Self::listing`]; each carries its parent's values too.
+    pub fn expand(
+        &self,
+        level: usize,
+        _params: &Params,
+        parent: &ItemDraft,
+        body: &[u8],
+    ) -> Result<Vec<ItemDraft>, ItemError> {
+        let level = self.level(level)?;
+        let Origin::Listed(listing) = &level.origin else { return Err(is_fixed(level)) };
+        listing::expand(level, &listing.records, parent, body)
+    }
+
+    /// A draft of the last level made an item, with its key.
+    pub fn item(&self, params: &Params, draft: ItemDraft) -> Result<Item, ItemError> {
+        let scope = Value::from_pairs(with(vec![("params", self.params_value(params))], tables(&draft.values)));
+        let key = render("the key", Of::Values(&draft.values), &self.items.key, &scope)?;
+        Ok(Item { key, values: draft.values })
+    }
+
+    /// The request that fetches the file of a task's items: one, or at most [`Self::batch`].
+    pub fn fetch(&self, job: &JobContext, items: &[Item], env: &Env) -> Result<Request, ItemError> {
+        let (of, names) = self.task_names(job, items)?;
+        self.request("the fetch", of, names, (&self.fetch.path, &self.fetch.query), env)
+    }
+
+    /// The Hive-style partition of a task's object: `country=singapore/date=2024-05-01`.
+    pub fn partition(&self, job: &JobContext, items: &[Item]) -> Result<String, ItemError> {
+        let (of, names) = self.task_names(job, items)?;
+        let scope = Value::from_pairs(names);
+        let parts = self.partition.names.iter().zip(&self.partition.values);
+        let parts = parts.map(|(name, value)| Ok(format!("{name}={}", render("the partition", of, value, &scope)?)));
+        Ok(parts.collect::<Result<Vec<_>, ItemError>>()?.join("/"))
+    }
+
+    /// The item key of a task's object: that of its only item, or one for the batch, such as
+    /// `3439525-and-19-more-0123456789ab`. The same items in the same order give the same key, and others
+    /// another.
+    pub fn object_item_key(&self, items: &[Item]) -> Result<String, ItemError> {
+        let first = self.first(items)?;
+        if items.len() == 1 {
+            return Ok(first.key.clone());
+        }
+        // No key holds a line feed, so no two lists of keys are one text.
+        let keys: Vec<_> = items.iter().map(|item| item.key.as_str()).collect();
+        let hash = sha256_hex(keys.join("\n").as_bytes());
+        let rest = format!("-and-{}-more-{}", items.len() - 1, &hash[..KEY_DIGITS]);
+        let mut key = first.key.clone();
+        cut_name(&mut key, MAX_NAME_BYTES - rest.len());
+        Ok(key + &rest)
+    }
+
+    /// The first of a task's items, of which there are as many as a task may have.
+    fn first<'a>(&self, items: &'a [Item]) -> Result<&'a Item, ItemError> {
+        match items {
+            [first, ..] if items.len() <= self.batch() => Ok(first),
+            _ => {
+                let (most, found) = (self.batch(), items.len());
+                Err(ItemError(format!("expected a task of 1 to {most} items, found {found}")))
+            }
+        }
+    }
+
+    fn level(&self, level: usize) -> Result<&Level, ItemError> {
+        self.items.levels.get(level).ok_or_else(|| ItemError(format!("there is no level {level} of [[items]]")))
+    }
+
+    /// What the templates of `[fetch]` and `[store]` see.
+    fn task_names<'a>(&self, job: &JobContext, items: &'a [Item]) -> Result<(Of<'a>, Names<'a>), ItemError> {
+        let first = self.first(items)?;
+        let names = self.job_names(job);
+        if self.fetch.batch.is_none() {
+            return Ok((Of::Values(&first.values), with(names, tables(&first.values))));
+        }
+        let batch = items.iter().map(|item| Value::from_pairs(tables(&item.values).collect::<Vec<_>>())).collect();
+        Ok((Of::Batch(items), with(names, [("batch", batch)])))
+    }
+
+    fn request(
+        &self,
+        what: &str,
+        of: Of<'_>,
+        names: Names<'_>,
+        (path, query): (&Template, &[(String, Template)]),
+        env: &Env,
+    ) -> Result<Request, ItemError> {
+        let secret = path.is_secret() || query.iter().any(|(_, value)| value.is_secret());
+        if secret && let Some(name) = self.missing_env(env).next() {
+            return Err(ItemError(format!("{what} needs the environment variable `{name}`, which is not set")));
+        }
+        let scope_with = |value: fn(&str) -> &str| {
+            let named = self.env_names.iter().filter_map(|name| Some((name.as_str(), value(env.get(name)?))));
+            let env = Value::from_pairs(named.collect::<Vec<_>>());
+            Value::from_pairs(with(names.clone(), [("env", env)]))
+        };
+        let scope = scope_with(|value| value);
+        let query = query.iter().map(|(name, value)| Ok((name.clone(), render(what, of, value, &scope)?)));
+        let query = query.collect::<Result<_, ItemError>>()?;
+        let text = render(what, of, path, &scope)?;
+        let shown = if path.is_secret() {
+            // What a template can do with a value, it need not be able to do with the word in its place.
+            render(what, of, path, &scope_with(|_| HIDDEN)).unwrap_or_else(|_| path.source())
+        } else {
+            text.clone()
+        };
+        Ok(Request { path: text, query, shown })
+    }
+
+    fn job_names(&self, job: &JobContext) -> Names<'static> {
+        let about = Value::from_pairs([("id", job.id.as_str()), ("date", job.date.as_str())]);
+        vec![("params", self.params_value(&job.params)), ("job", about)]
+    }
+
+    fn params_value(&self, params: &Params) -> Value {
+        let params = self.params.iter().filter_map(|Param { name, kind }| {
+            let text = params.0.get(name)?;
+            let number = text.parse::<i64>().ok().filter(|_| *kind == ParamKind::Integer);
+            Some((name.as_str(), number.map_or_else(|| Value::from(text.as_str()), Value::from)))
+        });
+        Value::from_pairs(params.collect::<Vec<_>>())
+    }
+}
+
+/// Names that templates see, and their values.
+type Names<'a> = Vec<(&'a str, Value)>;
+
+fn with<'a>(mut names: Names<'a>, more: impl IntoIterator<Item = (&'a str, Value)>) -> Names<'a> {
+    names.extend(more);
+    names
+}
+
+fn tables(values: &Values) -> impl Iterator<Item = (&str, Value)> {
+    values.iter().map(|(name, fields)| {
+        let fields = fields.iter().map(|(name, value)| (name.as_str(), scalar(value)));
+        (name.as_str(), Value::from_pairs(fields.collect::<Vec<_>>()))
+    })
+}
+
+/// What a text is made for, as an error shows it: the upstream's own values, cut short.
+#[derive(Debug, Clone, Copy)]
+enum Of<'a> {
+    Values(&'a Values),
+    Batch(&'a [Item]),
+}
+
+impl fmt::Display for Of<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Values(values) => f.write_str(&readable(&serde_json::to_string(values).unwrap_or_default())),
+            Self::Batch(items) => {
+                let first = items.first().map(|item| readable(&item.key)).unwrap_or_default();
+                write!(f, "{} items from `{first}` on", items.len())
+            }
+        }
+    }
+}
+
+fn render(what: &str, of: Of<'_>, template: &Template, scope: &Value) -> Result<String, ItemError> {
+    template.render(scope).map_err(|error| ItemError(format!("{what} cannot be made for {of}: {error}")))
+}
+
+/// An item's value as templates see it. Lists and tables do not occur: a field is of a simple type.
+fn scalar(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Bool(value) => (*value).into(),
+        serde_json::Value::String(value) => value.as_str().into(),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(number), _, _) => number.into(),
+            (_, Some(number), _) => number.into(),
+            (_, _, Some(number)) => number.into(),
+            (None, None, None) => Value::UNDEFINED,
+        },
+        serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => Value::UNDEFINED,
+    }
+}
+
+fn is_fixed(level: &Level) -> ItemError {
+    ItemError(format!("the items of `{}` are listed by the definition, not by the upstream", level.set.name))
+}

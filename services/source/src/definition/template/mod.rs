@@ -1,0 +1,351 @@
+//! Templates: minijinja, with what is rendered escaped for the place it goes to.
+//!
+//! A template is always the operator's text. A value from an upstream is only ever a value: it is never
+//! compiled, it cannot add a segment to a path, and it cannot leave its folder in a key.
+
+pub(crate) mod scope;
+pub(crate) mod template_probe;
+
+use std::{borrow::Cow, sync::LazyLock};
+
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, value::ValueKind};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::hash::sha256_hex;
+
+/// Where a rendered text goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// The path of a request: each value is percent-encoded and stays within its segment.
+    Path,
+    /// A query value, as it is: whoever sends the request encodes it.
+    Query,
+    /// An item's key, or a partition's value: safe in an object key, at most [`MAX_NAME_BYTES`].
+    Name,
+}
+
+/// The longest item key or partition value. S3 allows 1,024 bytes for a whole key.
+pub(crate) const MAX_NAME_BYTES: usize = 200;
+/// The longest slug.
+const MAX_SLUG_BYTES: usize = 80;
+/// What stays as it is in a path segment: RFC 3986, unreserved.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What stays as it is in a name: everything that no shell, URL or store gives a meaning.
+const NAME: &AsciiSet = &SEGMENT.remove(b'=');
+
+/// A compiled template for one destination.
+#[derive(Debug)]
+pub(crate) struct Template {
+    environment: Environment<'static>,
+    destination: Destination,
+    /// Whether it reads the environment: what comes of it is never shown then.
+    secret: bool,
+}
+
+/// Why a template gives no text for these values.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RenderError {
+    /// The engine says so.
+    #[error("{}", reason(.0))]
+    Engine(#[from] Error),
+    /// The text does not fit its destination.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// The only template of an environment has this name.
+const ONLY: &str = "template";
+
+/// What all templates share: the filters, and no global that could be mistaken for an item.
+static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut base = Environment::new();
+    base.set_undefined_behavior(UndefinedBehavior::Strict);
+    base.set_debug(false);
+    base.set_auto_escape_callback(|_| AutoEscape::None);
+    base.add_filter("slug", |text: Cow<'_, str>| slug(&text));
+    let globals: Vec<_> = base.globals().map(|(name, _)| name.to_owned()).collect();
+    for global in globals {
+        base.remove_global(&global);
+    }
+    base
+});
+
+impl Template {
+    /// Compiles a template; its syntax is all that is checked.
+    pub(crate) fn compile(destination: Destination, source: &str) -> Result<Self, Error> {
+        let mut environment = BASE.clone();
+        environment.add_template_owned(ONLY, source.to_owned())?;
+        environment.set_formatter(move |out, _: &mut State, value| write_value(destination, out, value));
+        let mut template = Self { environment, destination, secret: false };
+        template.secret = template.references().iter().any(|name| name == "env" || name.starts_with("env."));
+        Ok(template)
+    }
+
+    /// Its text.
+    pub(crate) fn source(&self) -> String {
+        self.only().source().to_owned()
+    }
+
+    /// Whether it reads the environment.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.secret
+    }
+
+    /// The names it reads: `city.id`, `params.date`; `city` where a value is not named by a dot. Sorted.
+    pub(crate) fn references(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.only().undeclared_variables(true).into_iter().collect();
+        names.sort();
+        names
+    }
+
+    /// Whether there is a filter of this name.
+    pub(crate) fn has_filter(name: &str) -> bool {
+        let applied = BASE.empty_state().apply_filter(name, &[]);
+        !applied.is_err_and(|error| error.kind() == ErrorKind::UnknownFilter)
+    }
+
+    /// The text for these values, escaped for the destination.
+    pub(crate) fn render(&self, scope: &Value) -> Result<String, RenderError> {
+        // The engine's details may repeat a value.
+        let shown = |error: Error| if self.secret { Error::from(error.kind()) } else { error };
+        let text = self.only().render(scope.clone()).map_err(shown)?;
+        match self.destination {
+            Destination::Path => match wrong_path(&text) {
+                None => Ok(text),
+                Some(reason) => {
+                    let shown = if self.secret { self.source() } else { text };
+                    Err(RenderError::Unfit(format!("the path `{shown}` {reason}")))
+                }
+            },
+            Destination::Query => Ok(text),
+            Destination::Name => name(&text),
+        }
+    }
+
+    fn only(&self) -> minijinja::Template<'_, '_> {
+        self.environment.get_template(ONLY).expect("compiled when the template was made")
+    }
+}
+
+/// What went wrong, without the engine's own names and line numbers.
+pub(crate) fn reason(error: &Error) -> String {
+    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
+}
+
+fn write_value(destination: Destination, out: &mut Output, value: &Value) -> Result<(), Error> {
+    let text = match value.kind() {
+        ValueKind::String => Cow::Borrowed(value.as_str().unwrap_or_default()),
+        ValueKind::Number => Cow::Owned(value.to_string()),
+        ValueKind::Bool => Cow::Borrowed(if value.is_true() { "true" } else { "false" }),
+        ValueKind::Undefined => Cow::Borrowed(""),
+        other => {
+            return Err(Error::new(ErrorKind::NonPrimitive, format!("a {other} is no text: name one of its values")));
+        }
+    };
+    match destination {
+        Destination::Path if text.is_empty() => {
+            Err(Error::new(ErrorKind::InvalidOperation, "an empty value would leave a path segment out"))
+        }
+        Destination::Path => Ok(write!(out, "{}", utf8_percent_encode(&text, SEGMENT))?),
+        Destination::Query | Destination::Name => Ok(out.write_str(&text)?),
+    }
+}
+
+/// Why a path would not mean the same to every server between here and the upstream. Encoding does not make `..`
+/// harmless: the URL standard reads `%2E%2E` as `..` too.
+fn wrong_path(path: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/%".contains(c);
+    if !path.starts_with('/') {
+        return Some("must begin with `/`".into());
+    }
+    if path.contains("//") {
+        return Some("has an empty segment".into());
+    }
+    if path.contains('?') {
+        return Some("has a `?`: what follows it belongs in `query`".into());
+    }
+    if let Some(c) = path.chars().find(|c| !allowed(*c)) {
+        return Some(format!("has a character that must be percent-encoded: {c:?}"));
+    }
+    let elsewhere = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    path.split('/').any(elsewhere).then(|| "has a segment that leads elsewhere: `.` or `..`".into())
+}
+
+/// A text made safe as a part of an object key. Different texts stay different: `%` itself is encoded, and
+/// what is too long ends in a hash of the whole.
+fn name(text: &str) -> Result<String, RenderError> {
+    if text.is_empty() {
+        return Err(RenderError::Unfit("the result is empty".into()));
+    }
+    let mut name = utf8_percent_encode(text, NAME).to_string();
+    // A dot at either end could be read as `.`, `..`, a hidden file or the end of the name.
+    if name.starts_with('.') {
+        name.replace_range(..1, "%2E");
+    }
+    if name.ends_with('.') {
+        name.replace_range(name.len() - 1.., "%2E");
+    }
+    if name.len() > MAX_NAME_BYTES {
+        let hash = &sha256_hex(text.as_bytes())[..16];
+        cut_name(&mut name, MAX_NAME_BYTES - hash.len() - 1);
+        name = format!("{name}~{hash}");
+    }
+    Ok(name)
+}
+
+/// Cuts a name to at most `most` bytes, and no percent-encoded byte in two.
+pub(crate) fn cut_name(name: &mut String, most: usize) {
+    if name.len() > most {
+        name.truncate(name.floor_char_boundary(most));
+        if let Some(cut) = name.rfind('%').filter(|at| at + 3 > name.len()) {
+            name.truncate(cut);
+        }
+    }
+}
+
+/// Lower-case ASCII letters, digits and single dashes, whatever the script; `unnamed` where nothing is left.
+fn slug(text: &str) -> String {
+    let mut slug = slug::slugify(text);
+    slug.truncate(MAX_SLUG_BYTES);
+    slug.truncate(slug.trim_end_matches('-').len());
+    if slug.is_empty() { "unnamed".into() } else { slug }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn render(destination: Destination, source: &str, value: &str) -> Result<String, String> {
+        let scope = Value::from_pairs([("x", Value::from_pairs([("y", value)]))]);
+        let template = Template::compile(destination, source).map_err(|error| reason(&error))?;
+        template.render(&scope).map_err(|error| error.to_string())
+    }
+
+    const STRANGE: [&str; 8] =
+        ["South Stephen", "a/b\\c", "\"quoted\" & 'so'", "🚌", "Владивосток", "北京", "..", "100%"];
+
+    #[test]
+    fn values_stay_within_their_path_segment() {
+        let shown = STRANGE.map(|value| match render(Destination::Path, "/c/{{ x.y }}/s", value) {
+            Ok(path) => path,
+            Err(error) => format!("error: {error}"),
+        });
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        /c/South%20Stephen/s
+        /c/a%2Fb%5Cc/s
+        /c/%22quoted%22%20%26%20%27so%27/s
+        /c/%F0%9F%9A%8C/s
+        /c/%D0%92%D0%BB%D0%B0%D0%B4%D0%B8%D0%B2%D0%BE%D1%81%D1%82%D0%BE%D0%BA/s
+        /c/%E5%8C%97%E4%BA%AC/s
+        error: the path `/c/../s` has a segment that leads elsewhere: `.` or `..`
+        /c/100%25/s
+        "#);
+    }
+
+    #[test]
+    fn values_are_safe_in_keys() {
+        let shown = STRANGE.map(|value| render(Destination::Name, "{{ x.y }}", value).unwrap());
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        South%20Stephen
+        a%2Fb%5Cc
+        %22quoted%22%20%26%20%27so%27
+        %F0%9F%9A%8C
+        %D0%92%D0%BB%D0%B0%D0%B4%D0%B8%D0%B2%D0%BE%D1%81%D1%82%D0%BE%D0%BA
+        %E5%8C%97%E4%BA%AC
+        %2E%2E
+        100%25
+        "#);
+        assert_eq!(render(Destination::Name, "{{ x.y }}", "v1.5").unwrap(), "v1.5");
+    }
+
+    #[test]
+    fn query_values_are_left_alone() {
+        assert_eq!(render(Destination::Query, "{{ x.y }}", "a b&c=d/{{ x }}").unwrap(), "a b&c=d/{{ x }}");
+    }
+
+    #[test]
+    fn slugs_are_ascii_and_never_empty() {
+        let shown = STRANGE.map(slug).map(|slug| if slug.is_ascii() { slug } else { panic!("{slug}") });
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        south-stephen
+        a-b-c
+        quoted-so
+        bus
+        vladivostok
+        bei-jing
+        unnamed
+        100
+        "#);
+        assert_eq!(slug("Saint Kitts and Nevis"), "saint-kitts-and-nevis");
+        assert_eq!(slug("--"), "unnamed");
+        assert_eq!(slug(&"ab ".repeat(100)).len(), 80);
+    }
+
+    #[test]
+    fn long_names_are_cut_the_same_way_every_time_and_stay_different() {
+        let long = "é".repeat(300);
+        let name = render(Destination::Name, "{{ x.y }}", &long).unwrap();
+        assert!(name.len() <= MAX_NAME_BYTES && name.starts_with("%C3%A9"), "{name}");
+        assert_eq!(name, render(Destination::Name, "{{ x.y }}", &long).unwrap());
+        assert_ne!(name, render(Destination::Name, "{{ x.y }}", &format!("{long}x")).unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_rendered_says_why() {
+        let said = |destination, source, value| render(destination, source, value).unwrap_err();
+        insta::assert_snapshot!([
+            said(Destination::Path, "/c/{{ x.y }}", ""),
+            said(Destination::Path, "/c/{{ x.y }}{{ x.y }}/s", "."),
+            said(Destination::Path, "c", ""),
+            said(Destination::Path, "/c?x={{ x.y }}", "1"),
+            said(Destination::Path, "/c d", ""),
+            said(Destination::Path, "//host/{{ x.y }}", "1"),
+            said(Destination::Name, "{{ x.y }}", ""),
+            said(Destination::Name, "{{ x }}", ""),
+            said(Destination::Name, "{{ x.z }}", ""),
+            said(Destination::Name, "{{ range(3) }}", ""),
+            said(Destination::Name, "{{ x.y", ""),
+        ].join("\n"), @r#"
+        an empty value would leave a path segment out
+        the path `/c/../s` has a segment that leads elsewhere: `.` or `..`
+        the path `c` must begin with `/`
+        the path `/c?x=1` has a `?`: what follows it belongs in `query`
+        the path `/c d` has a character that must be percent-encoded: ' '
+        the path `//host/1` has an empty segment
+        the result is empty
+        a map is no text: name one of its values
+        undefined value
+        range is unknown
+        unexpected end of input, expected end of variable block
+        "#);
+    }
+
+    #[test]
+    fn escaping_cannot_be_switched_off() {
+        assert_eq!(render(Destination::Path, "/{{ x.y | safe }}", "a/b").unwrap(), "/a%2Fb");
+        let off = "/{% autoescape false %}{{ x.y }}{% endautoescape %}";
+        assert_eq!(render(Destination::Path, off, "a/b").unwrap(), "/a%2Fb");
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_gives_a_safe_and_distinct_name(a in ".{1,80}", b in ".{1,80}") {
+            let [left, right] = [&a, &b].map(|value| render(Destination::Name, "{{ x.y }}", value).unwrap());
+            let safe = |c: char| c.is_ascii_alphanumeric() || "_~=%.-".contains(c);
+            prop_assert!(left.chars().all(safe) && left.len() <= MAX_NAME_BYTES && !left.is_empty());
+            prop_assert!(!left.starts_with('.') && !left.ends_with('.'));
+            prop_assert_eq!(left == right, a == b);
+        }
+
+        #[test]
+        fn any_value_adds_no_segment(value in ".{0,40}") {
+            if let Ok(path) = render(Destination::Path, "/a/{{ x.y }}/b", &value) {
+                prop_assert_eq!(path.split('/').count(), 4);
+                let decoded = percent_encoding::percent_decode_str(path.split('/').nth(2).unwrap()).decode_utf8().unwrap().into_owned();
+                prop_assert_eq!(decoded, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What a template may name, and the check of a template against it.
+//!
+//! A template that passes here can fail at run time only through a value (an empty one, say), never
+//! through a name.
+
+use minijinja::{ErrorKind, Value};
+
+use crate::{
+    FieldType,
+    definition::{
+        parse::{
+            diagnostic::{Report, quote_all, suggest},
+            reader::Text,
+        },
+        template::{
+            self, Destination, RenderError, Template,
+            template_probe::{self, Miss, Missed},
+        },
+    },
+    params::Param,
+};
+
+/// The names in force at one place of the definition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    pub(crate) params: &'a [Param],
+    /// The item sets of this place, outermost first.
+    pub(crate) items: &'a [ItemSet],
+    /// The item sets that come later in the file.
+    pub(crate) later: &'a [ItemSet],
+    /// Which part of the definition it is.
+    pub(crate) place: Place,
+    /// Whether items are fetched several at a time.
+    pub(crate) batched: bool,
+}
+
+/// A part of a definition that has templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The request of `[[items]]`.
+    Listing,
+    /// An item's key.
+    Key,
+    /// `[fetch]`.
+    Fetch,
+    /// The partition.
+    Partition,
+}
+
+/// An item set's name and fields.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ItemSet {
+    pub(crate) name: String,
+    pub(crate) fields: Vec<(String, FieldType)>,
+    /// Whether something of it was refused: then its types mean nothing.
+    pub(crate) refused: bool,
+}
+
+impl Scope<'_> {
+    /// Compiles a template and checks every name in it.
+    pub(crate) fn template(
+        &self,
+        report: &mut Report<'_>,
+        text: Text<'_>,
+        destination: Destination,
+    ) -> Option<Template> {
+        let template = match Template::compile(destination, text.value) {
+            Ok(template) => template,
+            Err(error) => {
+                let at = error.range().map_or(text.at, |range| text.place(range.start));
+                report.add(at, format!("template: {}", template::reason(&error)));
+                return None;
+            }
+        };
+        let mut known = true;
+        let references = template.references();
+        for reference in &references {
+            if let Some((message, help)) = self.unknown(reference) {
+                let at = text.value.find(reference).map_or(text.at, |byte| text.place(byte));
+                report.add_with_help(at, message, help);
+                known = false;
+            }
+        }
+        for (byte, filter) in filters(text.value) {
+            if !Template::has_filter(filter) {
+                let help = suggest(filter, COMMON_FILTERS);
+                report.add_with_help(text.place(byte), format!("unknown filter `{filter}`"), help);
+                known = false;
+            }
+        }
+        if !known {
+            return None;
+        }
+        let missed = Missed::default();
+        let rendered = template.render(&self.sample(&references, &missed));
+        if let Some(miss) = missed.first() {
+            let at = text.value.find(&miss.name).map_or(text.at, |byte| text.place(byte));
+            let (message, help) = self.missed(&miss);
+            report.add_with_help(at, message, help);
+            return None;
+        }
+        if let Err(error) = rendered {
+            match error {
+                RenderError::Unfit(reason) if destination == Destination::Path || text.value.is_empty() => {
+                    report.add(text.at, reason);
+                }
+                RenderError::Engine(error) if is_static(error.kind()) => {
+                    let at = error.range().map_or(text.at, |range| text.place(range.start));
+                    report.add(at, format!("template: {}", template::reason(&error)));
+                }
+                // Whatever else a sample value cannot do, a real one may.
+                RenderError::Unfit(_) | RenderError::Engine(_) => {}
+            }
+        }
+        Some(template)
+    }
+
+    /// What is wrong with a name, and what would be right; `None` where it is known.
+    fn unknown(&self, reference: &str) -> Option<(String, String)> {
+        let (root, member) = reference.split_once('.').map_or((reference, None), |(root, member)| (root, Some(member)));
+        let says = |message: String, help: &str| Some((message, help.to_owned()));
+        let members: Vec<&str> = match (root, self.place) {
+            ("params", _) => self.params.iter().map(|param| param.name.as_str()).collect(),
+            ("job", Place::Key) => {
+                return says(
+                    "`job` is not offered in a key".into(),
+                    "a key names an item, and is the same in every job",
+                );
+            }
+            ("job", _) => vec!["id", "date"],
+            ("env", Place::Key | Place::Partition) => {
+                let help = "a secret goes into the requests of [fetch] and [[items]] only: keys are seen by everybody";
+                return says("`env` is not offered here".into(), help);
+            }
+            ("env", Place::Listing | Place::Fetch) => {
+                return match member.map(|member| member.split_once('.').map_or(member, |(name, _)| name)) {
+                    None => says("`env` is no text".into(), "name one variable, such as `env.API_KEY`"),
+                    Some(name) if member != Some(name) => {
+                        says(format!("`env.{name}` is a single value"), &format!("write `env.{name}`"))
+                    }
+                    Some(_) => None,
+                };
+            }
+            ("batch", Place::Fetch) if self.batched => {
+                let member = member?;
+                return says(format!("`batch` is a list and has no `{member}`"), &self.batch_example(None));
+            }
+            ("batch", Place::Fetch) => {
+                let help = "add `batch = 20` to [fetch], and that many items are fetched with one request";
+                return says("`batch` is used without being set".into(), help);
+            }
+            ("batch", _) => return says("`batch` is not offered here".into(), "only the request of [fetch] sees it"),
+            _ => match self.items.iter().find(|set| set.name == root) {
+                Some(_) if self.batched && self.place == Place::Fetch => {
+                    let help = self.batch_example(Some(reference));
+                    return says(format!("`{root}` is one item, and a batch has several"), &help);
+                }
+                Some(_) if self.batched && self.place == Place::Partition => {
+                    let message = format!("`{root}` differs within a batch, which is stored as one object");
+                    return says(message, "make the partition of `params` and `job`");
+                }
+                Some(set) => set.fields.iter().map(|(name, _)| name.as_str()).collect(),
+                None if self.later.iter().any(|set| set.name == root) => {
+                    let help = format!("it is listed by a later [[items]]; known here: {}", quote_all(self.roots()));
+                    return says(format!("`{root}` is not known yet"), &help);
+                }
+                None => return Some((format!("there is no item set `{root}`"), suggest(root, self.roots()))),
+            },
+        };
+        // A table named without a member is `{{ city["id"] }}`, or a mistake that rendering a sample shows.
+        let member = member.filter(|member| !members.contains(member))?;
+        match member.split_once('.') {
+            Some((field, _)) if members.contains(&field) => {
+                Some((format!("`{root}.{field}` is a single value"), format!("write `{root}.{field}`")))
+            }
+            _ if root == "params" => Some((format!("there is no parameter `{member}`"), suggest(member, members))),
+            _ if root == "job" => Some((format!("a job has no `{member}`"), suggest(member, members))),
+            _ => Some((format!("`{root}` has no field `{member}`"), suggest(member, members))),
+        }
+    }
+
+    /// What is wrong with a name that the items of a batch do not have.
+    fn missed(&self, Miss { set, name }: &Miss) -> (String, String) {
+        match self.items.iter().find(|known| set.as_ref() == Some(&known.name)) {
+            Some(set) => {
+                let help = suggest(name, set.fields.iter().map(|(name, _)| name.as_str()));
+                (format!("`{}` has no field `{name}`", set.name), help)
+            }
+            None => {
+                let help = suggest(name, self.items.iter().map(|set| set.name.as_str()));
+                (format!("there is no item set `{name}`"), help)
+            }
+        }
+    }
+
+    /// How a value of every item of a batch is written.
+    fn batch_example(&self, value: Option<&str>) -> String {
+        let last = || self.items.last().and_then(|set| Some(format!("{}.{}", set.name, set.fields.first()?.0)));
+        let value = value.filter(|value| value.contains('.')).map(str::to_owned).or_else(last);
+        format!("write `{{{{ batch | map(attribute='{}') | join(',') }}}}`", value.as_deref().unwrap_or("city.id"))
+    }
+
+    /// Every name that stands alone, once: a set whose name was refused may be empty or one of two.
+    fn roots(&self) -> Vec<&str> {
+        let mut roots = vec!["params"];
+        if self.place != Place::Key {
+            roots.push("job");
+        }
+        if matches!(self.place, Place::Listing | Place::Fetch) {
+            roots.push("env");
+        }
+        match self.place {
+            Place::Fetch if self.batched => roots.push("batch"),
+            Place::Partition if self.batched => {}
+            _ => {
+                for set in self.items {
+                    if !set.name.is_empty() && !roots.contains(&set.name.as_str()) {
+                        roots.push(&set.name);
+                    }
+                }
+            }
+        }
+        roots
+    }
+
+    /// A value for every name, as good as any.
+    fn sample(&self, references: &[String], missed: &Missed) -> Value {
+        let env = references.iter().filter_map(|reference| Some((reference.strip_prefix("env.")?, "sample")));
+        let mut all: Vec<(&str, Value)> = if self.batched && self.place == Place::Fetch {
+            vec![("batch", missed.batch(self.items))]
+        } else {
+            self.items.iter().map(|set| (set.name.as_str(), template_probe::item(set))).collect()
+        };
+        // Last, so that no set whose name was refused takes their place.
+        all.push(("params", template_probe::params(self.params)));
+        all.push(("job", template_probe::job()));
+        all.push(("env", Value::from_pairs(env.collect::<Vec<_>>())));
+        Value::from_pairs(all)
+    }
+
+    /// What a template makes of sample values, where it makes anything of them.
+    pub(crate) fn try_out(&self, template: &Template) -> Option<String> {
+        template.render(&self.sample(&template.references(), &Missed::default())).ok()
+    }
+}
+
+/// What is offered where a filter's name is wrong.
+const COMMON_FILTERS: [&str; 12] =
+    ["slug", "lower", "upper", "replace", "trim", "default", "int", "round", "string", "length", "map", "join"];
+
+/// Mistakes that no value can make good.
+fn is_static(kind: ErrorKind) -> bool {
+    use ErrorKind::{
+        MissingArgument, NonPrimitive, TooManyArguments, UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest,
+    };
+    let unknown = matches!(kind, UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest);
+    unknown || matches!(kind, MissingArgument | NonPrimitive | TooManyArguments)
+}
+
+/// The filters that a template names, and where: the engine finds an unknown one only where it is reached,
+/// and a sample does not reach every branch.
+fn filters(source: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut quote = None;
+    let mut inside = false;
+    let mut bytes = source.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        let next = source.as_bytes().get(at + 1).copied();
+        match (inside, quote, byte, next) {
+            (false, _, b'{', Some(b'{' | b'%')) => inside = true,
+            (true, None, b'}' | b'%', Some(b'}')) => inside = false,
+            (true, None, b'"' | b'\'', _) => quote = Some(byte),
+            (true, Some(_), b'\\', _) => drop(bytes.next()),
+            (true, Some(open), _, _) if open == byte => quote = None,
+            (true, None, b'|', _) => {
+                let from = at + 1 + source[at + 1..].bytes().take_while(u8::is_ascii_whitespace).count();
+                let length = source[from..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+                found.push((from, &source[from..from + length]));
+            }
+            _ => {}
+        }
+    }
+    found
+}

@@ -1,0 +1,154 @@
+//! Writing objects with metadata: one PUT for what is small, parallel parts for the rest.
+//!
+//! Parts that stay behind cost money and cannot be seen in a listing, so every way out of a multipart
+//! upload but success leads through an abort.
+
+use std::{collections::HashMap, fs::File, sync::Arc};
+
+use aws_sdk_s3::{
+    error::ProvideErrorMetadata,
+    primitives::ByteStream,
+    types::{CompletedMultipartUpload, CompletedPart},
+};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    StoreError, metadata,
+    s3::{
+        Store, Upload, UploadBody,
+        error_mapping::{failed, status},
+        multipart::{AT_ONCE, Part, SINGLE, cut},
+    },
+};
+
+/// A multipart upload that has begun. Dropped before it is complete, it is aborted in the background: the
+/// future of an upload may be dropped at any await, and a destructor cannot wait.
+struct Begun {
+    store: Store,
+    key: String,
+    id: String,
+    over: bool,
+}
+
+impl Store {
+    pub(super) async fn write(&self, key: &str, upload: Upload) -> Result<(), StoreError> {
+        let metadata = metadata::encode(&upload.metadata).map_err(|size| StoreError::Refused {
+            operation: "PutObject",
+            key: key.to_owned(),
+            reason: format!("its metadata has {size} bytes, and S3 takes at most {}", metadata::LIMIT),
+        })?;
+        match upload.body {
+            UploadBody::Bytes(bytes) => self.put_bytes(key, upload.content_type, metadata, bytes).await,
+            UploadBody::File { file, len } if len <= SINGLE => {
+                let (bytes, _room) = self.read_range(key, &file, 0, len).await?;
+                self.put_bytes(key, upload.content_type, metadata, bytes).await
+            }
+            UploadBody::File { file, len } => {
+                // In a task of its own: dropped while the answer is on its way, the upload would have begun with
+                // nobody to abort it. Nobody waits for the task then, and what it returns is dropped and aborted.
+                let (store, key) = (self.clone(), key.to_owned());
+                let begin = async move { store.begin(&key, upload.content_type, metadata).await };
+                let mut begun = match tokio::spawn(begin).await {
+                    Ok(begun) => begun?,
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                };
+                let result = begun.send(&file, len).await;
+                if result.is_err() {
+                    begun.abort().await;
+                }
+                begun.over = true;
+                result
+            }
+        }
+    }
+
+    async fn put_bytes(
+        &self,
+        key: &str,
+        content_type: &str,
+        metadata: HashMap<String, String>,
+        bytes: Bytes,
+    ) -> Result<(), StoreError> {
+        let timeouts = self.timeouts_for(bytes.len() as u64);
+        let call = self.inner.client.put_object().bucket(&self.inner.bucket).key(key).content_type(content_type);
+        let call = call.set_metadata(Some(metadata)).body(ByteStream::from(bytes)).customize();
+        call.config_override(timeouts).send().await.map_err(|error| failed("PutObject", key, &error))?;
+        Ok(())
+    }
+
+    async fn begin(
+        &self,
+        key: &str,
+        content_type: &str,
+        metadata: HashMap<String, String>,
+    ) -> Result<Begun, StoreError> {
+        const OPERATION: &str = "CreateMultipartUpload";
+        let call = self.inner.client.create_multipart_upload().bucket(&self.inner.bucket).key(key);
+        let call = call.content_type(content_type).set_metadata(Some(metadata));
+        let begun = call.send().await.map_err(|error| failed(OPERATION, key, &error))?;
+        let id = begun.upload_id.ok_or_else(|| StoreError::Unavailable {
+            operation: OPERATION,
+            key: key.to_owned(),
+            reason: "the store gave the upload no id".to_owned(),
+        })?;
+        Ok(Begun { store: self.clone(), key: key.to_owned(), id, over: false })
+    }
+}
+
+impl Begun {
+    async fn send(&self, file: &Arc<File>, len: u64) -> Result<(), StoreError> {
+        let sent = stream::iter(cut(len)).map(|part| self.send_part(file, part)).buffer_unordered(AT_ONCE);
+        let mut parts: Vec<CompletedPart> = sent.try_collect().await?;
+        parts.sort_unstable_by_key(|part| part.part_number);
+        self.complete(parts, len).await
+    }
+
+    async fn send_part(&self, file: &Arc<File>, part: Part) -> Result<CompletedPart, StoreError> {
+        let (bytes, _room) = self.store.read_range(&self.key, file, part.offset, part.len).await?;
+        let inner = &self.store.inner;
+        let call = inner.client.upload_part().bucket(&inner.bucket).key(&self.key).upload_id(&self.id);
+        let call = call.part_number(part.number).body(ByteStream::from(bytes)).customize();
+        let sent = call.config_override(self.store.timeouts_for(part.len)).send().await;
+        let sent = sent.map_err(|error| failed("UploadPart", &self.key, &error))?;
+        Ok(CompletedPart::builder().part_number(part.number).set_e_tag(sent.e_tag).build())
+    }
+
+    async fn complete(&self, parts: Vec<CompletedPart>, len: u64) -> Result<(), StoreError> {
+        let inner = &self.store.inner;
+        let upload = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let call = inner.client.complete_multipart_upload().bucket(&inner.bucket).key(&self.key);
+        let call = call.upload_id(&self.id).multipart_upload(upload).customize();
+        // A store may copy all parts before it answers.
+        let Err(error) = call.config_override(self.store.timeouts_for(len)).send().await else { return Ok(()) };
+        // An SDK retry after a lost answer finds the upload gone, and an answer of 200 may not be readable (moto
+        // 5.2 names its element differently). Keys are new, so an object of this size under this one is ours.
+        let perhaps_done = error.code() == Some("NoSuchUpload") || status(&error) == Some(200);
+        if perhaps_done && self.store.read_head(&self.key).await?.is_some_and(|head| head.size == len) {
+            return Ok(());
+        }
+        Err(failed("CompleteMultipartUpload", &self.key, &error))
+    }
+
+    async fn abort(&self) {
+        let inner = &self.store.inner;
+        let call = inner.client.abort_multipart_upload().bucket(&inner.bucket).key(&self.key).upload_id(&self.id);
+        if let Err(error) = call.send().await {
+            let error = failed("AbortMultipartUpload", &self.key, &error);
+            tracing::warn!(s3_key = self.key, %error, "parts of a failed upload may have stayed behind");
+        }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        // Without a runtime the process is on its way out, and a lifecycle rule of the bucket has to clean up.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let begun = Self { store: self.store.clone(), key: self.key.clone(), id: self.id.clone(), over: true };
+            runtime.spawn(async move { begun.abort().await });
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The cities and their files: `GET /cities` and `GET /cities/{id}/stats?date=`.
+
+use std::{collections::HashMap, io, sync::Arc};
+
+use bytes::Bytes;
+use futures::stream;
+use poem::{
+    Body, Request, Response, Route, get, handler,
+    http::{StatusCode, header},
+    web::{Data, Path},
+};
+
+use crate::{
+    CityFault,
+    files::content::Content,
+    http::{
+        answer::{Asked, Ending, answer},
+        problem::{no_day, not_found, problem},
+    },
+    sites::day::Day,
+    state::State,
+};
+
+const PAGE: &[u8] = b"<!DOCTYPE html>\n<html><head><title>Maintenance</title></head>\n\
+    <body><h1>We will be back soon</h1></body></html>\n";
+/// Cities written at once into the list.
+const BATCH: usize = 1_000;
+
+pub(crate) fn add_to(route: Route) -> Route {
+    route.at("/cities", get(cities)).at("/cities/:id/stats", get(stats).head(stats))
+}
+
+#[handler]
+async fn cities(state: Data<&Arc<State>>) -> Response {
+    tokio::time::sleep(state.manner().delay).await;
+    // The next id to list, and none after the end; a batch at a time, since there may be millions.
+    let batches = stream::unfold((state.0.clone(), Some(0)), |(state, next)| async move {
+        let first = next?;
+        let cities = state.cities(first, BATCH);
+        let mut text = String::new();
+        for (index, city) in cities.iter().enumerate() {
+            text.push_str(if first == 0 && index == 0 { "[" } else { "," });
+            text.push_str(&serde_json::to_string(city).expect("a city has only text and a number"));
+        }
+        let next = cities.last().filter(|_| cities.len() == BATCH).and_then(|city| city.id.checked_add(1));
+        if next.is_none() {
+            text.push_str(if first == 0 && cities.is_empty() { "[]" } else { "]" });
+        }
+        Some((Ok::<_, io::Error>(Bytes::from(text)), (state, next)))
+    });
+    Response::builder().content_type("application/json").body(Body::from_bytes_stream(batches))
+}
+
+#[handler]
+async fn stats(state: Data<&Arc<State>>, Path(id): Path<String>, request: &Request) -> Response {
+    let under_way = state.counters.begin();
+    let manner = state.manner();
+    tokio::time::sleep(manner.delay).await;
+    let query: HashMap<String, String> = request.params().unwrap_or_default();
+    let Some(day) = query.get("date").and_then(|date| Day::parse(date)) else { return no_day("date") };
+    let Some(turn) = id.parse().ok().and_then(|id| state.turn(id, day)) else {
+        return not_found(&format!("city {id}"));
+    };
+    let asked = Asked::of(request);
+    let (content, media_type, ending) = match turn.fault {
+        Some(CityFault::Status(status)) => return refusal(status, turn.retry_after),
+        Some(CityFault::Html) => (Content::Fixed(Bytes::from_static(PAGE)), "text/html; charset=utf-8", Ending::Whole),
+        Some(CityFault::HangUp) => (turn.content, "application/json", Ending::HangUp),
+        Some(CityFault::Stall) => (turn.content, "application/json", Ending::Stall),
+        _ => (turn.content, "application/json", Ending::Whole),
+    };
+    answer(&asked, content, media_type, manner, ending, under_way)
+}
+
+fn refusal(status: u16, retry_after: u64) -> Response {
+    let status =
+        StatusCode::from_u16(status).ok().filter(|status| status.is_client_error() || status.is_server_error());
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = problem(status, "a fault that was asked for");
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(header::RETRY_AFTER, retry_after.into());
+    }
+    response
+}

@@ -1,0 +1,8 @@
+//! The APIs that are stood in for.
+
+pub(crate) mod atlas;
+pub(crate) mod buses;
+pub(crate) mod day;
+pub(crate) mod stations;
+pub(crate) mod weather;
+pub(crate) mod window;

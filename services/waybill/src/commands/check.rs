@@ -1,0 +1,26 @@
+//! `waybill check FILE`: is this definition right?
+
+use std::{path::PathBuf, process::ExitCode};
+
+use waybill_source::Definition;
+
+use crate::server::catalog;
+
+/// Checks each file; the exit status is 0 only if all are right.
+pub(crate) fn run(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for file in files {
+        let name = file.display().to_string();
+        match Definition::parse(&name, &catalog::read(file)?) {
+            Ok(definition) => {
+                let params: Vec<_> = definition.params().map(|(name, kind)| format!("{name}={kind}")).collect();
+                println!("{name}: ok: submit it with `waybill submit {} {}`", definition.name(), params.join(" "));
+            }
+            Err(mistakes) => {
+                eprintln!("{mistakes}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}

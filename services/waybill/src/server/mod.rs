@@ -1,0 +1,222 @@
+//! The servers: which services a target runs, how they are put together, and how they go down.
+
+pub(crate) mod backends;
+pub(crate) mod catalog;
+pub(crate) mod process;
+pub(crate) mod security;
+pub(crate) mod settings;
+pub(crate) mod signals;
+pub(crate) mod target;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use futures::FutureExt;
+use jiff::Timestamp;
+use poem::{Endpoint, EndpointExt, Response, endpoint::BoxEndpoint};
+use prometheus_client::registry::Registry;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use waybill_api::{JobsApi, WeatherApi};
+use waybill_ledger::Ledger;
+use waybill_queue::Queue;
+use waybill_stats::StatsApi;
+use waybill_store::Store;
+use waybill_web::{Check, Front, Probes, Serving};
+use waybill_worker::{RetryPolicy, Worker};
+
+use crate::{
+    cli::ServerFlags,
+    server::{settings::Settings, target::Target},
+};
+
+/// How long running tasks may take to finish once the process is told to stop. With what HTTP takes after that, 10 s, it
+/// is less than the grace that compose/ and k8s/ give.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// Connections of clients at once; one more takes the place of the one that has been idle longest.
+const MOST_CONNECTIONS: usize = 1_000;
+
+/// A server that is up.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// Where it serves HTTP.
+    pub(crate) url: String,
+    /// Where the embedded S3 can be looked into, if there is one.
+    pub(crate) s3_url: Option<String>,
+    /// Ends when the server has gone down.
+    pub(crate) ended: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Runs a target until a signal.
+pub(crate) async fn run(target: Target, flags: ServerFlags) -> anyhow::Result<ExitCode> {
+    let settings = Settings::load(&flags)?;
+    let running = start(target, &settings, signals::shutdown()?).await?;
+    print!("{}", summary(target, &settings, &running));
+    running.ended.await??;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts a target; it goes down well once `shutdown` is cancelled.
+pub(crate) async fn start(target: Target, settings: &Settings, shutdown: CancellationToken) -> anyhow::Result<Running> {
+    let catalog = Arc::new(catalog::load(settings)?);
+    let (keys, tls) = security::load(target, settings)?;
+    security::advise(target, settings);
+    let listener = listen(settings.listen, "listen").await?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr()?);
+    let (store, embedded) = backends::store(settings, target).await?;
+
+    // Each room registers its own; from here on they are only counted and shown.
+    let mut registry = Registry::default();
+    process::register(&mut registry);
+    let rooms = registry.sub_registry_with_prefix("waybill");
+    let http = waybill_web::Metrics::register(rooms);
+    let store = store.with_metrics(&waybill_store::Metrics::register(rooms));
+
+    // HTTP outlives the workers, so that /ready can say that the process drains.
+    let stop_serving = CancellationToken::new();
+    let mut s3_url = None;
+    if let Some(embedded) = embedded {
+        let listener = listen(settings.s3_listen, "s3_listen").await?;
+        s3_url = Some(format!("http://{}", listener.local_addr()?));
+        let stop = stop_serving.clone();
+        tokio::spawn(async move { embedded.serve(listener, stop).await });
+    }
+
+    let (app, worker) = match target {
+        Target::Stats => {
+            let probes = probes(&store, None, &shutdown);
+            let front = Front { keys, metrics: http.clone(), registry: Arc::new(registry) };
+            (boxed(waybill_web::app(StatsApi::new(catalog, store), probes, front)), None)
+        }
+        Target::Up | Target::Api | Target::Worker => {
+            let queue = backends::queue(settings, target, &waybill_queue::Metrics::register(rooms))?;
+            let names = || catalog.iter().map(|definition| definition.name());
+            let ledger_metrics = waybill_ledger::Metrics::register(rooms, names());
+            let worker_metrics = waybill_worker::Metrics::register(rooms);
+            let jobs_metrics = (target != Target::Worker).then(|| waybill_api::Metrics::register(rooms, names()));
+            let front = Front { keys, metrics: http.clone(), registry: Arc::new(registry) };
+            let probes = probes(&store, Some(&queue), &shutdown);
+            let ledger = Ledger::new(store.clone(), Arc::clone(&queue)).with_metrics(ledger_metrics);
+            let env = catalog::environment(&catalog);
+            let app = match jobs_metrics {
+                None => boxed(waybill_web::app((), probes, front)),
+                Some(metrics) => {
+                    let now = Timestamp::now;
+                    let jobs = JobsApi::new(ledger.clone(), Arc::clone(&catalog), &env, now).with_metrics(&metrics);
+                    let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, now)
+                        .with_metrics(&metrics);
+                    if target == Target::Up {
+                        let statistics = StatsApi::new(Arc::clone(&catalog), store.clone());
+                        boxed(waybill_web::app((jobs, weather, statistics), probes, front))
+                    } else {
+                        boxed(waybill_web::app((jobs, weather), probes, front))
+                    }
+                }
+            };
+            let worker = Worker {
+                ledger,
+                store,
+                queue,
+                base_urls: settings.base_url.clone(),
+                env,
+                catalog,
+                retry: RETRY,
+                housekeeping: HOUSEKEEPING,
+                patience: waybill_ledger::PATIENCE,
+                lease: LEASE,
+                hand_on: HAND_ON,
+                metrics: worker_metrics,
+            };
+            (app, target.works().then_some(worker))
+        }
+    };
+
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.follow(http.clone(), stop_serving.clone()));
+    }
+    // The other half is for the store, the broker, upstreams and spools.
+    let connections = MOST_CONNECTIONS.min(process::open_file_limit() / 2);
+    let serving = Serving { tls, connections, metrics: http, ..Serving::default() };
+    let ended = tokio::spawn(async move {
+        let serving = tokio::spawn(waybill_web::serve(listener, app, serving, stop_serving.clone()));
+        let worked = match worker {
+            Some(worker) => waybill_worker::run(worker, shutdown, DRAIN).await,
+            None => {
+                shutdown.cancelled().await;
+                Ok(())
+            }
+        };
+        stop_serving.cancel();
+        serving.await?.context("serving HTTP")?;
+        worked
+    });
+    Ok(Running { url, s3_url, ended })
+}
+
+/// Five tries of a request within some 15 seconds, then five more goes by way of the queue.
+const RETRY: RetryPolicy =
+    RetryPolicy { initial: Duration::from_millis(500), max_wait: Duration::from_secs(5), tries: 5, attempts: 5 };
+
+/// How often the housekeeper looks: soon enough for people, seldom enough to cost nothing.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+/// How often a long task says that it runs.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// When a long task is handed on: RabbitMQ waits half an hour for an acknowledgement.
+const HAND_ON: Duration = Duration::from_secs(15 * 60);
+
+fn boxed(app: impl Endpoint<Output = Response> + 'static) -> BoxEndpoint<'static, Response> {
+    app.boxed()
+}
+
+fn probes(store: &Store, queue: Option<&Arc<dyn Queue>>, shutdown: &CancellationToken) -> Probes {
+    // Statistics are only read, but for what is derived.
+    let (store, writes) = (store.clone(), queue.is_some());
+    let mut checks = vec![Check {
+        name: "store",
+        run: Box::new(move || {
+            let store = store.clone();
+            let looked = async move { if writes { store.check_writes().await } else { store.check().await } };
+            looked.map(|looked| looked.map_err(|error| error.to_string())).boxed()
+        }),
+    }];
+    if let Some(queue) = queue.cloned() {
+        checks.push(Check {
+            name: "queue",
+            run: Box::new(move || {
+                let queue = Arc::clone(&queue);
+                async move { queue.check().await.map_err(|error| error.to_string()) }.boxed()
+            }),
+        });
+    }
+    Probes { checks, shutdown: shutdown.clone() }
+}
+
+async fn listen(address: std::net::SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("setting `{setting}`: cannot listen on {address}"))
+}
+
+/// What people read when it is up; scripts read the address from its second line.
+fn summary(target: Target, settings: &Settings, running: &Running) -> String {
+    let embedded = |there: bool, what: &str| if there { String::new() } else { format!(", embedded: {what}") };
+    let parts = match target {
+        Target::Up => format!(
+            "everything in one process{}{}",
+            embedded(settings.amqp_url.is_some(), "queue (in memory, made again from the bucket)"),
+            embedded(settings.s3_bucket.is_some(), "S3"),
+        ),
+        _ => "one service".to_owned(),
+    };
+    let mut lines = format!("waybill {target} {}: {parts}\n", env!("CARGO_PKG_VERSION"));
+    lines += &format!("  serving    {}\n", running.url);
+    if let Some(s3) = &running.s3_url {
+        lines += &format!("  data       {} (S3 at {s3}, read-only)\n", settings.data.join("s3").display());
+    }
+    if matches!(target, Target::Up | Target::Api) {
+        lines += &format!("  docs       {}/docs\n", running.url);
+    }
+    lines
+}

@@ -1,0 +1,116 @@
+//! What stands before every route: who calls, limits on size and time, errors as problems, a line in the log.
+
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt;
+use poem::{Endpoint, Request, Response};
+use tracing::{Instrument, Span, field::Empty};
+
+use crate::{
+    Keys, Problem, auth,
+    metrics::{self, Metrics, Pattern},
+    openapi::error_mapping::{self, Asked, Choices},
+    request::body_limit::{BODY_TIME, limited},
+    response_headers::{self, RequestId},
+};
+
+/// The longest that a request may take.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// What stands before the routes of a process.
+pub(crate) struct Guard {
+    pub(crate) choices: Choices,
+    pub(crate) keys: Keys,
+    pub(crate) metrics: Metrics,
+    /// The longest that a request may take.
+    pub(crate) limit: Duration,
+}
+
+impl Guard {
+    /// Calls `inner`, unless the caller may not; whatever happens there, the answer is a response, and in time.
+    pub(crate) async fn answer(&self, inner: impl Endpoint<Output = Response>, mut request: Request) -> Response {
+        let begun = Instant::now();
+        let id = RequestId::of(&request);
+        let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), choices: &self.choices };
+        let span = tracing::info_span!(
+            "request",
+            request_id = %id.0,
+            key = Empty,
+            method = metrics::known(&asked.method),
+            route = Empty,
+            status = Empty,
+            trace_id = Empty,
+        );
+        waybill_telemetry::begin(&span, response_headers::trace(&request).as_ref());
+        async {
+            let verdict = auth::admit(&request, &self.keys, &self.metrics);
+            let mut response = match verdict.caller {
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller);
+                    self.call(inner, request, &asked).await
+                }
+                Err(problem) => poem::Error::from(problem).into_response(),
+            };
+            auth::tell(verdict.quota, &mut response);
+            response_headers::secure(&id, &mut response);
+            self.metrics.answered(&asked.method, &response, begun.elapsed());
+            if let Some(Pattern(route)) = response.data() {
+                Span::current().record("route", &**route);
+            }
+            Span::current().record("status", response.status().as_u16());
+            tracing::debug!(
+                method = %asked.method,
+                path = asked.uri.path(),
+                status = response.status().as_u16(),
+                duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                "answered"
+            );
+            response
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn call(&self, inner: impl Endpoint<Output = Response>, request: Request, asked: &Asked<'_>) -> Response {
+        let request = match limited(request, BODY_TIME) {
+            Ok(request) => request,
+            Err(problem) => return poem::Error::from(problem).into_response(),
+        };
+        // A panic is a mistake of ours in one request; the others go on. The hook has logged it.
+        let called = AssertUnwindSafe(inner.call(request)).catch_unwind();
+        let mut pattern = None;
+        let problem = match tokio::time::timeout(self.limit, called).await {
+            Ok(Ok(Ok(response))) => return response,
+            Ok(Ok(Err(error))) => {
+                pattern = error.data::<Pattern>().cloned();
+                error_mapping::problem(error, asked)
+            }
+            Ok(Err(_panic)) => Problem::internal("a handler panicked"),
+            Err(_elapsed) => Problem::timeout(self.limit),
+        };
+        let mut response = poem::Error::from(problem).into_response();
+        if let Some(pattern) = pattern {
+            response.extensions_mut().insert(pattern);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::endpoint::make;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_does_not_wait_for_ever() {
+        let never = make(|_| std::future::pending::<Response>());
+        let (choices, limit) = (Choices::of::<()>(), Duration::from_millis(1));
+        let guard = Guard { choices, keys: Keys::default(), metrics: Metrics::default(), limit };
+        let response = guard.answer(never, Request::default()).await;
+        insta::assert_snapshot!(response.into_body().into_string().await.expect("a body"), @r#"{"type":"/problems/timeout","title":"Timeout","status":504,"detail":"no answer was ready within 0 seconds"}"#);
+    }
+}

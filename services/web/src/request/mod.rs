@@ -1,0 +1,6 @@
+//! What comes in with a request: bodies, queries, parameters.
+
+pub(crate) mod body_limit;
+pub(crate) mod json_body;
+pub(crate) mod query;
+pub(crate) mod unchecked_params;

@@ -1,0 +1,3 @@
+//! The loops that take messages from the queues.
+
+pub(crate) mod source;

@@ -1,0 +1,185 @@
+//! The download of one file: conditional where there is something to compare, resumed where it broke off.
+//!
+//! A file is never short: a length that is not as announced, or a range that is not the one asked for, is
+//! a fault, and the download goes on where it stopped or begins anew. No request goes out but through the
+//! source's gate.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use reqwest::{
+    StatusCode,
+    header::{ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED},
+};
+use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, field::Empty};
+use waybill_source::{Definition, Rejection, Scanned};
+use waybill_store::UploadBody;
+
+use crate::{
+    context::Context,
+    delivery::work_delivery::Parcel,
+    download::{
+        body::{Broken, Partial},
+        client::{Target, asks_for_a_pause, refused},
+    },
+    limits::throttle::Gate,
+    retry::{Fault, GaveUp, Patience},
+};
+
+/// What an upstream said of a file, to be sent back the next time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Validators {
+    pub(crate) etag: Option<String>,
+    pub(crate) last_modified: Option<String>,
+}
+
+/// A file, whole, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    /// Its bytes.
+    pub(crate) body: UploadBody,
+    /// How many they are.
+    pub(crate) bytes: u64,
+    /// Its records added up, or why it is not accepted.
+    pub(crate) scanned: Result<Scanned, Rejection>,
+    /// Of its bytes, in hex.
+    pub(crate) sha256: String,
+    /// The upstream's.
+    pub(crate) validators: Validators,
+}
+
+/// What came of a download.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// What the validators belong to is still so. Only where there were any.
+    NotModified,
+    /// The upstream has no such thing; in words.
+    NotFound(String),
+    /// A file.
+    File(Box<Fetched>),
+}
+
+/// A download.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) definition: &'a Definition,
+    pub(crate) target: &'a Target,
+    /// How many items it is for: so many of the source's rate each request takes.
+    pub(crate) items: usize,
+    /// What it is for.
+    pub(crate) parcel: &'a Parcel,
+    /// The largest file that is accepted, in bytes.
+    pub(crate) max_bytes: u64,
+    /// What is known of the file already.
+    pub(crate) known: &'a Validators,
+}
+
+/// Downloads a file within the definition's timeout: all tries and the waits between them included, but not the
+/// waits at the gate.
+pub(crate) async fn fetch(context: &Context, gate: &Gate, wanted: Wanted<'_>) -> Result<Answer, GaveUp> {
+    let span = tracing::info_span!("fetch", path = wanted.target.path, items = wanted.items, error = Empty);
+    let answer = Download { context, gate, wanted, partial: None }.persist().instrument(span.clone()).await;
+    if let Err(GaveUp::Later { reason, .. } | GaveUp::Never { reason }) = &answer {
+        span.record("error", reason);
+    }
+    answer
+}
+
+struct Download<'a> {
+    context: &'a Context,
+    gate: &'a Gate,
+    wanted: Wanted<'a>,
+    /// What came before the last fault, where the upstream lets a download go on.
+    partial: Option<Partial>,
+}
+
+impl Download<'_> {
+    async fn persist(mut self) -> Result<Answer, GaveUp> {
+        let Wanted { definition, target, items, parcel, .. } = self.wanted;
+        let within = definition.timeout();
+        let late =
+            || GaveUp::Later { after: None, reason: format!("{} was not complete within {within:?}", target.path) };
+        let counts = self.context.counts(definition.name());
+        let mut patience = Patience::new(self.context.worker.retry, &self.context.shutdown);
+        let mut began = Instant::now();
+        let mut deadline = began + within;
+        loop {
+            let waited: Duration = self.gate.pass(items, &self.context.shutdown).await?;
+            (began, deadline) = (began + waited, deadline + waited);
+            parcel.has_started();
+            match timeout_at(deadline, self.attempt()).await.map_err(|_| late())? {
+                Ok(answer) => {
+                    counts.fetch.observe(began.elapsed().as_secs_f64());
+                    return Ok(answer);
+                }
+                Err(fault) => timeout_at(deadline, patience.wait(fault)).await.map_err(|_| late())??,
+            }
+            counts.retries.inc();
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Answer, Fault> {
+        let request = self.context.upstream.get(self.wanted.target);
+        let request = match &self.partial {
+            Some(partial) => request.headers(partial.ask_for_the_rest()),
+            None => request.headers(self.wanted.known.ask_for_news()),
+        };
+        let counts = self.context.counts(self.wanted.definition.name());
+        let mut response = self.context.upstream.send(request, self.wanted.target, counts).await?;
+        let file = match response.status() {
+            StatusCode::OK => {
+                self.partial = None;
+                Partial::begin(self.wanted.definition, &response, Arc::clone(counts))
+            }
+            StatusCode::PARTIAL_CONTENT if self.partial.is_some() => {
+                self.partial.take().and_then(|partial| partial.go_on(response.headers())).ok_or_else(|| {
+                    Fault::transient(format!(
+                        "the upstream sent another part of {} than asked for",
+                        self.wanted.target.path
+                    ))
+                })?
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE if self.partial.take().is_some() => {
+                return Err(Fault::transient(format!("the upstream has no rest of {}", self.wanted.target.path)));
+            }
+            StatusCode::NOT_MODIFIED if self.partial.is_none() && *self.wanted.known != Validators::default() => {
+                return Ok(Answer::NotModified);
+            }
+            StatusCode::NOT_FOUND => {
+                let reason = refused(response.status(), response.headers(), &self.wanted.target.path, Timestamp::now());
+                return Ok(Answer::NotFound(reason.to_string()));
+            }
+            status => {
+                let now = Timestamp::now();
+                if let Some(wait) = asks_for_a_pause(status, response.headers(), now) {
+                    tracing::warn!(%status, wait_ms = wait.as_millis() as u64, "the upstream asks for a pause");
+                    self.gate.pause(wait);
+                }
+                return Err(refused(status, response.headers(), &self.wanted.target.path, now));
+            }
+        };
+        match file.read(&mut response, &self.wanted.target.path, self.wanted.max_bytes).await {
+            Ok(file) => Ok(Answer::File(Box::new(file))),
+            Err(Broken::Download { fault, partial }) => {
+                self.partial = partial.can_resume().then_some(*partial);
+                Err(fault)
+            }
+            Err(Broken::Spool(error)) => {
+                Err(Fault::transient(format!("{} cannot be spooled: {error}", self.wanted.target.path)))
+            }
+        }
+    }
+}
+
+impl Validators {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::to_owned);
+        Self { etag: text(ETAG), last_modified: text(LAST_MODIFIED) }
+    }
+
+    fn ask_for_news(&self) -> HeaderMap {
+        let pairs = [(IF_NONE_MATCH, &self.etag), (IF_MODIFIED_SINCE, &self.last_modified)];
+        pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?.parse().ok()?))).collect()
+    }
+}

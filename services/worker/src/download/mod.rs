@@ -1,0 +1,7 @@
+//! Requests to upstreams, and the bodies they answer with.
+
+pub(crate) mod body;
+pub(crate) mod client;
+pub(crate) mod fetch;
+pub(crate) mod scan_sink;
+pub(crate) mod spool;

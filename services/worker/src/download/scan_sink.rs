@@ -1,0 +1,133 @@
+//! What is done with a file's bytes as they arrive: each record is checked and added up, and the bytes
+//! are spooled.
+//!
+//! The first bytes are taken where they arrive, because a hop to another thread costs more than a small
+//! file; a file that turns out large moves to a thread of its own. At most a few pieces wait for it: a
+//! slow disk slows the download, never fills the memory.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{sync::mpsc, task::JoinHandle};
+use waybill_source::{Definition, Rejection, Scanned, Scanner};
+
+use crate::download::spool::Spool;
+
+/// So many bytes are taken without a thread: a quarter of a millisecond of scanning.
+const WITHOUT_A_THREAD: u64 = 256 << 10;
+
+/// So many pieces wait for the thread. One is at most what the HTTP client hands out at once, 416 KiB.
+const WAITING: usize = 2;
+
+/// The checks and the spool of one file.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    scanner: Scanner,
+    rejection: Option<Rejection>,
+    spool: Spool,
+    /// Spent on checks so far.
+    checking: Duration,
+}
+
+impl Intake {
+    fn push(&mut self, piece: &[u8]) -> io::Result<()> {
+        // A file that is rejected is still kept whole, for whoever has to find out why.
+        if self.rejection.is_none() {
+            let began = Instant::now();
+            self.rejection = self.scanner.push(piece).err();
+            self.checking += began.elapsed();
+        }
+        self.spool.write(piece)
+    }
+
+    /// Says that the last byte was seen; and how long the checks took.
+    pub(crate) fn finish(self) -> (Result<Scanned, Rejection>, Spool, Duration) {
+        let began = Instant::now();
+        let scanned = self.rejection.map_or_else(|| self.scanner.finish(), Err);
+        (scanned, self.spool, self.checking + began.elapsed())
+    }
+}
+
+/// An [`Intake`], here or on its thread. Dropping it ends the thread.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    here: Option<Intake>,
+    thread: Option<Thread>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    pieces: mpsc::Sender<Bytes>,
+    intake: JoinHandle<io::Result<Intake>>,
+}
+
+impl Sink {
+    /// For one file of this source.
+    pub(crate) fn new(definition: &Definition) -> Self {
+        let intake = Intake {
+            scanner: definition.scanner(),
+            rejection: None,
+            spool: Spool::default(),
+            checking: Duration::ZERO,
+        };
+        Self { here: Some(intake), thread: None }
+    }
+
+    /// Takes the next bytes; waits where the thread is behind. After an error the sink is spent.
+    pub(crate) async fn push(&mut self, piece: Bytes) -> io::Result<()> {
+        if let Some(intake) = self.here.take_if(|it| it.spool.len() + piece.len() as u64 > WITHOUT_A_THREAD) {
+            self.thread = Some(Thread::start(intake));
+        }
+        if let Some(intake) = &mut self.here {
+            return intake.push(&piece);
+        }
+        let thread = self.thread.as_mut().ok_or_else(spent)?;
+        if thread.pieces.send(piece).await.is_ok() {
+            return Ok(());
+        }
+        // The thread takes pieces until there are no more, so it ended with an error.
+        match self.thread.take() {
+            Some(thread) => thread.join().await.and(Err(spent())),
+            None => Err(spent()),
+        }
+    }
+
+    /// Says that the last byte was pushed.
+    pub(crate) async fn finish(self) -> io::Result<Intake> {
+        match (self.here, self.thread) {
+            (Some(intake), _) => Ok(intake),
+            (None, Some(thread)) => thread.join().await,
+            (None, None) => Err(spent()),
+        }
+    }
+}
+
+impl Thread {
+    fn start(mut intake: Intake) -> Self {
+        let (pieces, mut waiting) = mpsc::channel::<Bytes>(WAITING);
+        let intake = tokio::task::spawn_blocking(move || {
+            while let Some(piece) = waiting.blocking_recv() {
+                intake.push(&piece)?;
+            }
+            Ok(intake)
+        });
+        Self { pieces, intake }
+    }
+
+    async fn join(self) -> io::Result<Intake> {
+        drop(self.pieces);
+        match self.intake.await {
+            Ok(intake) => intake,
+            // A panic is passed on to whoever runs the task, and counted there.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+}
+
+fn spent() -> io::Error {
+    io::Error::other("the intake of this file has ended")
+}

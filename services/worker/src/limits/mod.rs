@@ -1,0 +1,5 @@
+//! What an upstream may be asked: rates, concurrency, and pauses that it wants.
+
+pub(crate) mod distributed_semaphore;
+pub(crate) mod rate_limiter;
+pub(crate) mod throttle;

@@ -1,0 +1,68 @@
+//! A task that is run: what it is about, and what it may ask of the upstream and the store.
+
+pub(crate) mod batch;
+pub(crate) mod metadata;
+pub(crate) mod object_versions;
+pub(crate) mod quarantine;
+pub(crate) mod run_task;
+pub(crate) mod single_item;
+pub(crate) mod store_object;
+
+use waybill_ledger::Request;
+use waybill_source::{Definition, Item, JobContext};
+
+use crate::{
+    context::Context,
+    delivery::{outcome::Outcome, work_delivery::Parcel},
+    download::{
+        client::Target,
+        fetch::{self, Answer, Validators, Wanted},
+    },
+    limits::throttle::Gate,
+    task::object_versions::Fetches,
+};
+
+/// A job as templates see it.
+pub(crate) fn job_context(request: &Request) -> JobContext {
+    JobContext { id: request.job.to_string(), date: request.job.day().to_string(), params: request.params.clone() }
+}
+
+/// A task that is run.
+#[derive(Debug)]
+pub(crate) struct Task<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) gate: &'a Gate,
+    pub(crate) parcel: &'a Parcel,
+    pub(crate) definition: &'a Definition,
+    pub(crate) request: &'a Request,
+    pub(crate) about: JobContext,
+    pub(crate) number: u32,
+    pub(crate) partition: String,
+    /// The item's, or the one that stands for all of them.
+    pub(crate) key: String,
+    pub(crate) prefix: String,
+}
+
+impl Task<'_> {
+    pub(crate) fn fetches(&self) -> Fetches<'_> {
+        Fetches { store: &self.context.worker.store, prefix: &self.prefix, item: &self.key }
+    }
+
+    /// What is asked for some of the task's items.
+    pub(crate) fn target(&self, items: &[Item]) -> Result<Target, Outcome> {
+        let request = self.definition.fetch(&self.about, items, &self.context.worker.env)?;
+        let target = self.context.upstream.target(self.definition, &request);
+        target.map_err(|reason| Outcome::Failed { reason })
+    }
+
+    pub(crate) async fn fetch(
+        &self,
+        items: usize,
+        target: &Target,
+        max_bytes: u64,
+        known: &Validators,
+    ) -> Result<Answer, Outcome> {
+        let wanted = Wanted { definition: self.definition, target, items, parcel: self.parcel, max_bytes, known };
+        Ok(fetch::fetch(self.context, self.gate, wanted).await?)
+    }
+}

@@ -1,0 +1,70 @@
+//! One task: fetch → spool → check every record and add up → store with metadata. Its marker is written
+//! by whoever settles the outcome.
+//!
+//! Everything here may be done twice, by two workers at once, or be broken off at any line: the newest
+//! fetch of an item counts, and is there whole. Here is what comes before the fetch; how one item is fetched is
+//! in single.rs, how several are in batch.rs.
+
+use waybill_queue::RunTask;
+use waybill_source::{Item, item_prefix};
+
+use crate::{
+    context::Context,
+    delivery::{
+        outcome::{Outcome, Work},
+        redelivery,
+        work_delivery::Parcel,
+    },
+    task::{Task, batch, job_context, single_item},
+};
+
+/// Runs the task that a message asks for.
+pub(crate) async fn run(context: &Context, work: Work, message: &RunTask, parcel: &Parcel) -> Outcome {
+    start(context, work, message, parcel).await.unwrap_or_else(|ended| ended)
+}
+
+async fn start(context: &Context, work: Work, message: &RunTask, parcel: &Parcel) -> Result<Outcome, Outcome> {
+    let (ledger, job) = (&context.worker.ledger, work.job);
+    let again = redelivery::is_again(parcel);
+    if again && ledger.is_settled(job, message.task, message.round).await? {
+        return Ok(Outcome::Settled);
+    }
+    let Some(request) = ledger.request(job).await? else {
+        return Err(Outcome::Orphaned { reason: "there is no such job".to_owned() });
+    };
+    if context.is_cancelled(job).await? {
+        return Ok(Outcome::Cancelled);
+    }
+    if again {
+        redelivery::not_elsewhere(context, work).await?;
+        redelivery::count(context, work).await?;
+    }
+    let definition = &*ledger.definition(&request.source, &request.definition).await?;
+    let items: Vec<Item> = serde_json::from_str(&message.items)
+        .map_err(|error| Outcome::Failed { reason: format!("the task's items cannot be read: {error}") })?;
+    let about = job_context(&request);
+    let partition = definition.partition(&about, &items)?;
+    let key = definition.object_item_key(&items)?;
+    tracing::Span::current().record("item", &key);
+    let Some(gate) = context.gate(&request.source) else {
+        // Only a message on the wrong lane gets here.
+        return Err(Outcome::Failed { reason: format!("there is no source `{}` here", request.source) });
+    };
+    let prefix = item_prefix(definition.name(), &partition, &key);
+    let task = Task {
+        context,
+        gate,
+        parcel,
+        definition,
+        request: &request,
+        about,
+        number: message.task,
+        partition,
+        key,
+        prefix,
+    };
+    match items.as_slice() {
+        [item] if definition.batch() == 1 => single_item::run(&task, item).await,
+        items => batch::run(&task, items).await,
+    }
+}

@@ -1,0 +1,96 @@
+//! A file that has come is kept: as an object in data/ if it passed its checks, else in quarantine/.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tracing::{Instrument, Span};
+use waybill_source::{Format, Item, ObjectName};
+use waybill_store::Upload;
+
+use crate::{
+    delivery::outcome::{Object, Outcome},
+    download::fetch::Fetched,
+    task::{
+        Task,
+        metadata::{Provenance, metadata},
+        quarantine::{self, Report},
+    },
+};
+
+/// What of a task a file is.
+#[derive(Debug)]
+pub(crate) struct Piece<'a> {
+    /// The item's key, or the one that stands for several.
+    pub(crate) key: &'a str,
+    pub(crate) items: &'a [Item],
+    /// Of the request, without its query.
+    pub(crate) path: &'a str,
+    /// When the fetch counts as begun.
+    pub(crate) time: Timestamp,
+}
+
+impl Task<'_> {
+    /// Keeps a file, unless the job was cancelled meanwhile.
+    pub(crate) async fn keep(&self, piece: &Piece<'_>, file: Fetched) -> Result<Object, Outcome> {
+        let Fetched { body, bytes, scanned, sha256, validators } = file;
+        let job = self.request.job;
+        if self.context.is_cancelled(job).await? {
+            return Err(Outcome::Cancelled);
+        }
+        let store = &self.context.worker.store;
+        let counts = self.context.counts(self.definition.name());
+        let (source, format) = (self.definition.name(), self.definition.format());
+        let name = ObjectName::new(source, &self.partition, piece.key, piece.time, &sha256, format);
+        let scanned = match scanned {
+            Ok(scanned) => scanned,
+            Err(rejection) => {
+                let report = Report {
+                    job,
+                    task: self.number,
+                    source,
+                    item: piece.key,
+                    path: piece.path,
+                    rejection: &rejection,
+                    bytes,
+                    sha256: &sha256,
+                    fetched_at: piece.time,
+                };
+                let storing = storing(&quarantine::key(&name), bytes);
+                let kept = quarantine::keep(store, &name, content_type(format), body, &report).instrument(storing);
+                let quarantine = kept.await?;
+                counts.quarantined.inc();
+                return Err(Outcome::Rejected { reason: format!("the file was rejected: {rejection}"), quarantine });
+            }
+        };
+        let provenance = Provenance {
+            definition: self.definition,
+            job,
+            item: piece.key,
+            items: piece.items,
+            path: piece.path,
+            fetched_at: piece.time,
+            sha256: &sha256,
+            bytes,
+            validators: &validators,
+        };
+        let metadata = metadata(&provenance, &scanned);
+        let key = name.key();
+        let began = Instant::now();
+        let upload = Upload { content_type: content_type(format), metadata, body };
+        store.upload(&key, upload).instrument(storing(&key, bytes)).await?;
+        counts.store.observe(began.elapsed().as_secs_f64());
+        Ok(Object { key, bytes, records: scanned.records, missing: Vec::new() })
+    }
+}
+
+fn storing(key: &str, bytes: u64) -> Span {
+    tracing::info_span!("store", s3_key = key, size_bytes = bytes)
+}
+
+fn content_type(format: Format) -> &'static str {
+    match format {
+        Format::Json => "application/json",
+        Format::Ndjson => "application/x-ndjson",
+        Format::Csv => "text/csv",
+    }
+}
