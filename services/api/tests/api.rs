@@ -16,10 +16,10 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use waybill_api::JobsApi;
 use waybill_ledger::{Done, Failure, JobId, Ledger, Outcome, Plan};
-use waybill_queue::{Consumer, Hold, Lane, Message, Queue, QueueError};
+use waybill_queue::{Consumer, Lock, Message, Queue, QueueError, QueueName};
 use waybill_source::{Catalog, Env, Item};
 use waybill_store::Embedded;
-use waybill_web::{Front, Probes, app};
+use waybill_web::{AppConfig, Probes, app};
 
 /// 2024-05-01T08:00:00Z, in seconds.
 const MORNING: i64 = 1_714_550_400;
@@ -84,7 +84,7 @@ impl Room {
         catalog.insert_text("harbours.toml", HARBOURS).unwrap();
         let jobs = JobsApi::new(ledger.clone(), Arc::new(catalog), &Env::new(), now);
         let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
-        let client = TestClient::new(poem::EndpointExt::boxed(app(jobs, probes, Front::default())));
+        let client = TestClient::new(poem::EndpointExt::boxed(app(jobs, probes, AppConfig::default())));
         Self { client, ledger, folder, _embedded: embedded }
     }
 
@@ -621,23 +621,23 @@ struct Stuck;
 
 #[async_trait]
 impl Queue for Stuck {
-    async fn publish(&self, _: &Lane, _: &Message, _: Duration) -> Result<(), QueueError> {
+    async fn publish(&self, _: &QueueName, _: &Message, _: Duration) -> Result<(), QueueError> {
         std::future::pending().await
     }
 
-    async fn consume(&self, _: &Lane) -> Result<Box<dyn Consumer>, QueueError> {
+    async fn consume(&self, _: &QueueName) -> Result<Box<dyn Consumer>, QueueError> {
         Err(QueueError::Closed)
     }
 
-    async fn bury(&self, _: &Lane, _: &Message, _: &str) -> Result<(), QueueError> {
+    async fn dead_letter(&self, _: &QueueName, _: &Message, _: &str) -> Result<(), QueueError> {
         Err(QueueError::Closed)
     }
 
-    async fn try_hold(&self, _: &str) -> Result<Option<Hold>, QueueError> {
+    async fn try_lock(&self, _: &str) -> Result<Option<Lock>, QueueError> {
         Err(QueueError::Closed)
     }
 
-    async fn waiting(&self, _: &Lane) -> Result<u64, QueueError> {
+    async fn waiting(&self, _: &QueueName) -> Result<u64, QueueError> {
         Err(QueueError::Closed)
     }
 

@@ -12,7 +12,7 @@ use waybill_api::JobsApi;
 use waybill_ledger::Ledger;
 use waybill_source::{Catalog, Env};
 use waybill_store::{Embedded, Store};
-use waybill_web::{Front, KeySettings, Keys, NewKey, Probes, app};
+use waybill_web::{ApiKeys, AppConfig, KeySettings, NewKey, Probes, app};
 
 struct Room<E> {
     client: TestClient<E>,
@@ -22,7 +22,7 @@ struct Room<E> {
     _folder: TempDir,
 }
 
-/// Keys of these scopes, named `key-0`, `key-1`, …
+/// ApiKeys of these scopes, named `key-0`, `key-1`, …
 async fn room(scopes: &[&[&str]]) -> Room<impl Endpoint<Output = Response>> {
     let folder = tempfile::tempdir().unwrap();
     let embedded = Embedded::open(folder.path()).await.unwrap();
@@ -42,7 +42,7 @@ async fn room(scopes: &[&[&str]]) -> Room<impl Endpoint<Output = Response>> {
         .collect();
     let jobs = JobsApi::new(ledger, Arc::new(Catalog::shipped()), &Env::new(), Timestamp::now);
     let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
-    let front = Front { keys: Keys::new(&settings).unwrap(), ..Front::default() };
+    let front = AppConfig { keys: ApiKeys::new(&settings).unwrap(), ..AppConfig::default() };
     Room { client: TestClient::new(app(jobs, probes, front)), keys, store, _embedded: embedded, _folder: folder }
 }
 

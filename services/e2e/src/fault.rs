@@ -14,7 +14,7 @@ use tokio::{
 
 /// What may happen to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mishap {
+pub enum Fault {
     /// It is answered with this status and the error of S3 that goes with it, and the server never sees it. With 409,
     /// only what is to be created: S3 says it of nothing else.
     Status(u16),
@@ -34,14 +34,14 @@ const UNMISTAKABLE: usize = 3;
 const LONGEST_HEAD: u64 = 64 * 1024;
 
 /// A mishap for every other request.
-pub(crate) fn draw(rng: &mut Rng) -> Option<Mishap> {
+pub(crate) fn draw(rng: &mut Rng) -> Option<Fault> {
     match rng.u8(..16) {
-        0 | 1 => Some(Mishap::Status(500)),
-        2 | 3 => Some(Mishap::Status(503)),
-        4 => Some(Mishap::Status(409)),
-        5 => Some(Mishap::Swallow),
-        6 => Some(Mishap::CutRequest),
-        7 => Some(Mishap::CutAnswer),
+        0 | 1 => Some(Fault::Status(500)),
+        2 | 3 => Some(Fault::Status(503)),
+        4 => Some(Fault::Status(409)),
+        5 => Some(Fault::Swallow),
+        6 => Some(Fault::CutRequest),
+        7 => Some(Fault::CutAnswer),
         _ => None,
     }
 }
@@ -50,21 +50,21 @@ pub(crate) fn draw(rng: &mut Rng) -> Option<Mishap> {
 pub(crate) async fn one_request(
     client: TcpStream,
     server: &str,
-    mishap: Option<Mishap>,
+    fault: Option<Fault>,
     rng: &mut Rng,
     met: &AtomicU64,
 ) -> io::Result<()> {
     let mut client = BufReader::new(client);
     let head = Head::read(&mut client).await?;
-    let mishap = mishap.filter(|mishap| *mishap != Mishap::Status(409) || head.creates);
-    met.fetch_add(u64::from(mishap.is_some()), Ordering::Relaxed);
-    if let Some(Mishap::Status(status)) = mishap {
+    let fault = fault.filter(|fault| *fault != Fault::Status(409) || head.creates);
+    met.fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
+    if let Some(Fault::Status(status)) = fault {
         // A client that is still sending would take the end of the connection for the answer.
         copy(&mut (&mut client).take(head.length), &mut sink()).await?;
         return client.write_all(error(status).as_bytes()).await;
     }
     let mut server = BufReader::new(TcpStream::connect(server).await?);
-    if mishap == Some(Mishap::CutRequest) {
+    if fault == Some(Fault::CutRequest) {
         if head.length == 0 {
             return server.write_all(&head.text[..UNMISTAKABLE]).await;
         }
@@ -72,12 +72,12 @@ pub(crate) async fn one_request(
         return copy(&mut (&mut client).take(rng.u64(..head.length)), &mut server).await.map(|_| ());
     }
     server.write_all(&head.text).await?;
-    if mishap.is_none() {
+    if fault.is_none() {
         return copy_bidirectional(&mut client, &mut server).await.map(|_| ());
     }
     let (mut answers, mut requests) = tokio::io::split(server);
     let request = copy(&mut client, &mut requests);
-    if mishap == Some(Mishap::Swallow) {
+    if fault == Some(Fault::Swallow) {
         // Until the client has had enough of waiting.
         let mut nobody = sink();
         let (request, _) = tokio::join!(request, copy(&mut answers, &mut nobody));

@@ -15,7 +15,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::fault::{self, Mishap};
+use crate::fault::{self, Fault};
 
 /// What the proxy does with connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Weather {
     /// Takes new ones and says nothing.
     Stall,
     /// The same mishap for every HTTP request.
-    Http(Mishap),
+    Http(Fault),
     /// A mishap, drawn at random, for half of the HTTP requests.
     Gusts,
 }
@@ -41,7 +41,7 @@ pub struct Proxy {
     /// Connections of an earlier generation are cut.
     generation: Arc<watch::Sender<u64>>,
     rng: Arc<Mutex<Rng>>,
-    mishaps: Arc<AtomicU64>,
+    faults: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -54,7 +54,7 @@ impl Proxy {
             weather: Arc::new(watch::Sender::new(Weather::Fair)),
             generation: Arc::new(watch::Sender::new(0)),
             rng: Arc::new(Mutex::new(Rng::with_seed(seed))),
-            mishaps: Arc::default(),
+            faults: Arc::default(),
         };
         let this = proxy.clone();
         tokio::spawn(async move {
@@ -71,8 +71,8 @@ impl Proxy {
     }
 
     /// How many HTTP requests met a mishap so far.
-    pub fn mishaps(&self) -> u64 {
-        self.mishaps.load(Ordering::Relaxed)
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
     }
 
     /// From now on, for new connections; those that are open stay as they are.
@@ -102,17 +102,17 @@ impl Proxy {
                     let mut fair = self.weather.subscribe();
                     let _ = fair.wait_for(|weather| *weather == Weather::Fair).await;
                 }
-                Weather::Http(mishap) => self.request(client, Some(mishap), &mut rng).await,
+                Weather::Http(fault) => self.request(client, Some(fault), &mut rng).await,
                 Weather::Gusts => {
-                    let mishap = fault::draw(&mut rng);
-                    self.request(client, mishap, &mut rng).await;
+                    let fault = fault::draw(&mut rng);
+                    self.request(client, fault, &mut rng).await;
                 }
             }
         };
         tokio::select! { () = work => {}, _ = generation.changed() => {} }
     }
-    async fn request(&self, client: TcpStream, mishap: Option<Mishap>, rng: &mut Rng) {
+    async fn request(&self, client: TcpStream, fault: Option<Fault>, rng: &mut Rng) {
         // Whatever went wrong here, the connection breaks, and the client is told nothing more.
-        let _ = fault::one_request(client, &self.server, mishap, rng, &self.mishaps).await;
+        let _ = fault::one_request(client, &self.server, fault, rng, &self.faults).await;
     }
 }

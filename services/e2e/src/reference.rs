@@ -14,7 +14,7 @@ struct Day {
 
 /// What `/country-stats` must answer for these days, by what the upstream serves now. `left_out` are the
 /// cities whose files cannot be accepted.
-pub async fn naive_country_stats(upstream: &str, days: &[&str], left_out: &[u64]) -> Value {
+pub async fn reference_country_stats(upstream: &str, days: &[&str], left_out: &[u64]) -> Value {
     let http = reqwest::Client::new();
     let get = async |path: String| {
         let response = http.get(format!("{upstream}{path}")).send().await.expect("the upstream answers");

@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use waybill_e2e::{Mode, System, naive_country_stats, run, wait_until, weather_definition};
+use waybill_e2e::{Mode, System, reference_country_stats, run, wait_until, weather_definition};
 use waybill_upstream::{CityFault, Faults, Options};
 
 /// Runs each scenario once in each mode.
@@ -51,7 +51,7 @@ async fn three_dates_come_in_and_add_up(mode: Mode) {
         assert_eq!(job["state"], "succeeded", "{job:#}");
         assert_eq!(job["tasks"]["stored"], 6);
     }
-    let expected = naive_country_stats(system.upstream.base_url(), &days, &[]).await;
+    let expected = reference_country_stats(system.upstream.base_url(), &days, &[]).await;
     assert_eq!(system.country_stats(days[0], days[2]).await, expected);
     // Once more, now from what was added up before, and with the slip of the old documentation.
     assert_eq!(system.get(&system.stats, "/country-stats?from=2024-05-01&to2024-05-03").await, expected);
@@ -88,7 +88,7 @@ async fn a_second_fetch_takes_what_changed_and_nothing_else(mode: Mode) {
     // Two jobs for one date at once, while somebody reads.
     let (one, two, _) = tokio::join!(system.fetch_buses(day), system.fetch_buses(day), system.country_stats(day, day));
     assert_eq!((&one["state"], &two["state"]), (&json!("succeeded"), &json!("succeeded")), "{one:#} {two:#}");
-    let expected = naive_country_stats(system.upstream.base_url(), &[day], &[]).await;
+    let expected = reference_country_stats(system.upstream.base_url(), &[day], &[]).await;
     assert_eq!(system.country_stats(day, day).await, expected);
     assert_eq!(system.bucket.keys("data/buses/").await.len(), 6, "one object for each city");
 }
@@ -209,7 +209,7 @@ async fn a_killed_worker_loses_nothing(mode: Mode) {
         let job = system.finish(&job).await;
         assert_eq!((&job["state"], &job["tasks"]["total"]), (&json!("succeeded"), &json!(12)), "{job:#}");
     }
-    let expected = naive_country_stats(system.upstream.base_url(), &days, &[]).await;
+    let expected = reference_country_stats(system.upstream.base_url(), &days, &[]).await;
     assert_eq!(system.country_stats(days[0], days[1]).await, expected);
     assert_eq!(system.bucket.keys("data/buses/").await.len(), 24, "one object for each city and day");
     for (target, process) in std::mem::take(&mut system.processes) {
@@ -270,7 +270,7 @@ async fn the_command_line_does_it_all(mode: Mode) {
     let headers = csv.headers().expect("a header").clone();
     assert_eq!(headers.iter().take(3).collect::<Vec<_>>(), ["country", "date", "average_delay_s"]);
     let buses: u64 = csv.records().map(|row| row.expect("a row")[3].parse::<u64>().expect("a count")).sum();
-    let expected = naive_country_stats(system.upstream.base_url(), &["2024-05-01"], &[]).await;
+    let expected = reference_country_stats(system.upstream.base_url(), &["2024-05-01"], &[]).await;
     let countries = expected.as_object().expect("countries");
     assert_eq!(
         buses,

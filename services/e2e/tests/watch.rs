@@ -18,7 +18,7 @@ const DAY: &str = "2024-05-01";
 const LABELS: [&str; 17] = [
     "action",
     "connection",
-    "lane",
+    "queue",
     "le",
     "method",
     "operation",
@@ -90,7 +90,7 @@ async fn counts_agree_with_the_job(mode: Mode) {
     for histogram in ["fetch", "check", "store"] {
         assert_eq!(page.sum(&format!("waybill_{histogram}_duration_seconds_count"), &buses), 6.0, "{histogram}");
     }
-    assert_eq!(page.sum("waybill_queue_wait_seconds_count", &[("lane", "tasks.buses")]), 6.0);
+    assert_eq!(page.sum("waybill_queue_wait_seconds_count", &[("queue", "tasks.buses")]), 6.0);
     assert!(page.sum("waybill_queue_wait_seconds_sum", &[]) >= 0.0);
     assert!(page.sum("waybill_s3_requests_total", &[("operation", "PutObject"), ("outcome", "ok")]) >= 6.0);
     let services = if mode == Mode::OneProcess { 1.0 } else { 4.0 };

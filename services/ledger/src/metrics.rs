@@ -67,12 +67,12 @@ mod tests {
         room.planned(job, 1).await;
         let count = || metrics.ended.get_or_create(&Ended { source: "buses".into(), state: "succeeded" }).get();
         ledger.status(job).await.unwrap();
-        let looked = ledger.recover_within(at(1), false, crate::PATIENCE).await.unwrap();
+        let looked = ledger.recover_within(at(1), false, crate::LOST_AFTER).await.unwrap();
         assert_eq!((count(), looked.unfinished.get("buses")), (0, Some(&1)));
         ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
         for _ in 0..2 {
             ledger.status(job).await.unwrap();
-            let looked = ledger.recover_within(at(5), false, crate::PATIENCE).await.unwrap();
+            let looked = ledger.recover_within(at(5), false, crate::LOST_AFTER).await.unwrap();
             assert_eq!((count(), looked.unfinished.len()), (1, 0));
         }
     }

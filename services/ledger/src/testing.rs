@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use uuid::Uuid;
-use waybill_queue::{Consumer, Hold, Lane, Message, Queue, QueueError};
+use waybill_queue::{Consumer, Lock, Message, Queue, QueueError, QueueName};
 use waybill_source::{Catalog, Definition, Item, Params};
 use waybill_store::{Embedded, Store};
 
@@ -127,9 +127,9 @@ pub(crate) struct Recording {
     sent: Mutex<Vec<Message>>,
     /// How many more messages it takes, if it is away after those.
     takes: Mutex<Option<usize>>,
-    /// Whether a publisher waits for ever, as for room in a full lane.
+    /// Whether a publisher waits for ever, as for room in a full queue.
     pub(crate) is_full: AtomicBool,
-    /// What it says of every lane.
+    /// What it says of every queue.
     pub(crate) waiting: AtomicU64,
 }
 
@@ -165,7 +165,7 @@ impl Recording {
 
 #[async_trait]
 impl Queue for Recording {
-    async fn publish(&self, _: &Lane, message: &Message, _: Duration) -> Result<(), QueueError> {
+    async fn publish(&self, _: &QueueName, message: &Message, _: Duration) -> Result<(), QueueError> {
         if self.is_full.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
@@ -176,19 +176,19 @@ impl Queue for Recording {
         Ok(())
     }
 
-    async fn consume(&self, _: &Lane) -> Result<Box<dyn Consumer>, QueueError> {
+    async fn consume(&self, _: &QueueName) -> Result<Box<dyn Consumer>, QueueError> {
         Err(QueueError::Closed)
     }
 
-    async fn bury(&self, _: &Lane, _: &Message, _: &str) -> Result<(), QueueError> {
+    async fn dead_letter(&self, _: &QueueName, _: &Message, _: &str) -> Result<(), QueueError> {
         Err(QueueError::Closed)
     }
 
-    async fn try_hold(&self, _: &str) -> Result<Option<Hold>, QueueError> {
+    async fn try_lock(&self, _: &str) -> Result<Option<Lock>, QueueError> {
         Err(QueueError::Closed)
     }
 
-    async fn waiting(&self, _: &Lane) -> Result<u64, QueueError> {
+    async fn waiting(&self, _: &QueueName) -> Result<u64, QueueError> {
         Ok(self.waiting.load(Ordering::Relaxed))
     }
 

@@ -1,4 +1,4 @@
-//! The embedded queue: lanes in memory. Nothing here survives the process; the ledger makes up for it.
+//! The embedded queue: queues in memory. Nothing here survives the process; the ledger makes up for it.
 
 mod locks;
 mod queue;
@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Consumer, Delivery, Headers, Hold, Lane, Message, Metrics, Queue, QueueError,
+    Consumer, Delivery, Headers, Lock, Message, Metrics, Queue, QueueError, QueueName,
     embedded::{
         locks::Held,
         queue::{Entry, InHand, Waiting},
@@ -27,33 +27,33 @@ const BURIED: usize = 1_000;
 /// How long a publisher waits for room for a delayed message.
 const DELAYED_ROOM: Duration = Duration::from_secs(3);
 
-/// Waiting messages per lane where nobody says otherwise.
+/// Waiting messages per queue where nobody says otherwise.
 const CAPACITY: usize = 10_000;
 
-/// Lanes in this process. Cheap to clone; clones share the lanes.
+/// Lanes in this process. Cheap to clone; clones share the queues.
 ///
-/// In process there is nobody to time out, so [`Queue::publish`] waits until the lane has room, or the
+/// In process there is nobody to time out, so [`Queue::publish`] waits until the queue has room, or the
 /// queue is closed: a planner is slowed down to the speed of the workers. A consumer must therefore not
-/// publish to its own lane without a delay while nobody else takes from it. Delayed messages have room of
-/// their own, as much again per lane, and a publisher waits at most 3 seconds for it: the consumers of a
-/// lane send them to their own lane, and would otherwise wait for each other for ever.
+/// publish to its own queue without a delay while nobody else takes from it. Delayed messages have room of
+/// their own, as much again per queue, and a publisher waits at most 3 seconds for it: the consumers of a
+/// queue send them to their own queue, and would otherwise wait for each other for ever.
 #[derive(Debug, Clone)]
 pub struct Embedded(Arc<Lanes>);
 
 #[derive(Debug)]
 struct Lanes {
     capacity: usize,
-    lanes: Mutex<HashMap<Lane, Arc<Waiting>>>,
-    buried: Mutex<VecDeque<Buried>>,
+    queues: Mutex<HashMap<QueueName, Arc<Waiting>>>,
+    dead_letters: Mutex<VecDeque<DeadLetter>>,
     held: Held,
     closed: CancellationToken,
 }
 
 /// A message that was given up.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Buried {
+pub struct DeadLetter {
     /// Where it came from.
-    pub lane: Lane,
+    pub queue_name: QueueName,
     /// What it said.
     pub message: Message,
     /// Why it was given up.
@@ -71,8 +71,8 @@ impl Embedded {
     pub fn new(capacity: usize) -> Self {
         Self(Arc::new(Lanes {
             capacity: capacity.max(1),
-            lanes: Mutex::default(),
-            buried: Mutex::default(),
+            queues: Mutex::default(),
+            dead_letters: Mutex::default(),
             held: Held::default(),
             closed: CancellationToken::new(),
         }))
@@ -86,15 +86,15 @@ impl Embedded {
     }
 
     /// The last thousand messages that were buried, the oldest first.
-    pub fn buried(&self) -> Vec<Buried> {
-        lock(&self.0.buried).iter().cloned().collect()
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        lock(&self.0.dead_letters).iter().cloned().collect()
     }
 
-    fn lane(&self, lane: &Lane) -> Arc<Waiting> {
-        let mut lanes = lock(&self.0.lanes);
-        match lanes.get(lane) {
+    fn queue_name(&self, queue_name: &QueueName) -> Arc<Waiting> {
+        let mut queues = lock(&self.0.queues);
+        match queues.get(queue_name) {
             Some(waiting) => waiting.clone(),
-            None => lanes.entry(lane.clone()).or_insert_with(|| Arc::new(Waiting::new(self.0.capacity))).clone(),
+            None => queues.entry(queue_name.clone()).or_insert_with(|| Arc::new(Waiting::new(self.0.capacity))).clone(),
         }
     }
 
@@ -105,9 +105,9 @@ impl Embedded {
 
 #[async_trait]
 impl Queue for Embedded {
-    async fn publish(&self, lane: &Lane, message: &Message, delay: Duration) -> Result<(), QueueError> {
+    async fn publish(&self, queue_name: &QueueName, message: &Message, delay: Duration) -> Result<(), QueueError> {
         self.open()?;
-        let waiting = self.lane(lane);
+        let waiting = self.queue_name(queue_name);
         let closed = &self.0.closed;
         if delay.is_zero() {
             let room = closed.run_until_cancelled(waiting.room()).await.ok_or(QueueError::Closed)?;
@@ -115,7 +115,8 @@ impl Queue for Embedded {
             return Ok(());
         }
         let room = tokio::time::timeout(DELAYED_ROOM, closed.run_until_cancelled(waiting.delayed_room()));
-        let room = room.await.map_err(|_| QueueError::Unavailable(format!("{lane} is full of delayed messages")))?;
+        let room =
+            room.await.map_err(|_| QueueError::Unavailable(format!("{queue_name} is full of delayed messages")))?;
         let room = room.ok_or(QueueError::Closed)?;
         let (message, headers, closed) = (message.clone(), Headers::now(delay), closed.clone());
         tokio::spawn(async move {
@@ -126,29 +127,29 @@ impl Queue for Embedded {
         Ok(())
     }
 
-    async fn consume(&self, lane: &Lane) -> Result<Box<dyn Consumer>, QueueError> {
+    async fn consume(&self, queue_name: &QueueName) -> Result<Box<dyn Consumer>, QueueError> {
         self.open()?;
-        Ok(Box::new(LaneConsumer { waiting: self.lane(lane), closed: self.0.closed.clone() }))
+        Ok(Box::new(LaneConsumer { waiting: self.queue_name(queue_name), closed: self.0.closed.clone() }))
     }
 
-    async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError> {
+    async fn dead_letter(&self, queue_name: &QueueName, message: &Message, reason: &str) -> Result<(), QueueError> {
         let reason = shortened(reason).to_owned();
-        tracing::warn!(%lane, error = reason, "message buried");
-        let mut buried = lock(&self.0.buried);
-        if buried.len() == BURIED {
-            buried.pop_front();
+        tracing::warn!(%queue_name, error = reason, "message buried");
+        let mut dead_letters = lock(&self.0.dead_letters);
+        if dead_letters.len() == BURIED {
+            dead_letters.pop_front();
         }
-        buried.push_back(Buried { lane: lane.clone(), message: message.clone(), reason });
+        dead_letters.push_back(DeadLetter { queue_name: queue_name.clone(), message: message.clone(), reason });
         Ok(())
     }
 
-    async fn try_hold(&self, name: &str) -> Result<Option<Hold>, QueueError> {
+    async fn try_lock(&self, name: &str) -> Result<Option<Lock>, QueueError> {
         self.open()?;
-        Ok(self.0.held.try_hold(name))
+        Ok(self.0.held.try_lock(name))
     }
 
-    async fn waiting(&self, lane: &Lane) -> Result<u64, QueueError> {
-        let waiting = lock(&self.0.lanes).get(lane).cloned();
+    async fn waiting(&self, queue_name: &QueueName) -> Result<u64, QueueError> {
+        let waiting = lock(&self.0.queues).get(queue_name).cloned();
         Ok(waiting.map_or(0, |waiting| waiting.len()))
     }
 

@@ -1,4 +1,4 @@
-//! Delivery: messages on lanes, at least once, to competing consumers.
+//! Delivery: messages on queues, at least once, to competing consumers.
 //!
 //! The queue is never the truth: whoever loses it loses no job, because the ledger can send every
 //! message again. Two implementations behind one trait: [`Embedded`] in process, [`RabbitMq`] between
@@ -15,23 +15,23 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 
-pub use embedded::{Buried, Embedded};
+pub use embedded::{DeadLetter, Embedded};
 pub use headers::Headers;
-pub use lock::Hold;
+pub use lock::Lock;
 pub use message::{DecodeError, Message, PlanJob, RunTask};
 pub use metrics::Metrics;
 pub use rabbitmq::{RabbitMq, RabbitMqSettings};
 
-/// Where a message goes: one lane for plans, one per source for its tasks.
+/// Where a message goes: one queue for plans, one per source for its tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Lane {
+pub enum QueueName {
     /// [`PlanJob`] of every source.
     Plans,
     /// [`RunTask`] of one source.
     Source(String),
 }
 
-impl fmt::Display for Lane {
+impl fmt::Display for QueueName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plans => f.write_str("plans"),
@@ -51,35 +51,35 @@ pub enum QueueError {
     Closed,
 }
 
-/// A queue with lanes.
+/// A queue with queues.
 #[async_trait]
 pub trait Queue: fmt::Debug + Send + Sync + 'static {
-    /// Puts a message on a lane, after `delay`. `Ok` means that the queue has taken charge of it; an error
+    /// Puts a message on a queue, after `delay`. `Ok` means that the queue has taken charge of it; an error
     /// means that nobody knows, so that it may come all the same. Takes at most a few seconds, save that
-    /// [`Embedded`] waits for room on a full lane.
+    /// [`Embedded`] waits for room on a full queue.
     ///
     /// A delay up to 15 minutes is never cut short. A longer one may be: whoever gets the message too early
     /// sends it on once more. [`RabbitMq`] rounds up to 1, 5 or 15 seconds, or 1, 5 or 15 minutes.
-    async fn publish(&self, lane: &Lane, message: &Message, delay: Duration) -> Result<(), QueueError>;
+    async fn publish(&self, queue_name: &QueueName, message: &Message, delay: Duration) -> Result<(), QueueError>;
 
-    /// A consumer of a lane, one message at a time. It outlives connections: it waits for as long as the
+    /// A consumer of a queue, one message at a time. It outlives connections: it waits for as long as the
     /// broker is away. After a connection is lost, what was in hand on it is delivered again, maybe to
     /// the same process, while it is still worked on.
-    async fn consume(&self, lane: &Lane) -> Result<Box<dyn Consumer>, QueueError>;
+    async fn consume(&self, queue_name: &QueueName) -> Result<Box<dyn Consumer>, QueueError>;
 
-    /// Puts a message that was given up beside the lanes, for people to look at.
-    async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError>;
+    /// Puts a message that was given up beside the queues, for people to look at.
+    async fn dead_letter(&self, queue_name: &QueueName, message: &Message, reason: &str) -> Result<(), QueueError>;
 
     /// Takes a name that one process in the fleet has at a time; `None` where another has it, or had it a moment
     /// ago. Tries once, and takes at most 3 seconds. Names are up to 100 bytes long.
     ///
     /// A refusal is remembered for 200 ms, in which no other try of this process reaches the broker. So whoever
     /// lets go to give others a turn stays away for longer than that.
-    async fn try_hold(&self, name: &str) -> Result<Option<Hold>, QueueError>;
+    async fn try_lock(&self, name: &str) -> Result<Option<Lock>, QueueError>;
 
-    /// How many messages wait on a lane: neither in hand, nor on their way to a consumer, nor delayed. At most 3
+    /// How many messages wait on a queue: neither in hand, nor on their way to a consumer, nor delayed. At most 3
     /// seconds.
-    async fn waiting(&self, lane: &Lane) -> Result<u64, QueueError>;
+    async fn waiting(&self, queue_name: &QueueName) -> Result<u64, QueueError>;
 
     /// Whether messages can be published and consumed now: what `/ready` asks. At most 2 seconds.
     async fn check(&self) -> Result<(), QueueError>;
@@ -88,12 +88,12 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// job's messages at start.
     fn is_durable(&self) -> bool;
 
-    /// Ends every consumer: their `next` answers `None`, and `consume` and `try_hold` are refused. Deliveries in
+    /// Ends every consumer: their `next` answers `None`, and `consume` and `try_lock` are refused. Deliveries in
     /// hand can still be settled, and holds last until they are dropped; publishing is possible still, or answers [`QueueError::Closed`].
     async fn close(&self);
 }
 
-/// One consumer of one lane.
+/// One consumer of one queue.
 #[async_trait]
 pub trait Consumer: Send {
     /// The next message; `None` once the queue is closed. Cancel-safe.

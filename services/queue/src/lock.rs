@@ -6,18 +6,18 @@ use tokio_util::sync::CancellationToken;
 
 /// A name that nobody else holds; dropped, it is free for others, a moment later.
 ///
-/// It may be lost meanwhile, with the connection to the broker: [`Hold::is_held`] and [`Hold::lost`] tell, as soon
+/// It may be lost meanwhile, with the connection to the broker: [`Lock::is_held`] and [`Lock::lost`] tell, as soon
 /// as this process knows. Others may know sooner, and it is not fencing: a holder that was cut off may still
 /// be finishing what it has in hand while the next one starts. So whatever is done under a hold must be harmless when
 /// done twice.
-pub struct Hold {
+pub struct Lock {
     name: String,
     lost: CancellationToken,
     /// Lets go when dropped.
     _grip: Box<dyn Any + Send + Sync>,
 }
 
-impl Hold {
+impl Lock {
     /// `lost` is cancelled when it is lost; dropping `grip` lets go.
     pub(crate) fn new(name: &str, lost: CancellationToken, grip: impl Any + Send + Sync) -> Self {
         Self { name: name.to_owned(), lost, _grip: Box::new(grip) }
@@ -39,8 +39,8 @@ impl Hold {
     }
 }
 
-impl fmt::Debug for Hold {
+impl fmt::Debug for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hold").field("name", &self.name).field("is_held", &self.is_held()).finish_non_exhaustive()
+        f.debug_struct("Lock").field("name", &self.name).field("is_held", &self.is_held()).finish_non_exhaustive()
     }
 }

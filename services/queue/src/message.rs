@@ -12,12 +12,12 @@ mod wire {
 use wire::{Envelope, envelope::Body};
 pub use wire::{PlanJob, RunTask};
 
-/// A message on a lane.
+/// A message on a queue.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message {
-    /// On [`crate::Lane::Plans`].
+    /// On [`crate::QueueName::Plans`].
     PlanJob(PlanJob),
-    /// On [`crate::Lane::Source`].
+    /// On [`crate::QueueName::Source`].
     RunTask(RunTask),
 }
 
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_is_encoded_decodes_to_the_same() {
-        let plan = PlanJob { job_id: "018f3f6e".into(), source: "buses".into(), attempt: 3, handed_on: true };
+        let plan = PlanJob { job_id: "018f3f6e".into(), source: "buses".into(), attempt: 3, requeued: true };
         let task = RunTask { task: 7, again: true, items: r#"{"city":"köln"}"#.into(), ..RunTask::default() };
         for message in [Message::PlanJob(plan), Message::RunTask(task)] {
             assert_eq!(Message::decode(&message.encode()), Ok(message));

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Consumer, Headers, Hold, Lane, Message, Metrics, Queue, QueueError,
+    Consumer, Headers, Lock, Message, Metrics, Queue, QueueError, QueueName,
     rabbitmq::{
         address::Address, connection::Link, consume::LaneConsumer, lock::Holds, publish::Publisher, topology::Topology,
     },
@@ -29,7 +29,7 @@ use crate::{
 /// How long `/ready` waits for the broker.
 const CHECK: Duration = Duration::from_secs(2);
 
-/// How long counting the messages of a lane may take.
+/// How long counting the messages of a queue may take.
 const COUNT: Duration = Duration::from_secs(3);
 
 /// How to reach the broker.
@@ -55,7 +55,7 @@ struct Broker {
     topology: Topology,
     publishing: Publisher,
     consuming: Link,
-    holds: Holds,
+    locks: Holds,
     closed: CancellationToken,
 }
 
@@ -73,41 +73,41 @@ impl RabbitMq {
         let topology = Topology::new(settings.prefix)?;
         let publishing = Publisher::new(Link::start(address.clone(), "publish", metrics), topology.clone());
         let consuming = Link::start(address.clone(), "consume", metrics);
-        let (holds, closed) = (Holds::default(), CancellationToken::new());
-        Ok(Self(Arc::new(Broker { address, topology, publishing, consuming, holds, closed })))
+        let (locks, closed) = (Holds::default(), CancellationToken::new());
+        Ok(Self(Arc::new(Broker { address, topology, publishing, consuming, locks, closed })))
     }
 }
 
 #[async_trait]
 impl Queue for RabbitMq {
-    async fn publish(&self, lane: &Lane, message: &Message, delay: Duration) -> Result<(), QueueError> {
-        let route = self.0.topology.lane(lane, delay)?;
+    async fn publish(&self, queue_name: &QueueName, message: &Message, delay: Duration) -> Result<(), QueueError> {
+        let route = self.0.topology.queue_name(queue_name, delay)?;
         let headers = headers::table(&Headers::now(route.delay()));
         self.0.publishing.publish(route, message.encode(), headers).await
     }
 
-    async fn consume(&self, lane: &Lane) -> Result<Box<dyn Consumer>, QueueError> {
+    async fn consume(&self, queue_name: &QueueName) -> Result<Box<dyn Consumer>, QueueError> {
         if self.0.closed.is_cancelled() {
             return Err(QueueError::Closed);
         }
-        let route = self.0.topology.lane(lane, Duration::ZERO)?;
-        Ok(Box::new(LaneConsumer::new(self.0.clone(), lane.clone(), route)))
+        let route = self.0.topology.queue_name(queue_name, Duration::ZERO)?;
+        Ok(Box::new(LaneConsumer::new(self.0.clone(), queue_name.clone(), route)))
     }
 
-    async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError> {
-        self.0.bury(lane, message.encode(), &Headers::now(Duration::ZERO), reason).await
+    async fn dead_letter(&self, queue_name: &QueueName, message: &Message, reason: &str) -> Result<(), QueueError> {
+        self.0.dead_letter(queue_name, message.encode(), &Headers::now(Duration::ZERO), reason).await
     }
 
-    async fn try_hold(&self, name: &str) -> Result<Option<Hold>, QueueError> {
+    async fn try_lock(&self, name: &str) -> Result<Option<Lock>, QueueError> {
         if self.0.closed.is_cancelled() {
             return Err(QueueError::Closed);
         }
         let links = (&self.0.consuming, &self.0.publishing);
-        self.0.holds.try_hold(links, name, self.0.topology.hold(name)?).await
+        self.0.locks.try_lock(links, name, self.0.topology.lock(name)?).await
     }
 
-    async fn waiting(&self, lane: &Lane) -> Result<u64, QueueError> {
-        let route = self.0.topology.lane(lane, Duration::ZERO)?;
+    async fn waiting(&self, queue_name: &QueueName) -> Result<u64, QueueError> {
+        let route = self.0.topology.queue_name(queue_name, Duration::ZERO)?;
         let counted = timeout(COUNT, async {
             let session = self.0.consuming.session().await?;
             let counted = topology::waiting(&session.connection, &route).await;
@@ -134,13 +134,19 @@ impl Queue for RabbitMq {
 }
 
 impl Broker {
-    async fn bury(&self, lane: &Lane, body: Vec<u8>, headers: &Headers, reason: &str) -> Result<(), QueueError> {
+    async fn dead_letter(
+        &self,
+        queue_name: &QueueName,
+        body: Vec<u8>,
+        headers: &Headers,
+        reason: &str,
+    ) -> Result<(), QueueError> {
         let reason = shortened(reason);
         let mut headers = headers::table(headers);
-        headers.insert("lane".into(), AMQPValue::LongString(lane.to_string().into()));
+        headers.insert("queue".into(), AMQPValue::LongString(queue_name.to_string().into()));
         headers.insert("reason".into(), AMQPValue::LongString(reason.into()));
-        self.publishing.publish(self.topology.dead(lane)?, body, headers).await?;
-        tracing::warn!(%lane, error = reason, "message buried");
+        self.publishing.publish(self.topology.dead(queue_name)?, body, headers).await?;
+        tracing::warn!(%queue_name, error = reason, "message buried");
         Ok(())
     }
 }

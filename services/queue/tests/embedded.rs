@@ -34,7 +34,7 @@ async fn a_publisher_waits_for_room() {
     let mut consumer = consumer(&queue).await;
     tokio::task::yield_now().await;
     assert!(!third.is_finished());
-    // Taken makes room; given back takes none away, or nobody could give back to a full lane.
+    // Taken makes room; given back takes none away, or nobody could give back to a full queue.
     let first = next(&mut consumer).await;
     within(third).await.unwrap().unwrap();
     assert!(first.give_back().await);
@@ -50,8 +50,8 @@ async fn a_publisher_waits_for_room() {
 async fn closing_lets_a_waiting_publisher_go() {
     let queue: SharedQueue = Arc::new(Embedded::new(1));
     send(&queue, [1]).await;
-    let (lane, second) = (buses(), task(2));
-    let (published, ()) = tokio::join!(queue.publish(&lane, &second, Duration::ZERO), queue.close());
+    let (queue_name, second) = (buses(), task(2));
+    let (published, ()) = tokio::join!(queue.publish(&queue_name, &second, Duration::ZERO), queue.close());
     assert!(matches!(published, Err(QueueError::Closed)), "{published:?}");
     assert!(matches!(queue.check().await, Err(QueueError::Closed)));
 }
@@ -70,12 +70,12 @@ async fn delayed_messages_are_bounded_and_never_wait_for_others() {
 async fn the_last_thousand_buried_are_kept_with_their_reasons() {
     let queue = Embedded::default();
     for n in 0..1_001 {
-        queue.bury(&buses(), &task(n), &format!("reason {n}")).await.unwrap();
+        queue.dead_letter(&buses(), &task(n), &format!("reason {n}")).await.unwrap();
     }
-    let buried = queue.buried();
-    assert_eq!(buried.len(), 1_000);
-    assert_eq!((buried[0].message.clone(), buried[0].reason.as_str()), (task(1), "reason 1"));
-    assert_eq!(buried[999].lane, buses());
+    let dead_letters = queue.dead_letters();
+    assert_eq!(dead_letters.len(), 1_000);
+    assert_eq!((dead_letters[0].message.clone(), dead_letters[0].reason.as_str()), (task(1), "reason 1"));
+    assert_eq!(dead_letters[999].queue_name, buses());
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ mod broker;
 mod contract;
 
 use broker::{Mode, Proxy, with_prefix};
-use contract::{SharedQueue, buses, consumer, holds::hold, next, number, send, task, within};
+use contract::{SharedQueue, buses, consumer, locks::lock, next, number, send, task, within};
 
 async fn on_a_fresh_queue<F: Future<Output = ()>>(promise: impl FnOnce(SharedQueue) -> F) {
     with_prefix(|prefix, _| promise(broker::queue(broker::url(), &prefix))).await;
@@ -243,7 +243,7 @@ async fn a_message_that_cannot_be_read_is_buried() {
         assert!(delivery.ack().await);
         let dead = dead(&admin, &prefix).await;
         assert_eq!(dead.data, b"hello");
-        assert_eq!(header(&dead, "lane").as_deref(), Some("tasks.buses"));
+        assert_eq!(header(&dead, "queue").as_deref(), Some("tasks.buses"));
         assert!(header(&dead, "reason").unwrap().starts_with("not a message: "));
     })
     .await;
@@ -254,7 +254,7 @@ async fn what_is_buried_lies_among_the_dead() {
     with_prefix(async |prefix, admin| {
         let queue = broker::queue(broker::url(), &prefix);
         assert!(queue.is_durable());
-        within(queue.bury(&buses(), &task(7), "no such city")).await.unwrap();
+        within(queue.dead_letter(&buses(), &task(7), "no such city")).await.unwrap();
         let dead = dead(&admin, &prefix).await;
         assert_eq!(Message::decode(&dead.data), Ok(task(7)));
         assert_eq!(header(&dead, "reason").as_deref(), Some("no such city"));
@@ -322,17 +322,17 @@ async fn a_hold_ends_with_the_connection_of_its_holder() {
         let cut_off: SharedQueue = broker::queue(proxy.url.clone(), &prefix);
         let other: SharedQueue = broker::queue(broker::url(), &prefix);
         for _ in 0..3 {
-            let lost = hold(&cut_off, "housekeeper").await;
-            assert!(other.try_hold("housekeeper").await.unwrap().is_none());
+            let lost = lock(&cut_off, "housekeeper").await;
+            assert!(other.try_lock("housekeeper").await.unwrap().is_none());
             proxy.cut();
             within(lost.lost()).await;
             assert!(!lost.is_held());
             // Whoever lost it may have it again, while the old hold is not yet dropped.
-            let theirs = hold(&other, "housekeeper").await;
+            let theirs = lock(&other, "housekeeper").await;
             drop(theirs);
-            let again = hold(&cut_off, "housekeeper").await;
+            let again = lock(&cut_off, "housekeeper").await;
             drop(lost);
-            assert!(again.is_held() && other.try_hold("housekeeper").await.unwrap().is_none());
+            assert!(again.is_held() && other.try_lock("housekeeper").await.unwrap().is_none());
         }
     })
     .await;
@@ -346,16 +346,16 @@ async fn a_hold_asks_a_broker_that_says_nothing_no_longer_than_it_said() {
         queue.check().await.unwrap();
         proxy.set(Mode::Stall);
         let begun = Instant::now();
-        let lane = buses();
-        let (held, waiting) = tokio::join!(queue.try_hold("housekeeper"), queue.waiting(&lane));
+        let queue_name = buses();
+        let (held, waiting) = tokio::join!(queue.try_lock("housekeeper"), queue.waiting(&queue_name));
         assert!(matches!(held, Err(QueueError::Unavailable(_))), "{held:?}");
         assert!(matches!(waiting, Err(QueueError::Unavailable(_))), "{waiting:?}");
         assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
         // What was asked for arrives all the same; nobody wants it any more, so it is let go.
         proxy.set(Mode::Forward);
         let other: SharedQueue = broker::queue(broker::url(), &prefix);
-        drop(hold(&other, "housekeeper").await);
-        hold(&queue, "housekeeper").await;
+        drop(lock(&other, "housekeeper").await);
+        lock(&queue, "housekeeper").await;
     })
     .await;
 }
@@ -368,7 +368,7 @@ async fn dropping_everything_closes_the_connections() {
         send(&queue, [1]).await;
         let mut consumer = consumer(&queue).await;
         let in_hand = next(&mut consumer).await;
-        let held = hold(&queue, "rate.buses").await;
+        let held = lock(&queue, "rate.buses").await;
         assert_eq!(proxy.connections(), 2);
         let alive = Arc::downgrade(&queue);
         queue.close().await;

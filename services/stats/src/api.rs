@@ -49,7 +49,9 @@ impl StatsApi {
 
     async fn report(&self, definition: &Arc<Definition>, range: Range) -> Result<Report, Problem> {
         self.collector.collect(definition, range).await.map_err(|error| match error {
-            CollectError::Store(_) | CollectError::Restless(_) => Problem::unavailable("the object store", &error),
+            CollectError::Store(_) | CollectError::ConcurrentChange(_) => {
+                Problem::unavailable("the object store", &error)
+            }
             CollectError::Overflow(_) => Problem::internal(&error),
         })
     }

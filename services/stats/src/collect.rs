@@ -58,7 +58,7 @@ pub enum CollectError {
     Store(#[from] StoreError),
     /// Objects kept vanishing while they were read.
     #[error("{0} is being rewritten faster than it can be read")]
-    Restless(String),
+    ConcurrentChange(String),
     /// A sum left the range of the numbers kept.
     #[error("{0}")]
     Overflow(String),
@@ -147,7 +147,7 @@ impl Collector {
                 return Ok(Some(Month { days, hash, last: listing.last }));
             }
         }
-        Err(CollectError::Restless(format!("{}/{group}", definition.name())))
+        Err(CollectError::ConcurrentChange(format!("{}/{group}", definition.name())))
     }
 
     /// Lists the newest fetch of every item, from `from` to the end of the first month that has any.
@@ -176,7 +176,7 @@ impl Collector {
                 if day > end {
                     return Ok(Listing::new(newest, end));
                 }
-                // Keys come in order, so a later fetch of the same item comes later.
+                // ApiKeys come in order, so a later fetch of the same item comes later.
                 newest.entry(day).or_default().insert(name.item, entry.key);
             }
             if !full {

@@ -33,7 +33,7 @@ pub enum StoreError {
     },
     /// The embedded store's folder cannot be used.
     #[error("{path}: {reason}")]
-    Folder {
+    DirIndex {
         /// Which folder or file.
         path: String,
         /// Why.

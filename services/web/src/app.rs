@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 
 use crate::{
-    Keys, Probes,
+    ApiKeys, Probes,
     auth::{
         self,
         middleware::{Guard, TIME_LIMIT},
@@ -27,9 +27,9 @@ use crate::{
 
 /// What stands around the routes of a process.
 #[derive(Debug, Clone, Default)]
-pub struct Front {
+pub struct AppConfig {
     /// Who may ask.
-    pub keys: Keys,
+    pub keys: ApiKeys,
     /// What is counted of HTTP.
     pub metrics: Metrics,
     /// What `/metrics` shows.
@@ -42,14 +42,14 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
 
 /// The routes of `apis`, with `/openapi.json`, `/docs` (which needs no internet), `/live`, `/ready`, `/metrics`, a
 /// limit on bodies, a timeout, and every error as a [`crate::Problem`].
-pub fn app<A: OpenApi + 'static>(apis: A, probes: Probes, front: Front) -> impl Endpoint<Output = Response> {
+pub fn app<A: OpenApi + 'static>(apis: A, probes: Probes, front: AppConfig) -> impl Endpoint<Output = Response> {
     let service = OpenApiService::new(Allowing((apis, probes, Home)), "Waybill", env!("CARGO_PKG_VERSION"))
         .description("Files and records from slow upstreams, brought into S3, and statistics of them.");
     let document = secured(&service.spec());
     let docs = service.swagger_ui_html().replace("Swagger UI</title>", "Waybill</title>");
     let docs = page("text/html; charset=utf-8", docs.replace(&service.spec(), &document));
     let spec = page("application/json", document);
-    let Front { keys, metrics, registry } = front;
+    let AppConfig { keys, metrics, registry } = front;
     let guard = Arc::new(Guard { choices: Choices::of::<A>(), keys, metrics, limit: TIME_LIMIT });
     let routes = Route::new()
         .at("/docs", only_get("/docs", docs))

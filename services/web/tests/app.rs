@@ -12,7 +12,7 @@ use poem_openapi::{
 };
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
-use waybill_web::{Check, Date, Front, JsonBody, Probes, Problem, Serving, app, known_query, serve};
+use waybill_web::{AppConfig, Check, Date, JsonBody, Probes, Problem, Serving, app, known_query, serve};
 
 struct Things;
 
@@ -84,7 +84,7 @@ fn probes(checks: Vec<Check>) -> (Probes, CancellationToken) {
 }
 
 fn client() -> TestClient<impl Endpoint<Output = Response>> {
-    TestClient::new(app(Things, probes(Vec::new()).0, Front::default()))
+    TestClient::new(app(Things, probes(Vec::new()).0, AppConfig::default()))
 }
 
 /// Status, the headers that matter, and the body.
@@ -312,7 +312,7 @@ fn check(name: &'static str, outcome: Option<Result<(), &'static str>>) -> Check
 #[tokio::test]
 async fn ready_runs_the_checks_side_by_side() {
     let (fine, _) = probes(vec![check("store", Some(Ok(()))), check("queue", Some(Ok(())))]);
-    insta::assert_snapshot!(seen(TestClient::new(app((), fine, Front::default())).get("/ready")).await, @r#"
+    insta::assert_snapshot!(seen(TestClient::new(app((), fine, AppConfig::default())).get("/ready")).await, @r#"
     200 OK
     content-type: application/json; charset=utf-8
     {"checks":{"queue":"ok","store":"ok"},"status":"ready"}
@@ -320,7 +320,7 @@ async fn ready_runs_the_checks_side_by_side() {
 
     let slow = (0..5).map(|at| check(["a", "b", "c", "d", "e"][at], None));
     let (broken, shutdown) = probes(slow.chain([check("queue", Some(Err("the broker is away")))]).collect());
-    let client = TestClient::new(app((), broken, Front::default()));
+    let client = TestClient::new(app((), broken, AppConfig::default()));
     let begun = std::time::Instant::now();
     insta::assert_snapshot!(seen(client.get("/ready")).await, @r#"
     503 Service Unavailable
@@ -510,7 +510,8 @@ async fn a_request_under_way_is_finished_at_shutdown() {
     };
     let (probes, _) = probes(vec![Check { name: "slow", run: slow }]);
     let shutdown = CancellationToken::new();
-    let server = tokio::spawn(serve(listener, app((), probes, Front::default()), Serving::default(), shutdown.clone()));
+    let server =
+        tokio::spawn(serve(listener, app((), probes, AppConfig::default()), Serving::default(), shutdown.clone()));
 
     let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
     connection.write_all(b"GET /ready HTTP/1.1\r\nhost: waybill\r\n\r\n").await.unwrap();
@@ -530,7 +531,7 @@ async fn a_request_under_way_is_finished_at_shutdown() {
 async fn metrics_count_answers_by_route_and_nothing_that_a_client_chose() {
     let mut registry = prometheus_client::registry::Registry::with_prefix("waybill");
     let metrics = waybill_web::Metrics::register(&mut registry);
-    let front = Front { metrics, registry: std::sync::Arc::new(registry), ..Front::default() };
+    let front = AppConfig { metrics, registry: std::sync::Arc::new(registry), ..AppConfig::default() };
     let client = TestClient::new(app(Things, probes(Vec::new()).0, front));
     for path in ["/things/1?day=x", "/things/2?day=y", "/things/none", "/secret", "/nothing", "/docs"] {
         client.get(path).send().await;

@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use waybill_web::{Front, JsonBody, Metrics, Patience, Probes, Problem, Serving, app, serve};
+use waybill_web::{AppConfig, ClientTimeouts, JsonBody, Metrics, Probes, Problem, Serving, app, serve};
 
 struct Things;
 
@@ -44,18 +44,18 @@ impl Port {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let short = Duration::from_millis(300);
-        let patience = Patience { idle: Duration::from_secs(1), head: short, write: short };
+        let timeouts = ClientTimeouts { idle: Duration::from_secs(1), head: short, write: short };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = Serving { connections, patience, metrics, ..Serving::default() };
+        let serving = Serving { connections, timeouts, metrics, ..Serving::default() };
         tokio::spawn(serve(listener, app, serving, stop.clone()));
         Self { address, registry, _stop: stop.drop_guard() }
     }
 
     async fn things(connections: usize) -> Self {
         let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
-        Self::open(app(Things, probes, Front::default()), connections).await
+        Self::open(app(Things, probes, AppConfig::default()), connections).await
     }
 
     async fn connect(&self) -> TcpStream {
@@ -219,7 +219,7 @@ async fn a_request_that_is_answered_is_not_closed_for_another() {
         waybill_web::Check { name: "slow", run: Box::new(run) }
     };
     let probes = Probes { checks: vec![slow], shutdown: CancellationToken::new() };
-    let port = Port::open(app((), probes, Front::default()), 2).await;
+    let port = Port::open(app((), probes, AppConfig::default()), 2).await;
     let mut stream = port.connect().await;
     stream.write_all(b"GET /ready HTTP/1.1\r\nhost: waybill\r\nconnection: close\r\n\r\n").await.unwrap();
     entered.notified().await;

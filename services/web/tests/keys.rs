@@ -11,7 +11,7 @@ use poem::{
 use poem_openapi::{OpenApi, param::Path, payload::Json};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio_util::sync::CancellationToken;
-use waybill_web::{Caller, Front, KeySettings, Keys, Metrics, NewKey, Probes, Problem, RateSettings, app};
+use waybill_web::{ApiKeys, AppConfig, Caller, KeySettings, Metrics, NewKey, Probes, Problem, RateSettings, app};
 
 struct Things;
 
@@ -56,7 +56,7 @@ fn room() -> Room<impl Endpoint<Output = Response>> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let registry = Arc::new(registry);
-    let front = Front { keys: Keys::new(&settings).unwrap(), metrics, registry: Arc::clone(&registry) };
+    let front = AppConfig { keys: ApiKeys::new(&settings).unwrap(), metrics, registry: Arc::clone(&registry) };
     let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
     Room { client: TestClient::new(app(Things, probes, front)), registry, keys }
 }

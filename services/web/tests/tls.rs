@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
-use waybill_web::{Front, Patience, Probes, Serving, Tls, app, serve};
+use waybill_web::{AppConfig, ClientTimeouts, Probes, Serving, Tls, app, serve};
 
 #[tokio::test]
 async fn requests_are_answered_over_tls_and_nothing_else_is() {
@@ -31,9 +31,9 @@ async fn requests_are_answered_over_tls_and_nothing_else_is() {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let probes = Probes { checks: Vec::new(), shutdown: stop.clone() };
-    let patience = Patience { head: Duration::from_secs(2), ..Patience::default() };
-    let serving = Serving { tls: Some(tls), patience, ..Serving::default() };
-    let serving = tokio::spawn(serve(listener, app((), probes, Front::default()), serving, stop.clone()));
+    let timeouts = ClientTimeouts { head: Duration::from_secs(2), ..ClientTimeouts::default() };
+    let serving = Serving { tls: Some(tls), timeouts, ..Serving::default() };
+    let serving = tokio::spawn(serve(listener, app((), probes, AppConfig::default()), serving, stop.clone()));
 
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let mut roots = RootCertStore::empty();

@@ -14,7 +14,7 @@ use waybill_source::Definition;
 use crate::{
     Worker,
     download::client::Upstream,
-    limits::throttle::Gate,
+    limits::throttle::Throttle,
     metrics::{Counts, UNKNOWN},
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct Context {
     /// Jobs that were not cancelled at that time.
     uncancelled: Mutex<HashMap<JobId, Instant>>,
     /// By source.
-    gates: HashMap<String, Arc<Gate>>,
+    gates: HashMap<String, Arc<Throttle>>,
     /// By source.
     counts: HashMap<String, Arc<Counts>>,
     /// Of every other source.
@@ -52,11 +52,11 @@ impl Context {
         let named = |it: &Arc<Definition>| (it.name().to_owned(), Arc::new(worker.metrics.of_source(it.name())));
         let counts: HashMap<_, _> = worker.catalog.iter().map(named).collect();
         let unknown = Arc::new(worker.metrics.of_source(UNKNOWN));
-        let gate = |it: &Definition| {
+        let throttle = |it: &Definition| {
             let waits = counts.get(it.name()).unwrap_or(&unknown).limiter_wait.clone();
-            Arc::new(Gate::new(it.limit(), waits))
+            Arc::new(Throttle::new(it.limit(), waits))
         };
-        let gates = worker.catalog.iter().map(|it| (it.name().to_owned(), gate(it))).collect();
+        let gates = worker.catalog.iter().map(|it| (it.name().to_owned(), throttle(it))).collect();
         let name = Uuid::now_v7().to_string();
         Ok(Self {
             worker,
@@ -73,7 +73,7 @@ impl Context {
     }
 
     /// The gate of a source that this worker serves.
-    pub(crate) fn gate(&self, source: &str) -> Option<&Arc<Gate>> {
+    pub(crate) fn throttle(&self, source: &str) -> Option<&Arc<Throttle>> {
         self.gates.get(source)
     }
 

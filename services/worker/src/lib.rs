@@ -38,7 +38,7 @@ pub struct Worker {
     pub store: Store,
     /// Where messages come from.
     pub queue: Arc<dyn Queue>,
-    /// The sources whose lanes are served. A task is run by the definition its job was asked with.
+    /// The sources whose queues are served. A task is run by the definition its job was asked with.
     pub catalog: Arc<Catalog>,
     /// Upstream addresses that the operator set, by source; they outrank the definition's.
     pub base_urls: HashMap<String, String>,
@@ -49,13 +49,13 @@ pub struct Worker {
     pub retry: RetryPolicy,
     /// How often the housekeeper looks.
     pub housekeeping: Duration,
-    /// How long nothing may happen to a job before its tasks count as lost: [`waybill_ledger::PATIENCE`].
-    pub patience: Duration,
+    /// How long nothing may happen to a job before its tasks count as lost: [`waybill_ledger::LOST_AFTER`].
+    pub lost_after: Duration,
     /// A task that runs longer than this says so in the ledger, again and again: half a minute.
     pub lease: Duration,
     /// A task that runs longer than this is handed on: well below the broker's consumer timeout, which is half
     /// an hour unless somebody changed it; a quarter of an hour.
-    pub hand_on: Duration,
+    pub requeue_after: Duration,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -74,7 +74,7 @@ pub struct RetryPolicy {
     pub attempts: u32,
 }
 
-/// Serves every lane until `shutdown`; then takes nothing new, and finishes what runs within
+/// Serves every queue until `shutdown`; then takes nothing new, and finishes what runs within
 /// `deadline` or gives it back.
 ///
 /// # Errors

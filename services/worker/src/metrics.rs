@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use reqwest::StatusCode;
-use waybill_queue::Lane;
+use waybill_queue::QueueName;
 
 /// Upper bounds in seconds: a small file next door, and one of 10 GB on a slow line.
 const FETCH: [f64; 13] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 600.0, 1_800.0];
@@ -51,7 +51,7 @@ type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     tasks: Family<Ended, Counter>,
     plans: Family<Ended, Counter>,
-    queue_wait: Durations<OnLane>,
+    queue_wait: Durations<OnQueue>,
     fetch: Durations<OfSource>,
     check: Durations<OfSource>,
     store: Durations<OfSource>,
@@ -63,7 +63,7 @@ pub struct Metrics {
     quarantined: Family<OfSource, Counter>,
     actions: Family<Done, Counter>,
     unfinished: Family<OfSource, Gauge>,
-    waiting: Family<OnLane, Gauge>,
+    waiting: Family<OnQueue, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,8 +84,8 @@ struct Answered {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OnLane {
-    lane: String,
+struct OnQueue {
+    queue: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -210,9 +210,9 @@ impl Metrics {
         }
     }
 
-    /// How long messages of a lane wait, shown from now on.
-    pub(crate) fn queue_wait(&self, lane: &Lane) -> Histogram {
-        self.queue_wait.get_or_create_owned(&OnLane { lane: lane.to_string() })
+    /// How long messages of a queue wait, shown from now on.
+    pub(crate) fn queue_wait(&self, queue_name: &QueueName) -> Histogram {
+        self.queue_wait.get_or_create_owned(&OnQueue { queue: queue_name.to_string() })
     }
 
     /// The housekeeper did something so often.
@@ -232,15 +232,15 @@ impl Metrics {
         self.unfinished.get_or_create(&OfSource { source: source.into() }).set(i64::try_from(jobs).unwrap_or(i64::MAX));
     }
 
-    /// What the housekeeper saw of a lane; `None` where the queue does not say.
-    pub(crate) fn saw_waiting(&self, lane: &Lane, messages: Option<u64>) {
-        let lane = OnLane { lane: lane.to_string() };
+    /// What the housekeeper saw of a queue; `None` where the queue does not say.
+    pub(crate) fn saw_waiting(&self, queue_name: &QueueName, messages: Option<u64>) {
+        let queue_name = OnQueue { queue: queue_name.to_string() };
         match messages.map(|messages| i64::try_from(messages).unwrap_or(i64::MAX)) {
             Some(messages) => {
-                self.waiting.get_or_create(&lane).set(messages);
+                self.waiting.get_or_create(&queue_name).set(messages);
             }
             None => {
-                self.waiting.remove(&lane);
+                self.waiting.remove(&queue_name);
             }
         }
     }
@@ -332,12 +332,12 @@ mod tests {
     #[test]
     fn only_who_keeps_house_says_what_there_is() {
         let metrics = Metrics::default();
-        let lane = Lane::Source("buses".to_owned());
+        let queue_name = QueueName::Source("buses".to_owned());
         metrics.saw_unfinished("buses", 3);
-        metrics.saw_waiting(&lane, Some(7));
-        assert_eq!(metrics.waiting.get(&OnLane { lane: "tasks.buses".to_owned() }).unwrap().get(), 7);
-        metrics.saw_waiting(&lane, None);
-        assert!(metrics.waiting.get(&OnLane { lane: "tasks.buses".to_owned() }).is_none());
+        metrics.saw_waiting(&queue_name, Some(7));
+        assert_eq!(metrics.waiting.get(&OnQueue { queue: "tasks.buses".to_owned() }).unwrap().get(), 7);
+        metrics.saw_waiting(&queue_name, None);
+        assert!(metrics.waiting.get(&OnQueue { queue: "tasks.buses".to_owned() }).is_none());
         metrics.keeps_house_no_more();
         assert!(metrics.unfinished.get(&OfSource { source: "buses".into() }).is_none());
     }

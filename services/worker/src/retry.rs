@@ -30,14 +30,14 @@ pub(crate) enum GaveUp {
 }
 
 /// The waits between the tries of one request.
-pub(crate) struct Patience<'a> {
+pub(crate) struct RetryBudget<'a> {
     policy: RetryPolicy,
     shutdown: &'a CancellationToken,
     waits: ExponentialBackoff,
     tries: u32,
 }
 
-impl<'a> Patience<'a> {
+impl<'a> RetryBudget<'a> {
     pub(crate) fn new(policy: RetryPolicy, shutdown: &'a CancellationToken) -> Self {
         Self { policy, shutdown, waits: exponential(policy.initial, policy.max_wait), tries: 0 }
     }
@@ -93,17 +93,17 @@ mod tests {
     #[tokio::test]
     async fn a_transient_fault_is_tried_so_many_times() {
         let shutdown = CancellationToken::new();
-        let mut patience = Patience::new(POLICY, &shutdown);
-        assert_eq!(patience.wait(Fault::transient("a".into())).await, Ok(()));
-        assert_eq!(patience.wait(Fault::retry_after("b".into(), Duration::from_millis(2))).await, Ok(()));
-        let end = patience.wait(Fault::transient("c".into())).await;
+        let mut lost_after = RetryBudget::new(POLICY, &shutdown);
+        assert_eq!(lost_after.wait(Fault::transient("a".into())).await, Ok(()));
+        assert_eq!(lost_after.wait(Fault::retry_after("b".into(), Duration::from_millis(2))).await, Ok(()));
+        let end = lost_after.wait(Fault::transient("c".into())).await;
         assert_eq!(end, Err(GaveUp::Later { after: None, reason: "c".into() }));
     }
 
     #[tokio::test]
     async fn a_permanent_fault_is_not_tried_again() {
         let shutdown = CancellationToken::new();
-        let end = Patience::new(POLICY, &shutdown).wait(Fault::permanent("no".into())).await;
+        let end = RetryBudget::new(POLICY, &shutdown).wait(Fault::permanent("no".into())).await;
         assert_eq!(end, Err(GaveUp::Never { reason: "no".into() }));
     }
 
@@ -111,7 +111,7 @@ mod tests {
     async fn a_long_retry_after_is_spent_in_the_queue_and_is_bounded() {
         let shutdown = CancellationToken::new();
         let a_year = Duration::from_secs(365 * 24 * 3600);
-        let end = Patience::new(POLICY, &shutdown).wait(Fault::retry_after("busy".into(), a_year)).await;
+        let end = RetryBudget::new(POLICY, &shutdown).wait(Fault::retry_after("busy".into(), a_year)).await;
         assert_eq!(end, Err(GaveUp::Later { after: Some(LONGEST_RETRY_AFTER), reason: "busy".into() }));
     }
 
@@ -119,8 +119,8 @@ mod tests {
     async fn a_wait_ends_when_the_process_goes_down() {
         let shutdown = CancellationToken::new();
         let policy = RetryPolicy { initial: LONGEST_DELAY, max_wait: LONGEST_DELAY, ..POLICY };
-        let mut patience = Patience::new(policy, &shutdown);
-        let (end, ()) = tokio::join!(patience.wait(Fault::transient("a".into())), async { shutdown.cancel() });
+        let mut lost_after = RetryBudget::new(policy, &shutdown);
+        let (end, ()) = tokio::join!(lost_after.wait(Fault::transient("a".into())), async { shutdown.cancel() });
         assert_eq!(end, Err(GaveUp::Interrupted));
     }
 

@@ -11,16 +11,16 @@ use std::{
 use futures::FutureExt;
 use tokio::task::JoinSet;
 use tracing::{Instrument, Span, field::Empty, info_span};
-use waybill_queue::{Consumer, Lane, Message, QueueError};
+use waybill_queue::{Consumer, Message, QueueError, QueueName};
 
 use crate::{
     consumers::source,
     context::Context,
     delivery::{
-        lease::Attendance,
+        lease::LeaseKeeper,
         outcome::{self, Outcome, Work},
         redelivery,
-        work_delivery::Parcel,
+        work_delivery::WorkDelivery,
     },
     maintenance::housekeeper,
     plan::planner,
@@ -37,7 +37,7 @@ const GIVING_BACK: Duration = Duration::from_secs(2);
 /// How long to wait where no consumer is to be had.
 const NO_CONSUMER: Duration = Duration::from_secs(1);
 
-/// Serves all lanes until shutdown, or until the queue is closed; then waits for what runs.
+/// Serves all queues until shutdown, or until the queue is closed; then waits for what runs.
 pub(crate) async fn serve(context: Arc<Context>, deadline: Duration) {
     let mut loops = JoinSet::new();
     for _ in 0..PLANS_AT_ONCE {
@@ -71,68 +71,68 @@ async fn all_ended(loops: &mut JoinSet<()>) {
 }
 
 async fn run_plans(context: Arc<Context>) {
-    let Some(mut plans) = consumer(&context, &Lane::Plans).await else { return };
+    let Some(mut plans) = consumer(&context, &QueueName::Plans).await else { return };
     while let Some(delivery) = context.shutdown.run_until_cancelled(plans.next()).await.flatten() {
-        run(&context, &Lane::Plans, Parcel::new(delivery)).await;
+        run(&context, &QueueName::Plans, WorkDelivery::new(delivery)).await;
     }
 }
 
 /// A consumer; `None` where there will be none any more.
-pub(crate) async fn consumer(context: &Context, lane: &Lane) -> Option<Box<dyn Consumer>> {
+pub(crate) async fn consumer(context: &Context, queue_name: &QueueName) -> Option<Box<dyn Consumer>> {
     loop {
-        match context.worker.queue.consume(lane).await {
+        match context.worker.queue.consume(queue_name).await {
             Ok(consumer) => return Some(consumer),
             Err(QueueError::Closed) => return None,
-            Err(error) => tracing::warn!(%lane, %error, "no consumer"),
+            Err(error) => tracing::warn!(%queue_name, %error, "no consumer"),
         }
         retry::pause(NO_CONSUMER, &context.shutdown).await.ok()?;
     }
 }
 
 /// Does what one message asks for, and settles it.
-pub(crate) async fn run(context: &Context, lane: &Lane, parcel: Parcel) {
-    if let Some(waited) = parcel.waited {
-        context.worker.metrics.queue_wait(lane).observe(waited.as_secs_f64());
+pub(crate) async fn run(context: &Context, queue_name: &QueueName, delivery: WorkDelivery) {
+    if let Some(waited) = delivery.waited {
+        context.worker.metrics.queue_wait(queue_name).observe(waited.as_secs_f64());
     }
-    match Work::of(&parcel.message) {
+    match Work::of(&delivery.message) {
         Some(work) => {
-            let span = span(lane, &parcel, work);
-            run_one(context, lane, &parcel, work).instrument(span).boxed().await;
+            let span = span(queue_name, &delivery, work);
+            run_one(context, queue_name, &delivery, work).instrument(span).boxed().await;
         }
         None => {
-            tracing::error!(%lane, message = ?parcel.message, "the message names no job");
-            outcome::bury(context, lane, &parcel, "the message names no job").await;
+            tracing::error!(%queue_name, message = ?delivery.message, "the message names no job");
+            outcome::dead_letter(context, queue_name, &delivery, "the message names no job").await;
         }
     }
 }
 
 /// A piece of work, in the trace of whoever asked for it.
-fn span(lane: &Lane, parcel: &Parcel, work: Work) -> Span {
-    let (job, source) = (work.job, parcel.source());
+fn span(queue_name: &QueueName, delivery: &WorkDelivery, work: Work) -> Span {
+    let (job, source) = (work.job, delivery.source());
     let span = match work.task {
-        None => info_span!("plan", %job, source, %lane, outcome = Empty, error = Empty, trace_id = Empty),
+        None => info_span!("plan", %job, source, %queue_name, outcome = Empty, error = Empty, trace_id = Empty),
         Some(task) => {
-            info_span!("task", %job, task, source, %lane, item = Empty, outcome = Empty, error = Empty, trace_id = Empty)
+            info_span!("task", %job, task, source, %queue_name, item = Empty, outcome = Empty, error = Empty, trace_id = Empty)
         }
     };
-    waybill_telemetry::begin(&span, parcel.trace.as_ref());
+    waybill_telemetry::begin(&span, delivery.trace.as_ref());
     span
 }
 
-async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
+async fn run_one(context: &Context, queue_name: &QueueName, delivery: &WorkDelivery, work: Work) {
     let began = Instant::now();
     // Held until the delivery is settled, so that no duplicate looks for a marker that is being written.
     let in_hand = context.take(work.job, work.task);
-    let attendance = Attendance::new(context, lane, parcel, work);
+    let lease_keeper = LeaseKeeper::new(context, queue_name, delivery, work);
     let outcome = match &in_hand {
-        None => Outcome::Busy,
+        None => Outcome::AlreadyRunning,
         Some(_) => {
-            let performed = AssertUnwindSafe(perform(context, work, parcel)).catch_unwind();
+            let performed = AssertUnwindSafe(perform(context, work, delivery)).catch_unwind();
             let performed = tokio::select! {
                 biased;
                 performed = performed => performed,
                 () = context.deadline.cancelled() => Ok(Outcome::Interrupted),
-                never = attendance.attend() => match never {},
+                never = lease_keeper.keep_lease() => match never {},
             };
             performed.unwrap_or_else(|_| Outcome::Retry {
                 after: None,
@@ -142,22 +142,22 @@ async fn run_one(context: &Context, lane: &Lane, parcel: &Parcel, work: Work) {
     };
     // Whoever has this next, be it a copy of this message or a later round, need not wait for the lease to end.
     if matches!(outcome, Outcome::Retry { .. } | Outcome::Interrupted | Outcome::Failed { .. }) {
-        attendance.end_lease().await;
+        lease_keeper.end_lease().await;
     }
     if outcome == Outcome::Interrupted {
-        redelivery::forget(context, work, parcel).await;
+        redelivery::forget(context, work, delivery).await;
     }
     let (label, error) = (outcome.label(), outcome.error().map(str::to_owned));
-    outcome::settle(context, lane, parcel, work, outcome, began).await;
+    outcome::settle(context, queue_name, delivery, work, outcome, began).await;
     Span::current().record("outcome", label);
     if let Some(error) = error {
         Span::current().record("error", error);
     }
 }
 
-async fn perform(context: &Context, work: Work, parcel: &Parcel) -> Outcome {
-    match &parcel.message {
-        Message::PlanJob(_) => planner::run(context, work, parcel).await,
-        Message::RunTask(message) => run_task::run(context, work, message, parcel).await,
+async fn perform(context: &Context, work: Work, delivery: &WorkDelivery) -> Outcome {
+    match &delivery.message {
+        Message::PlanJob(_) => planner::run(context, work, delivery).await,
+        Message::RunTask(message) => run_task::run(context, work, message, delivery).await,
     }
 }

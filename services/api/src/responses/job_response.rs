@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use poem_openapi::{Enum, Object};
 use uuid::Uuid;
-use waybill_ledger::{JobId, Request, State, Status, Tally};
+use waybill_ledger::{JobId, Request, State, Status, TaskTally};
 
 use crate::responses::timestamp::Moment;
 
@@ -181,9 +181,9 @@ impl Links {
     }
 }
 
-impl From<Tally> for TaskCounts {
-    fn from(tally: Tally) -> Self {
-        let Tally { total, pending, stored, unchanged, failed } = tally;
+impl From<TaskTally> for TaskCounts {
+    fn from(tally: TaskTally) -> Self {
+        let TaskTally { total, pending, stored, unchanged, failed } = tally;
         Self { total, pending, stored, unchanged, failed }
     }
 }
@@ -200,7 +200,7 @@ pub(crate) fn accepted(request: Request) -> Status {
         state: State::Queued,
         started: None,
         finished: None,
-        tasks: Tally::default(),
+        tasks: TaskTally::default(),
         bytes: 0,
         records: 0,
         errors: Vec::new(),
@@ -208,7 +208,7 @@ pub(crate) fn accepted(request: Request) -> Status {
 }
 
 /// Unknown before the first task has ended, and when there is nothing left to wait for.
-fn eta(state: State, tasks: Tally, seconds: f64) -> Option<f64> {
+fn eta(state: State, tasks: TaskTally, seconds: f64) -> Option<f64> {
     let settled = tasks.total - tasks.pending.min(tasks.total);
     let known = state == State::Running && settled > 0 && seconds > 0.0;
     known.then(|| round(seconds * tasks.pending as f64 / settled as f64))

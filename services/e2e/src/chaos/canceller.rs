@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use crate::chaos::{fleet::Fleet, http_log::Ask, submitter::Accepted};
 
-pub(super) struct Meddler {
+pub(super) struct Canceller {
     rng: Rng,
     /// Jobs that somebody asked to cancel, whatever was answered, or nothing.
     pub(super) perhaps_cancelled: BTreeSet<String>,
@@ -18,7 +18,7 @@ pub(super) struct Meddler {
     pub(super) done: BTreeMap<&'static str, u64>,
 }
 
-impl Meddler {
+impl Canceller {
     pub(super) fn new(rng: Rng) -> Self {
         Self { rng, perhaps_cancelled: BTreeSet::new(), cancelled: BTreeSet::new(), done: BTreeMap::new() }
     }

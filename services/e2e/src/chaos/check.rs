@@ -10,20 +10,26 @@ use serde_json::{Value, json};
 use crate::{
     chaos::{
         Report,
-        canceller::{Meddler, act},
+        canceller::{Canceller, act},
         dead,
         fleet::Fleet,
         submitter::DATES,
     },
-    naive_country_stats,
+    reference_country_stats,
 };
 
 /// Waits until every accepted job is terminal.
-pub(super) async fn settle(fleet: &Fleet, accepted: &[String], patience: Duration, report: &mut Report, promise: &str) {
+pub(super) async fn settle(
+    fleet: &Fleet,
+    accepted: &[String],
+    lost_after: Duration,
+    report: &mut Report,
+    promise: &str,
+) {
     let start = Instant::now();
     let mut open: BTreeSet<&String> = accepted.iter().collect();
     let mut last = BTreeMap::new();
-    while !open.is_empty() && start.elapsed() < patience {
+    while !open.is_empty() && start.elapsed() < lost_after {
         for id in open.clone() {
             if let Some(job) = fleet.get("api", &format!("/v1/jobs/{id}")).await {
                 let state = job["state"].as_str().unwrap_or_default().to_owned();
@@ -43,7 +49,7 @@ pub(super) async fn settle(fleet: &Fleet, accepted: &[String], patience: Duratio
 }
 
 /// Every promise that can be checked from outside.
-pub(super) async fn all(fleet: &Fleet, accepted: &[String], meddler: &Meddler, report: &mut Report) {
+pub(super) async fn all(fleet: &Fleet, accepted: &[String], meddler: &Canceller, report: &mut Report) {
     dead::check(fleet, report).await;
     retries(fleet, accepted, report).await;
     outcomes(fleet, accepted, meddler, report).await;
@@ -69,7 +75,7 @@ async fn retries(fleet: &Fleet, accepted: &[String], report: &mut Report) {
 }
 
 /// Every job has succeeded, or somebody cancelled it; and the markers in the bucket say the same as the API.
-async fn outcomes(fleet: &Fleet, accepted: &[String], meddler: &Meddler, report: &mut Report) {
+async fn outcomes(fleet: &Fleet, accepted: &[String], meddler: &Canceller, report: &mut Report) {
     let mut done: BTreeMap<String, u64> = BTreeMap::new();
     for key in fleet.bucket.keys("jobs/").await {
         if key.ends_with(".done") {
@@ -119,7 +125,7 @@ async fn statistics(fleet: &Fleet, report: &mut Report) {
         }
     }
     settle(fleet, &ids, Duration::from_secs(120), report, "a quiet fetch of every date ends").await;
-    let expected = naive_country_stats(fleet.upstream.base_url(), &DATES, &[]).await;
+    let expected = reference_country_stats(fleet.upstream.base_url(), &DATES, &[]).await;
     let found = patient_get(fleet, "stats", &format!("/country-stats?from={}&to={}", DATES[0], DATES[5])).await;
     report.expect(found.as_ref() == Some(&expected), "statistics equal an independent computation", || {
         format!("expected {expected}, found {found:?}")

@@ -10,12 +10,12 @@ use waybill_upstream::{CityFault, Faults};
 
 use crate::{
     chaos::fleet::{Fleet, KILLABLE},
-    fault::Mishap,
+    fault::Fault,
     proxy::{Proxy, Weather},
     tools::try_rabbitmqctl,
 };
 
-pub(super) struct Saboteur {
+pub(super) struct FaultInjector {
     rng: Rng,
     pub(super) done: BTreeMap<&'static str, u64>,
     /// Processes that did not go down as they should.
@@ -45,7 +45,7 @@ const QUEUE_DELETED: &str = "a queue of the broker deleted";
 /// long for what it can see as well in its middle.
 const LAST_LOSS: Duration = Duration::from_secs(60);
 
-impl Saboteur {
+impl FaultInjector {
     pub(super) fn new(rng: Rng) -> Self {
         Self { rng, done: BTreeMap::new(), stubborn: Vec::new() }
     }
@@ -84,7 +84,7 @@ impl Saboteur {
             self.pause(1_000..6_000).await;
             match self.choose(&STORMS, end) {
                 "connections to S3 cut" => fleet.s3.cut(),
-                "S3 answers 503" => self.weather(&fleet.s3, Weather::Http(Mishap::Status(503))).await,
+                "S3 answers 503" => self.weather(&fleet.s3, Weather::Http(Fault::Status(503))).await,
                 "S3 refuses or says nothing" => {
                     let weather = self.silence();
                     self.weather(&fleet.s3, weather).await;

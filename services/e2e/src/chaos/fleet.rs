@@ -7,7 +7,7 @@ use waybill_upstream::{Options, Running, Upstream};
 
 use crate::{
     Bucket, Process, Proxy,
-    chaos::{health::Sample, http_log::Talk},
+    chaos::{health::Sample, http_log::HttpLog},
     rabbitmqctl, required, weather_definition,
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Fleet {
     processes: Mutex<Vec<(&'static str, Option<Process>)>>,
     environment: Vec<(String, String)>,
     pub(super) http: reqwest::Client,
-    pub(super) talk: Mutex<Talk>,
+    pub(super) http_log: Mutex<HttpLog>,
 }
 
 impl Fleet {
@@ -77,7 +77,7 @@ impl Fleet {
             processes: Mutex::new(processes.into()),
             environment,
             http,
-            talk: Mutex::new(Talk::default()),
+            http_log: Mutex::new(HttpLog::default()),
         }
     }
 

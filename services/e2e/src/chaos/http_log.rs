@@ -8,7 +8,7 @@ use crate::chaos::{Report, fleet::Fleet};
 
 /// What was answered so far.
 #[derive(Debug, Default)]
-pub(super) struct Talk {
+pub(super) struct HttpLog {
     answered: u64,
     unavailable: u64,
     /// Requests whose connection broke: their process was killed.
@@ -51,23 +51,23 @@ impl Fleet {
         };
         let answered = answered.await;
         let elapsed = start.elapsed();
-        let mut talk = self.talk.lock().expect("no holder panics");
+        let mut http_log = self.http_log.lock().expect("no holder panics");
         match answered {
             Ok((status, patient, text)) => {
-                talk.answered += 1;
-                let slowest = if ask.submit.is_some() { &mut talk.slowest_submit } else { &mut talk.slowest };
+                http_log.answered += 1;
+                let slowest = if ask.submit.is_some() { &mut http_log.slowest_submit } else { &mut http_log.slowest };
                 *slowest = (*slowest).max(elapsed);
                 if status == 503 && patient {
-                    talk.unavailable += 1;
+                    http_log.unavailable += 1;
                 } else if !ask.fine.contains(&status) {
-                    talk.wrong.push(format!("{} is answered with {status}: {text}", ask.path));
+                    http_log.wrong.push(format!("{} is answered with {status}: {text}", ask.path));
                 }
                 Some((status, serde_json::from_str(&text).unwrap_or_default()))
             }
             Err(error) => {
-                talk.lost += 1;
+                http_log.lost += 1;
                 if error.is_timeout() {
-                    talk.wrong.push(format!("{} is not answered within {limit:?}", ask.path));
+                    http_log.wrong.push(format!("{} is not answered within {limit:?}", ask.path));
                 }
                 None
             }
@@ -75,7 +75,7 @@ impl Fleet {
     }
 }
 
-impl Talk {
+impl HttpLog {
     pub(super) fn judge(&self, report: &mut Report) {
         let promise = format!(
             "{} answers to POST, {} of them 503 with Retry-After, {} connections lost; the slowest submit took {:.1} s, \

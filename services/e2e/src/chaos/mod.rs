@@ -43,8 +43,8 @@ impl Chaos {
         let end = Instant::now() + self.duration;
         let accepted = Mutex::new(Vec::new());
         let mut submitter = submitter::Submitter::new(rng.fork());
-        let mut meddler = canceller::Meddler::new(rng.fork());
-        let [mut killer, mut stormer, mut restarter] = [(); 3].map(|()| fault_injector::Saboteur::new(rng.fork()));
+        let mut meddler = canceller::Canceller::new(rng.fork());
+        let [mut killer, mut stormer, mut restarter] = [(); 3].map(|()| fault_injector::FaultInjector::new(rng.fork()));
         let mut health = health::Health::default();
         tokio::join!(
             submitter.run(&fleet, &accepted, end),
@@ -65,7 +65,7 @@ impl Chaos {
         check::settle(&fleet, &accepted, SETTLE, &mut report, "every accepted job is terminal").await;
         report.settled_after = settling.elapsed();
         check::all(&fleet, &accepted, &meddler, &mut report).await;
-        fleet.talk.lock().expect("no holder panics").judge(&mut report);
+        fleet.http_log.lock().expect("no holder panics").judge(&mut report);
         health.judge(&mut report);
         fleet.stop().await;
         report

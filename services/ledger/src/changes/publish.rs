@@ -8,7 +8,7 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
-use waybill_queue::{Lane, Message, PlanJob, RunTask};
+use waybill_queue::{Message, PlanJob, QueueName, RunTask};
 
 use crate::{
     Ledger, LedgerError, Plan, Request,
@@ -85,7 +85,7 @@ impl Ledger {
         held: &HashSet<u32>,
         sent: &Sent,
     ) -> Result<(), LedgerError> {
-        let lane = &Lane::Source(request.source.clone());
+        let queue_name = &QueueName::Source(request.source.clone());
         let is_pending = |task: &u32| facts.marker(*task).is_none() && !held.contains(task);
         // Numbers of their own: borrowed items would keep this from being moved between threads.
         let pending: Vec<u32> = (0..).take(plan.tasks.len()).skip(sent.up_to() as usize).filter(is_pending).collect();
@@ -99,9 +99,9 @@ impl Ledger {
                     attempt: 1,
                     again,
                     items: serde_json::to_string(&plan.tasks[task as usize]).expect("items are maps with text keys"),
-                    handed_on: false,
+                    requeued: false,
                 });
-                self.queue.publish(lane, &message, Duration::ZERO).await.map(|()| task)
+                self.queue.publish(queue_name, &message, Duration::ZERO).await.map(|()| task)
             })
             .buffered(PUBLISHES_AT_ONCE)
             .try_for_each(|task| {
@@ -120,8 +120,8 @@ impl Ledger {
     /// Asks a worker to plan the job.
     pub(crate) async fn publish_plan(&self, request: &Request) -> Result<(), LedgerError> {
         let plan =
-            PlanJob { job_id: request.job.to_string(), source: request.source.clone(), attempt: 1, handed_on: false };
-        Ok(self.queue.publish(&Lane::Plans, &Message::PlanJob(plan), Duration::ZERO).await?)
+            PlanJob { job_id: request.job.to_string(), source: request.source.clone(), attempt: 1, requeued: false };
+        Ok(self.queue.publish(&QueueName::Plans, &Message::PlanJob(plan), Duration::ZERO).await?)
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
             attempt: 1,
             again: false,
             items: r#"[{"key":"0-city-0","values":{"city":{"id":0,"name":"City 0"}}}]"#.to_owned(),
-            handed_on: false,
+            requeued: false,
         };
         assert_eq!(messages[0], Message::RunTask(expected));
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    JobId, Ledger, LedgerError, State, Tally,
+    JobId, Ledger, LedgerError, State, TaskTally,
     layout::keys::{self, Name},
 };
 
@@ -96,8 +96,8 @@ impl Facts {
     }
 
     /// Tasks as far as names tell: whatever ended well counts as stored.
-    pub(crate) fn tally(&self, total: u32) -> Tally {
-        let mut tally = Tally { total: total.into(), ..Tally::default() };
+    pub(crate) fn tally(&self, total: u32) -> TaskTally {
+        let mut tally = TaskTally { total: total.into(), ..TaskTally::default() };
         for task in 0..total {
             match self.marker(task) {
                 None => tally.pending += 1,
@@ -113,7 +113,7 @@ impl Facts {
     /// A job of which every task ended well has succeeded, whatever was asked of it meanwhile: nothing can
     /// change it any more, so that all who look agree. Short of that, a cancellation outranks everything, rounds
     /// included.
-    pub(crate) fn state(&self, tally: Option<&Tally>) -> State {
+    pub(crate) fn state(&self, tally: Option<&TaskTally>) -> State {
         match tally {
             Some(tally) if tally.pending + tally.failed == 0 => State::Succeeded,
             _ if self.cancelled => State::Cancelled,

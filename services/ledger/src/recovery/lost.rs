@@ -1,9 +1,9 @@
-//! When is a job's work lost? Its messages may be anywhere: on a lane, in a worker's hands, in a delay queue, or
+//! When is a job's work lost? Its messages may be anywhere: on a queue, in a worker's hands, in a delay queue, or
 //! nowhere. Nobody can tell for certain, so this waits until nothing has happened for long enough. It must never
-//! take a slow job for a lost one over and over: a lane would fill with copies.
+//! take a slow job for a lost one over and over: a queue would fill with copies.
 
 use jiff::{SignedDuration, Timestamp};
-use waybill_queue::Lane;
+use waybill_queue::QueueName;
 
 use crate::{JobId, Ledger, layout::facts::Facts, recovery::Pass};
 
@@ -17,55 +17,55 @@ pub(crate) struct Watch {
     objects: u64,
     /// Whether it was looked at before in this round.
     seen: bool,
-    /// Tasks with a marker, as far as they are counted for the lane.
+    /// Tasks with a marker, as far as they are counted for the queue.
     settled: u64,
-    /// So many markers there will be on the lane when all that waited there, at the first still look, is through.
+    /// So many markers there will be on the queue when all that waited there, at the first still look, is through.
     through_at: Option<u64>,
-    /// Since when there has been no new object of the job, and nothing of it can be on its lane.
+    /// Since when there has been no new object of the job, and nothing of it can be on its queue.
     still_since: Option<Timestamp>,
     /// How often it was sent again in this round.
     sent: u32,
 }
 
 impl Watch {
-    fn patience(self, patience: SignedDuration) -> SignedDuration {
-        let doubled = patience.checked_mul(1 << self.sent.min(16)).unwrap_or(LONGEST_PATIENCE);
-        doubled.min(LONGEST_PATIENCE.max(patience))
+    fn lost_after(self, lost_after: SignedDuration) -> SignedDuration {
+        let doubled = lost_after.checked_mul(1 << self.sent.min(16)).unwrap_or(LONGEST_PATIENCE);
+        doubled.min(LONGEST_PATIENCE.max(lost_after))
     }
 }
 
 impl Ledger {
-    /// Whether nothing has happened to a job for so long, with none of its messages on its lane: neither a new object
-    /// of the job, nor a look at the lane that found anything which may be the job's. Doubled with every time that the
+    /// Whether nothing has happened to a job for so long, with none of its messages on its queue: neither a new object
+    /// of the job, nor a look at the queue that found anything which may be the job's. Doubled with every time that the
     /// job was sent again.
     pub(crate) async fn is_lost(
         &self,
         job: JobId,
         facts: &Facts,
-        lane: Lane,
-        patience: SignedDuration,
+        queue_name: QueueName,
+        lost_after: SignedDuration,
         pass: &Pass,
     ) -> bool {
-        let waiting = pass.waiting(self, lane.clone()).await;
+        let waiting = pass.waiting(self, queue_name.clone()).await;
         let mut watch = self.watch(job, facts);
         if watch.objects != facts.objects {
             watch = Watch { objects: facts.objects, through_at: None, still_since: None, ..watch };
-        } else if waiting == Some(0) || self.is_through(&mut watch, facts, &lane, waiting) {
+        } else if waiting == Some(0) || self.is_through(&mut watch, facts, &queue_name, waiting) {
             watch.still_since.get_or_insert(pass.now);
         } else {
             watch.still_since = None;
         }
         watch.seen = true;
         self.memory.watched.insert(job, watch, 1);
-        watch.still_since.is_some_and(|since| pass.now.duration_since(since) >= watch.patience(patience))
+        watch.still_since.is_some_and(|since| pass.now.duration_since(since) >= watch.lost_after(lost_after))
     }
 
-    /// A lane that other jobs keep full must not hide what was lost from it. It is first in, first out: once as many
+    /// A queue that other jobs keep full must not hide what was lost from it. It is first in, first out: once as many
     /// tasks were settled on it as waited there, nothing of a job that stood still meanwhile waits there any more, save
     /// what comes back from a delay queue. What was in workers' hands, or is counted late, makes this true too
     /// early by less than the patience that follows.
-    fn is_through(&self, watch: &mut Watch, facts: &Facts, lane: &Lane, waiting: Option<u64>) -> bool {
-        let (Lane::Source(source), Some(waiting)) = (lane, waiting) else { return false };
+    fn is_through(&self, watch: &mut Watch, facts: &Facts, queue_name: &QueueName, waiting: Option<u64>) -> bool {
+        let (QueueName::Source(source), Some(waiting)) = (queue_name, waiting) else { return false };
         // At the first look, markers may just have been counted that are old.
         if !watch.seen || facts.is_put_off() {
             return false;
@@ -74,7 +74,7 @@ impl Ledger {
         settled >= *watch.through_at.get_or_insert(settled + waiting.max(1))
     }
 
-    /// Counts what was settled on a source's lane since the last look at this job.
+    /// Counts what was settled on a source's queue since the last look at this job.
     pub(crate) fn count_settled(&self, job: JobId, source: &str, facts: &Facts) {
         let watch = self.watch(job, facts);
         let more = facts.settled().saturating_sub(watch.settled);
@@ -151,7 +151,7 @@ mod tests {
             room.ledger.record_done(job, task, &done(Outcome::Stored, seconds)).await.unwrap();
             seconds += 7_200;
         }
-        // The last are in hand, and the lane is empty for the first time.
+        // The last are in hand, and the queue is empty for the first time.
         room.queue.waiting.store(0, Ordering::Relaxed);
         assert_eq!(sends(&room.ledger, seconds, seconds + 120).await, []);
         assert_eq!(room.queue.sent(), [""; 0]);
@@ -195,7 +195,7 @@ mod tests {
         sent(&room, lost, 2).await;
         sent(&room, busy, 400).await;
         room.queue.waiting.store(100, Ordering::Relaxed);
-        // Both stand still while the lane does: what waits there may be of either.
+        // Both stand still while the queue does: what waits there may be of either.
         assert_eq!(sends(&room.ledger, 0, 600).await, []);
         let mut sends_at = Vec::new();
         for task in 0..200 {

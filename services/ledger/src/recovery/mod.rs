@@ -16,7 +16,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
-use waybill_queue::{Lane, QueueError};
+use waybill_queue::{QueueError, QueueName};
 
 use crate::{
     JobId, Ledger, LedgerError, Request, State,
@@ -30,7 +30,7 @@ const DAYS: i64 = 30;
 const AT_ONCE: usize = 16;
 /// How long nothing may happen to a job's tasks before they count as lost. Longer than the delay after a first try
 /// that failed, and than a task runs without saying who has it.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const LOST_AFTER: Duration = Duration::from_secs(120);
 /// A listing takes longer than most tasks, and nobody says who has it: so many times the patience.
 const FOR_A_PLAN: i32 = 5;
 /// What was tried more than once may wait in a delay queue, for a quarter of an hour: so many times the patience.
@@ -44,7 +44,7 @@ const UNBEGUN: SignedDuration = SignedDuration::from_secs(60);
 /// A busy fleet is not sent the same job over and over.
 const BETWEEN_SENDS: SignedDuration = SignedDuration::from_mins(10);
 
-/// How long one job's messages may take in one pass. A lane that is full waits for its workers, and while it
+/// How long one job's messages may take in one pass. A queue that is full waits for its workers, and while it
 /// does, the other jobs must be looked after.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -62,11 +62,11 @@ pub struct Recovery {
 pub(crate) struct Pass {
     pub(crate) now: Timestamp,
     everything: bool,
-    patience: SignedDuration,
-    /// Messages that wait on lanes, each asked once; `None` where the queue does not say.
-    waiting: tokio::sync::Mutex<HashMap<Lane, Option<u64>>>,
+    lost_after: SignedDuration,
+    /// Messages that wait on queues, each asked once; `None` where the queue does not say.
+    waiting: tokio::sync::Mutex<HashMap<QueueName, Option<u64>>>,
     /// Lanes that took no message: they are not tried for the other jobs.
-    refused: Mutex<HashSet<Lane>>,
+    refused: Mutex<HashSet<QueueName>>,
     /// Jobs that were looked after because they were retried.
     retried: Mutex<HashSet<JobId>>,
     sent: AtomicU64,
@@ -74,31 +74,31 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    /// How many messages wait on a lane; `None` where the queue does not say.
-    pub(crate) async fn waiting(&self, ledger: &Ledger, lane: Lane) -> Option<u64> {
+    /// How many messages wait on a queue; `None` where the queue does not say.
+    pub(crate) async fn waiting(&self, ledger: &Ledger, queue_name: QueueName) -> Option<u64> {
         let mut waiting = self.waiting.lock().await;
-        if let Some(known) = waiting.get(&lane) {
+        if let Some(known) = waiting.get(&queue_name) {
             return *known;
         }
-        let found = ledger.queue.waiting(&lane).await;
+        let found = ledger.queue.waiting(&queue_name).await;
         if let Err(error) = &found {
-            tracing::warn!(%error, lane = %lane, "nobody knows what waits");
+            tracing::warn!(%error, queue_name = %queue_name, "nobody knows what waits");
         }
-        *waiting.entry(lane).or_insert(found.ok())
+        *waiting.entry(queue_name).or_insert(found.ok())
     }
 
     fn patience_times(&self, times: i32) -> SignedDuration {
-        self.patience.checked_mul(times).unwrap_or(SignedDuration::MAX)
+        self.lost_after.checked_mul(times).unwrap_or(SignedDuration::MAX)
     }
 
-    /// Sends to a lane, unless it refused before.
+    /// Sends to a queue, unless it refused before.
     async fn send(
         &self,
-        lane: Lane,
+        queue_name: QueueName,
         sending: impl Future<Output = Result<(), LedgerError>>,
     ) -> Result<(), LedgerError> {
-        let unavailable = |reason: &str| Err(QueueError::Unavailable(format!("{lane} {reason}")).into());
-        if lock(&self.refused).contains(&lane) {
+        let unavailable = |reason: &str| Err(QueueError::Unavailable(format!("{queue_name} {reason}")).into());
+        if lock(&self.refused).contains(&queue_name) {
             return unavailable("took no messages just now");
         }
         let result = match tokio::time::timeout(SEND_TIMEOUT, sending).await {
@@ -106,7 +106,7 @@ impl Pass {
             Err(_) => unavailable("is full"),
         };
         if let Err(LedgerError::Queue(error)) = &result
-            && lock(&self.refused).insert(lane)
+            && lock(&self.refused).insert(queue_name)
         {
             tracing::warn!(%error, "jobs cannot be sent again yet");
         }
@@ -119,14 +119,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Ledger {
-    /// [`Self::recover_within`], with [`PATIENCE`].
+    /// [`Self::recover_within`], with [`LOST_AFTER`].
     pub async fn recover(&self, now: Timestamp, everything: bool) -> Result<u64, LedgerError> {
-        Ok(self.recover_within(now, everything, PATIENCE).await?.messages)
+        Ok(self.recover_within(now, everything, LOST_AFTER).await?.messages)
     }
 
     /// Writes the summary of every job of the last days that has ended and has none; tells the queue of
     /// jobs that were accepted while it was away (older than a minute, not begun), and of those whose messages were
-    /// lost: to which nothing has happened for `patience` while their lane was empty, save tasks that a
+    /// lost: to which nothing has happened for `patience` while their queue was empty, save tasks that a
     /// worker says it runs. With `everything`, as after a start with an empty queue: of every unfinished job and
     /// task. Jobs that were retried are looked after however old they are.
     ///
@@ -139,12 +139,12 @@ impl Ledger {
         &self,
         now: Timestamp,
         everything: bool,
-        patience: Duration,
+        lost_after: Duration,
     ) -> Result<Recovery, LedgerError> {
         let pass = Pass {
             now,
             everything,
-            patience: SignedDuration::try_from(patience).unwrap_or(SignedDuration::MAX),
+            lost_after: SignedDuration::try_from(lost_after).unwrap_or(SignedDuration::MAX),
             waiting: tokio::sync::Mutex::default(),
             refused: Mutex::default(),
             retried: Mutex::default(),
@@ -245,7 +245,7 @@ impl Ledger {
                 ended
             }
             Err(error) => {
-                // That a lane takes nothing is logged once for all its jobs.
+                // That a queue takes nothing is logged once for all its jobs.
                 if !matches!(error, LedgerError::Queue(_)) {
                     tracing::warn!(%job, %error, "job not looked after");
                 }
@@ -289,10 +289,12 @@ impl Ledger {
         let due = everything
             || match state {
                 State::Queued => self.is_forgotten(&request, pass).await,
-                _ if by_planner => self.is_lost(job, &facts, Lane::Plans, pass.patience_times(FOR_A_PLAN), pass).await,
+                _ if by_planner => {
+                    self.is_lost(job, &facts, QueueName::Plans, pass.patience_times(FOR_A_PLAN), pass).await
+                }
                 _ => {
-                    let patience = pass.patience_times(if facts.is_put_off() { FOR_THE_PUT_OFF } else { 1 });
-                    self.is_lost(job, &facts, Lane::Source(request.source.clone()), patience, pass).await
+                    let lost_after = pass.patience_times(if facts.is_put_off() { FOR_THE_PUT_OFF } else { 1 });
+                    self.is_lost(job, &facts, QueueName::Source(request.source.clone()), lost_after, pass).await
                 }
             };
         match (due, by_planner) {
@@ -313,18 +315,18 @@ impl Ledger {
     }
 
     /// Whether nobody begins a job that was accepted: its message was never sent, or was lost. The first time
-    /// nothing else is asked, because a lane that never runs empty must not hide it; one message too many costs
+    /// nothing else is asked, because a queue that never runs empty must not hide it; one message too many costs
     /// a planner one look at the bucket.
     async fn is_forgotten(&self, request: &Request, pass: &Pass) -> bool {
         let is_due = match self.memory.sent_again.get(&request.job) {
             None => return pass.now.duration_since(request.created) > UNBEGUN,
             Some(at) => pass.now.duration_since(at) >= BETWEEN_SENDS,
         };
-        is_due && pass.waiting(self, Lane::Plans).await == Some(0)
+        is_due && pass.waiting(self, QueueName::Plans).await == Some(0)
     }
 
     async fn send_plan(&self, request: &Request, facts: &Facts, pass: &Pass) -> Result<(), LedgerError> {
-        pass.send(Lane::Plans, self.publish_plan(request)).await?;
+        pass.send(QueueName::Plans, self.publish_plan(request)).await?;
         self.was_sent_again(request.job, facts);
         tracing::info!(job = %request.job, source = request.source, "plan sent again");
         self.memory.sent_again.insert(request.job, pass.now, 1);
@@ -341,8 +343,8 @@ impl Ledger {
         sent: &Sent,
     ) -> Result<(), LedgerError> {
         let Some(plan) = self.plan(request.job).await? else { return Ok(()) };
-        let lane = Lane::Source(request.source.clone());
-        let result = pass.send(lane, self.send_tasks(request, &plan, facts, true, held, sent)).await;
+        let queue_name = QueueName::Source(request.source.clone());
+        let result = pass.send(queue_name, self.send_tasks(request, &plan, facts, true, held, sent)).await;
         if sent.messages() == 0 {
             return result;
         }
@@ -383,7 +385,7 @@ mod tests {
             let found = room.queue.sent().iter().filter(|message| **message == expected).count();
             assert_eq!(found, sent, "after {second} s");
         }
-        // The lane is not empty: it may be in there.
+        // The queue is not empty: it may be in there.
         room.queue.waiting.store(1, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(room.ledger.recover(at(3_600), false).await.unwrap(), 0);
         room.queue.waiting.store(0, std::sync::atomic::Ordering::Relaxed);

@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use crate::{
-    Done, Failure, JobId, Ledger, LedgerError, Outcome, Tally,
+    Done, Failure, JobId, Ledger, LedgerError, Outcome, TaskTally,
     changes::plan::Outline,
     layout::{
         facts::{Facts, Marker},
@@ -144,8 +144,8 @@ impl Progress {
         self.missing.iter().map(|(task, done)| (*task, done.clone())).collect()
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        let mut tally = Tally { total: self.cells.len() as u64, ..Tally::default() };
+    pub(crate) fn tally(&self) -> TaskTally {
+        let mut tally = TaskTally { total: self.cells.len() as u64, ..TaskTally::default() };
         for cell in &self.cells {
             match cell {
                 Cell::Done { outcome: Outcome::Stored, .. } => tally.stored += 1,
@@ -285,8 +285,8 @@ mod tests {
     }
 
     /// What counts, task by task, over all markers at once.
-    fn naive(markers: &[(u32, Body)], round: u32) -> (Tally, u64, Option<Timestamp>) {
-        let mut tally = Tally { total: TOTAL.into(), ..Tally::default() };
+    fn naive(markers: &[(u32, Body)], round: u32) -> (TaskTally, u64, Option<Timestamp>) {
+        let mut tally = TaskTally { total: TOTAL.into(), ..TaskTally::default() };
         let (mut bytes, mut finished) = (0, None);
         for task in 0..TOTAL {
             let of_task = || markers.iter().filter(|(of, _)| *of == task).map(|(_, body)| body);

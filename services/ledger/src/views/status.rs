@@ -59,7 +59,7 @@ impl State {
 
 /// Tasks by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
+pub struct TaskTally {
     /// All of them; 0 until planned.
     pub total: u64,
     /// Waiting or running.
@@ -95,7 +95,7 @@ pub struct Status {
     /// When the last task ended, or the job was cancelled, if that was later; only in a terminal state.
     pub finished: Option<Timestamp>,
     /// Tasks by outcome.
-    pub tasks: Tally,
+    pub tasks: TaskTally,
     /// Bytes of tasks that ended well.
     pub bytes: u64,
     /// Records of tasks that ended well.
@@ -225,7 +225,7 @@ impl Ledger {
             state: facts.state(None),
             started: if facts.started { self.started(job).await? } else { None },
             finished: failure.as_ref().map(|failure| failure.finished),
-            tasks: Tally::default(),
+            tasks: TaskTally::default(),
             bytes: 0,
             records: 0,
             errors: failure.map(|failure| TaskError { task: None, items: Vec::new(), failure }).into_iter().collect(),
@@ -293,7 +293,7 @@ mod tests {
 
         let status = ledger.status(job).await.unwrap().unwrap();
         assert_eq!(status.state, State::Partial);
-        assert_eq!(status.tasks, Tally { total: 3, pending: 0, stored: 1, unchanged: 1, failed: 1 });
+        assert_eq!(status.tasks, TaskTally { total: 3, pending: 0, stored: 1, unchanged: 1, failed: 1 });
         assert_eq!((status.started, status.finished), (Some(at(1)), Some(at(9))));
         assert_eq!((status.bytes, status.records), (2_000, 20));
         let error = TaskError {

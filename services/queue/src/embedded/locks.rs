@@ -7,7 +7,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{Hold, embedded::lock};
+use crate::{Lock, embedded::lock};
 
 /// Names that somebody holds. Cheap to clone; clones share them.
 #[derive(Debug, Clone, Default)]
@@ -15,10 +15,10 @@ pub(super) struct Held(Arc<Mutex<HashSet<String>>>);
 
 impl Held {
     /// Takes a name, unless somebody has it. In process nothing is ever lost.
-    pub(super) fn try_hold(&self, name: &str) -> Option<Hold> {
+    pub(super) fn try_lock(&self, name: &str) -> Option<Lock> {
         let is_free = lock(&self.0).insert(name.to_owned());
         let grip = || Grip { held: self.clone(), name: name.to_owned() };
-        is_free.then(|| Hold::new(name, CancellationToken::new(), grip()))
+        is_free.then(|| Lock::new(name, CancellationToken::new(), grip()))
     }
 }
 

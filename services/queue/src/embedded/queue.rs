@@ -1,4 +1,4 @@
-//! One lane in memory: a bounded row of messages, first in, first out. Never awaits while it holds its lock.
+//! One queue in memory: a bounded row of messages, first in, first out. Never awaits while it holds its lock.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{Headers, Message, Settle, embedded::lock};
 
-/// The messages of a lane that nobody has in hand.
+/// The messages of a queue that nobody has in hand.
 #[derive(Debug)]
 pub(super) struct Waiting {
     row: Mutex<VecDeque<Entry>>,

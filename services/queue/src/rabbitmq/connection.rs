@@ -32,7 +32,7 @@ pub(super) struct Session {
     pub(super) connection: Connection,
     idle: Mutex<Vec<Channel>>,
     declared: Mutex<HashSet<String>>,
-    /// Held by whoever declares, so that a new lane's first publishers do not all do it at once.
+    /// Held by whoever declares, so that a new queue's first publishers do not all do it at once.
     pub(super) declaring: tokio::sync::Mutex<()>,
 }
 

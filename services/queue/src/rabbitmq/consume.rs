@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use crate::{
-    Consumer, Delivery, Headers, Lane, Message, Settle,
+    Consumer, Delivery, Headers, Message, QueueName, Settle,
     rabbitmq::{
         Broker,
         connection::{Session, patience, pause},
@@ -37,10 +37,10 @@ const IDLE: std::ops::Range<u64> = 30..60;
 /// A consumer that lived this long was a good one; the next try need not wait longer for its end.
 const GOOD: Duration = Duration::from_secs(10);
 
-/// Consumes one lane, for as long as the queue is open.
+/// Consumes one queue, for as long as the queue is open.
 pub(super) struct LaneConsumer {
     broker: Arc<Broker>,
-    lane: Lane,
+    queue_name: QueueName,
     route: Route,
     state: State,
 }
@@ -63,9 +63,9 @@ struct Live {
 }
 
 impl LaneConsumer {
-    pub(super) fn new(broker: Arc<Broker>, lane: Lane, route: Route) -> Self {
+    pub(super) fn new(broker: Arc<Broker>, queue_name: QueueName, route: Route) -> Self {
         let state = State::Building(build(broker.clone(), route.clone(), patience()).boxed());
-        Self { broker, lane, route, state }
+        Self { broker, queue_name, route, state }
     }
 
     /// One step towards a delivery. Cancel-safe: what is awaited lives in `self`, except for burying,
@@ -96,7 +96,7 @@ impl LaneConsumer {
     }
 
     fn rebuild(&mut self, reason: &str) {
-        debug!(lane = %self.lane, error = reason, "the consumer is built anew");
+        debug!(queue_name = %self.queue_name, error = reason, "the consumer is built anew");
         if let State::Live(live) = std::mem::replace(&mut self.state, State::Closed) {
             let mut patience = if live.since.elapsed() > GOOD { patience() } else { live.patience };
             let (broker, route) = (self.broker.clone(), self.route.clone());
@@ -112,12 +112,12 @@ impl LaneConsumer {
 
     /// Buries what is no message, so that it does not come again and again.
     async fn put_aside(&mut self, in_hand: Box<InHand>, bytes: Vec<u8>, headers: &Headers, reason: &str) {
-        match self.broker.bury(&self.lane, bytes, headers, reason).await {
+        match self.broker.dead_letter(&self.queue_name, bytes, headers, reason).await {
             Ok(()) => drop(in_hand.settle(true).await),
             // Then the broker itself puts it among the dead, without the reason.
             Err(error) => {
                 let error = format!("{reason}; and it cannot be buried: {error}");
-                warn!(lane = %self.lane, error, "a message that cannot be read is rejected");
+                warn!(queue_name = %self.queue_name, error, "a message that cannot be read is rejected");
                 in_hand.refuse().await;
             }
         }

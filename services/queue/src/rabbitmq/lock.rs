@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::{
-    Hold, QueueError,
+    Lock, QueueError,
     rabbitmq::{
         connection::{Link, Session, patience, pause},
         publish::Publisher,
@@ -52,16 +52,16 @@ enum State {
 
 impl Holds {
     /// Tries once. What comes when nobody waits for it any more is let go.
-    pub(super) async fn try_hold(
+    pub(super) async fn try_lock(
         &self,
         (consuming, publishing): (&Link, &Publisher),
         name: &str,
         queue: ShortString,
-    ) -> Result<Option<Hold>, QueueError> {
+    ) -> Result<Option<Lock>, QueueError> {
         let tried = timeout(PATIENCE, async {
             let session = consuming.session().await?;
             let Some(mut claim) = self.claim(name) else { return Ok(None) };
-            if let Ok(Ok(true)) = timeout(KNOCK, publishing.reaches(queue.clone())).await {
+            if let Ok(Ok(true)) = timeout(KNOCK, publishing.queue_exists(queue.clone())).await {
                 claim.refused = true;
                 return Ok(None);
             }
@@ -81,7 +81,7 @@ impl Holds {
             return None;
         }
         names.insert(name.to_owned(), State::Ours);
-        Some(Claim { holds: self.clone(), name: name.to_owned(), refused: false })
+        Some(Claim { locks: self.clone(), name: name.to_owned(), refused: false })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, State>> {
@@ -91,14 +91,14 @@ impl Holds {
 
 /// A name that nobody else in this process has.
 struct Claim {
-    holds: Holds,
+    locks: Holds,
     name: String,
     refused: bool,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut names = self.holds.lock();
+        let mut names = self.locks.lock();
         if self.refused {
             names.insert(self.name.clone(), State::Refused(Instant::now() + APART));
         } else {
@@ -109,7 +109,7 @@ impl Drop for Claim {
 
 /// Declares the queue, unless another connection has it. Without a limit in time, and so is letting go: where the
 /// broker does not answer, nobody knows what became of it, until the heartbeat ends the connection and the queue.
-async fn take(session: Arc<Session>, mut claim: Claim, queue: ShortString) -> lapin::Result<Option<Hold>> {
+async fn take(session: Arc<Session>, mut claim: Claim, queue: ShortString) -> lapin::Result<Option<Lock>> {
     let channel = session.connection.create_channel().await?;
     // It closes the channel. Whatever the error, asking again at once would not help.
     claim.refused = true;
@@ -129,19 +129,19 @@ async fn take(session: Arc<Session>, mut claim: Claim, queue: ShortString) -> la
         }
     };
     let (lost, released) = (CancellationToken::new(), CancellationToken::new());
-    let hold = Hold::new(&claim.name, lost.clone(), released.clone().drop_guard());
+    let lock = Lock::new(&claim.name, lost.clone(), released.clone().drop_guard());
     tokio::spawn(async move {
         tokio::select! {
             () = released.cancelled() => {}
             () = ended(end) => {
-                debug!(hold = claim.name, "the hold is lost");
+                debug!(lock = claim.name, "the hold is lost");
                 lost.cancel();
             }
         }
         let_go(&session, channel, queue).await;
         drop(claim);
     });
-    Ok(Some(hold))
+    Ok(Some(lock))
 }
 
 /// Ends with the queue, its channel or its connection. What comes before are knocks of others.
@@ -173,20 +173,20 @@ mod tests {
 
     #[test]
     fn a_refusal_is_remembered_for_a_moment() {
-        let holds = Holds::default();
-        let mut claim = holds.claim("housekeeper").unwrap();
-        assert!(holds.claim("housekeeper").is_none() && holds.claim("rate.buses").is_some());
+        let locks = Holds::default();
+        let mut claim = locks.claim("housekeeper").unwrap();
+        assert!(locks.claim("housekeeper").is_none() && locks.claim("rate.buses").is_some());
         // What was let go may be had again at once.
         drop(claim);
-        claim = holds.claim("housekeeper").unwrap();
+        claim = locks.claim("housekeeper").unwrap();
         claim.refused = true;
         let before = Instant::now();
         drop(claim);
-        while holds.claim("housekeeper").is_none() {
+        while locks.claim("housekeeper").is_none() {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert!(before.elapsed() >= APART);
         // And nothing is remembered for ever.
-        assert!(holds.lock().is_empty());
+        assert!(locks.lock().is_empty());
     }
 }

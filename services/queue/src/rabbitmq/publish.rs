@@ -79,7 +79,7 @@ impl Publisher {
 
     /// Whether there is a queue of this name, whoever owns it; it gets an empty message then. Not asked of a broker
     /// that blocks us. As with [`Publisher::publish`], a question outlives whoever stops waiting for its answer.
-    pub(super) async fn reaches(&self, queue: ShortString) -> Result<bool, QueueError> {
+    pub(super) async fn queue_exists(&self, queue: ShortString) -> Result<bool, QueueError> {
         let sending = self.start(Route::to(queue), Vec::new(), BasicProperties::default()).await?;
         if sending.session.connection.status().blocked() {
             return Err(self.link.unavailable(BLOCKED));

@@ -9,7 +9,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use crate::{Lane, QueueError};
+use crate::{QueueError, QueueName};
 
 /// How long delayed messages can wait, in seconds. A queue gives up its messages at the head only, so each
 /// step has a queue of its own.
@@ -42,12 +42,12 @@ pub(super) struct Topology {
 #[derive(Debug, Clone)]
 pub(super) struct Route {
     pub(super) exchange: ShortString,
-    /// The lane, also in a delay queue and among the dead.
+    /// The queue, also in a delay queue and among the dead.
     pub(super) key: ShortString,
-    /// The queue of the lane.
+    /// The queue of the queue.
     pub(super) queue: ShortString,
     /// Whether there is a queue for the key: the dead go to one that is there in any case.
-    lane: bool,
+    queue_name: bool,
     /// The step of the delay, in seconds.
     step: Option<u32>,
 }
@@ -61,26 +61,32 @@ impl Topology {
         Ok(Self { prefix })
     }
 
-    /// The way to a lane.
-    pub(super) fn lane(&self, lane: &Lane, delay: Duration) -> Result<Route, QueueError> {
+    /// The way to a queue.
+    pub(super) fn queue_name(&self, queue_name: &QueueName, delay: Duration) -> Result<Route, QueueError> {
         let step = step(delay);
         let exchange = step.map_or_else(|| self.prefix.clone(), |step| self.delay(step));
-        self.route(lane, exchange, true, step)
+        self.route(queue_name, exchange, true, step)
     }
 
     /// The way to the dead.
-    pub(super) fn dead(&self, lane: &Lane) -> Result<Route, QueueError> {
-        self.route(lane, format!("{}.dead", self.prefix), false, None)
+    pub(super) fn dead(&self, queue_name: &QueueName) -> Result<Route, QueueError> {
+        self.route(queue_name, format!("{}.dead", self.prefix), false, None)
     }
 
     /// The queue whose owner holds a name.
-    pub(super) fn hold(&self, name: &str) -> Result<ShortString, QueueError> {
+    pub(super) fn lock(&self, name: &str) -> Result<ShortString, QueueError> {
         short(format!("{}.hold.{name}", self.prefix))
     }
 
-    fn route(&self, lane: &Lane, exchange: String, is_lane: bool, step: Option<u32>) -> Result<Route, QueueError> {
-        let (key, queue) = (short(lane.to_string())?, short(format!("{}.{lane}", self.prefix))?);
-        Ok(Route { exchange: short(exchange)?, key, queue, lane: is_lane, step })
+    fn route(
+        &self,
+        queue_name: &QueueName,
+        exchange: String,
+        is_lane: bool,
+        step: Option<u32>,
+    ) -> Result<Route, QueueError> {
+        let (key, queue) = (short(queue_name.to_string())?, short(format!("{}.{queue_name}", self.prefix))?);
+        Ok(Route { exchange: short(exchange)?, key, queue, queue_name: is_lane, step })
     }
 
     fn delay(&self, step: u32) -> String {
@@ -94,7 +100,7 @@ impl Topology {
         exchange(channel, &dead, ExchangeKind::Fanout).await?;
         queue(channel, &dead, &dead, "", quorum([("x-max-length", DEAD.into()), ("x-delivery-limit", LENGTH.into())]))
             .await?;
-        if !route.lane {
+        if !route.queue_name {
             return Ok(());
         }
         exchange(channel, work, ExchangeKind::Direct).await?;
@@ -103,7 +109,7 @@ impl Topology {
         if let Some(step) = route.step {
             let delay = self.delay(step);
             exchange(channel, &delay, ExchangeKind::Fanout).await?;
-            // Without a key of its own, a message keeps the lane's.
+            // Without a key of its own, a message keeps the queue's.
             let arguments = [("x-message-ttl", AMQPValue::LongLongInt(i64::from(step) * 1_000))];
             queue(channel, &delay, &delay, "", quorum(arguments.into_iter().chain(handing_on(work)))).await?;
         }
@@ -119,7 +125,7 @@ impl Route {
 
     /// The way to one queue, whatever it is for: every queue has it, and nothing is declared.
     pub(super) fn to(queue: ShortString) -> Self {
-        Self { exchange: "".into(), key: queue.clone(), queue, lane: false, step: None }
+        Self { exchange: "".into(), key: queue.clone(), queue, queue_name: false, step: None }
     }
 
     /// What [`Topology::declare`] declares, as a name to remember it by.
@@ -128,7 +134,7 @@ impl Route {
     }
 }
 
-/// How many messages the queue of a lane has ready; a queue that is not there has none.
+/// How many messages the queue of a queue has ready; a queue that is not there has none.
 pub(super) async fn waiting(connection: &Connection, route: &Route) -> lapin::Result<u64> {
     // Asking for a queue that is not there closes the channel, so it is one of its own.
     let channel = connection.create_channel().await?;
@@ -208,9 +214,9 @@ mod tests {
             assert!(Topology::new(prefix.into()).is_err(), "{prefix}");
         }
         let topology = Topology::new("waybill".into()).unwrap();
-        let route = topology.lane(&Lane::Source("buses".into()), Duration::from_secs(2)).unwrap();
+        let route = topology.queue_name(&QueueName::Source("buses".into()), Duration::from_secs(2)).unwrap();
         let names = (route.exchange.as_str(), route.key.as_str(), route.queue.as_str());
         assert_eq!(names, ("waybill.delay.5s", "tasks.buses", "waybill.tasks.buses"));
-        assert!(topology.lane(&Lane::Source("x".repeat(250)), Duration::ZERO).is_err());
+        assert!(topology.queue_name(&QueueName::Source("x".repeat(250)), Duration::ZERO).is_err());
     }
 }

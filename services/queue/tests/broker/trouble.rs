@@ -9,7 +9,7 @@ use waybill_queue::QueueError;
 
 use super::private::PrivateBroker;
 use crate::{
-    contract::{SharedQueue, buses, consumer, holds::hold, next, number, send, task, within},
+    contract::{SharedQueue, buses, consumer, locks::lock, next, number, send, task, within},
     take,
 };
 
@@ -53,14 +53,14 @@ async fn publish_at_last(queue: &SharedQueue, number: u32) {
 
 async fn a_hold_is_lost_with_its_queue(broker: &PrivateBroker) {
     let (one, other) = (queue(broker), queue(broker));
-    let mine = hold(&one, "housekeeper").await;
-    assert!(other.try_hold("housekeeper").await.unwrap().is_none());
+    let mine = lock(&one, "housekeeper").await;
+    assert!(other.try_lock("housekeeper").await.unwrap().is_none());
     broker.ctl(&["delete_queue", "waybill.hold.housekeeper"]);
     within(mine.lost()).await;
-    let theirs = hold(&other, "housekeeper").await;
+    let theirs = lock(&other, "housekeeper").await;
     // Dropping what was lost takes nothing from the new holder.
     drop(mine);
-    assert!(one.try_hold("housekeeper").await.unwrap().is_none());
+    assert!(one.try_lock("housekeeper").await.unwrap().is_none());
     assert!(theirs.is_held());
     // A refusal is no error to the broker: asked for often, names would fill its log.
     let log = broker.log();
@@ -91,8 +91,8 @@ async fn blocked_by_a_memory_alarm(broker: &PrivateBroker) {
     // Work goes on all the while.
     assert!(within(in_hand.ack()).await);
     take(&mut consumer, 2).await;
-    let held = hold(&queue, "housekeeper").await;
-    assert!(within(self::queue(broker).try_hold("housekeeper")).await.unwrap().is_none());
+    let held = lock(&queue, "housekeeper").await;
+    assert!(within(self::queue(broker).try_lock("housekeeper")).await.unwrap().is_none());
     assert!(held.is_held());
     assert_eq!(within(queue.waiting(&buses())).await.unwrap(), 0);
     broker.ctl(&["set_vm_memory_high_watermark", "absolute", "512MB"]);
@@ -106,12 +106,12 @@ async fn restarted(broker: &PrivateBroker) {
     send(&queue, [1]).await;
     let in_hand = next(&mut consumer).await;
     send(&queue, [2]).await;
-    let held = hold(&queue, "housekeeper").await;
+    let held = lock(&queue, "housekeeper").await;
     broker.ctl(&["stop_app"]);
     within(held.lost()).await;
     assert!(publish(&queue, 3).await.is_err());
     assert!(matches!(within(queue.check()).await, Err(QueueError::Unavailable(_))));
-    assert!(matches!(within(queue.try_hold("housekeeper")).await, Err(QueueError::Unavailable(_))));
+    assert!(matches!(within(queue.try_lock("housekeeper")).await, Err(QueueError::Unavailable(_))));
     assert!(matches!(within(queue.waiting(&buses())).await, Err(QueueError::Unavailable(_))));
     assert!(!within(in_hand.ack()).await);
     assert!(next(&mut consumer).now_or_never().is_none());
@@ -121,7 +121,7 @@ async fn restarted(broker: &PrivateBroker) {
     take(&mut consumer, 2).await;
     publish_at_last(&queue, 4).await;
     take(&mut consumer, 4).await;
-    assert!(hold(&queue, "housekeeper").await.is_held());
+    assert!(lock(&queue, "housekeeper").await.is_held());
 }
 
 async fn impatient_with_who_works_long(broker: &PrivateBroker) {
@@ -130,7 +130,7 @@ async fn impatient_with_who_works_long(broker: &PrivateBroker) {
     broker.set("channel_tick_interval", "500");
     let queue = queue(broker);
     send(&queue, [1, 2]).await;
-    let held = hold(&queue, "housekeeper").await;
+    let held = lock(&queue, "housekeeper").await;
     let mut consumer = consumer(&queue).await;
     let long = next(&mut consumer).await;
     assert_eq!(number(&long), 1);
@@ -152,7 +152,7 @@ async fn everything_lost(broker: &PrivateBroker) {
     let mut consumer = consumer(&queue).await;
     send(&queue, [1, 2]).await;
     let in_hand = next(&mut consumer).await;
-    let held = hold(&queue, "housekeeper").await;
+    let held = lock(&queue, "housekeeper").await;
     for command in ["stop_app", "reset", "start_app"] {
         broker.ctl(&[command]);
     }
@@ -165,5 +165,5 @@ async fn everything_lost(broker: &PrivateBroker) {
     assert!(first.ack().await);
     within(queue.publish(&buses(), &task(4), Duration::from_millis(100))).await.unwrap();
     take(&mut consumer, 4).await;
-    assert!(hold(&queue, "housekeeper").await.is_held());
+    assert!(lock(&queue, "housekeeper").await.is_held());
 }

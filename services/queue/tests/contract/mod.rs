@@ -1,6 +1,6 @@
 //! What every queue promises: one list of tests, run on each implementation. Nothing here knows which.
 
-pub(crate) mod holds;
+pub(crate) mod locks;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,7 +11,7 @@ use std::{
 
 use futures::future::join_all;
 use tokio::{sync::Barrier, time::timeout};
-use waybill_queue::{Consumer, Delivery, Lane, Message, PlanJob, Queue, QueueError, RunTask};
+use waybill_queue::{Consumer, Delivery, Message, PlanJob, Queue, QueueError, QueueName, RunTask};
 
 pub(crate) type SharedQueue = Arc<dyn Queue>;
 
@@ -52,7 +52,7 @@ macro_rules! contract_of_two {
     ($on:path: $($promise:ident),* $(,)?) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $promise() {
-            $on(contract::holds::$promise).await;
+            $on(contract::locks::$promise).await;
         }
     )*};
     ($on:path) => {
@@ -71,8 +71,8 @@ pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
     timeout(DEADLINE, what).await.expect("not within its deadline")
 }
 
-pub(crate) fn buses() -> Lane {
-    Lane::Source("buses".into())
+pub(crate) fn buses() -> QueueName {
+    QueueName::Source("buses".into())
 }
 
 pub(crate) fn task(number: u32) -> Message {
@@ -82,7 +82,7 @@ pub(crate) fn task(number: u32) -> Message {
 pub(crate) fn number(delivery: &Delivery) -> u32 {
     match &delivery.message {
         Message::RunTask(task) => task.task,
-        Message::PlanJob(plan) => panic!("a plan on a source's lane: {plan:?}"),
+        Message::PlanJob(plan) => panic!("a plan on a source's queue: {plan:?}"),
     }
 }
 
@@ -102,16 +102,16 @@ pub(crate) async fn next(consumer: &mut Box<dyn Consumer>) -> Delivery {
 
 pub(crate) async fn what_is_published_is_consumed_once(queue: SharedQueue) {
     let plan =
-        Message::PlanJob(PlanJob { job_id: "018f3f6e".into(), source: "büses".into(), attempt: 1, handed_on: true });
-    within(queue.publish(&Lane::Plans, &plan, Duration::ZERO)).await.unwrap();
-    let mut plans = within(queue.consume(&Lane::Plans)).await.unwrap();
+        Message::PlanJob(PlanJob { job_id: "018f3f6e".into(), source: "büses".into(), attempt: 1, requeued: true });
+    within(queue.publish(&QueueName::Plans, &plan, Duration::ZERO)).await.unwrap();
+    let mut plans = within(queue.consume(&QueueName::Plans)).await.unwrap();
     let delivery = next(&mut plans).await;
     assert_eq!(delivery.message, plan);
     assert!(!delivery.redelivered);
     assert!(within(delivery.ack()).await);
     // What comes next is the next one.
     let second = Message::PlanJob(PlanJob::default());
-    within(queue.publish(&Lane::Plans, &second, Duration::ZERO)).await.unwrap();
+    within(queue.publish(&QueueName::Plans, &second, Duration::ZERO)).await.unwrap();
     assert_eq!(next(&mut plans).await.message, second);
 }
 
@@ -142,7 +142,7 @@ pub(crate) async fn messages_come_in_order(queue: SharedQueue) {
 }
 
 pub(crate) async fn lanes_are_apart(queue: SharedQueue) {
-    let other = Lane::Source("weather".into());
+    let other = QueueName::Source("weather".into());
     let mut others = within(queue.consume(&other)).await.unwrap();
     send(&queue, [1]).await;
     within(queue.publish(&other, &task(2), Duration::ZERO)).await.unwrap();
@@ -244,7 +244,7 @@ pub(crate) async fn closing_ends_consumers_but_not_work_in_hand(queue: SharedQue
     send(&queue, [1, 2]).await;
     let mut busy = consumer(&queue).await;
     let in_hand = next(&mut busy).await;
-    let mut idle = within(queue.consume(&Lane::Plans)).await.unwrap();
+    let mut idle = within(queue.consume(&QueueName::Plans)).await.unwrap();
     let idle = tokio::spawn(async move { idle.next().await.is_none() });
     within(queue.close()).await;
     assert!(within(idle).await.unwrap());
@@ -267,7 +267,7 @@ pub(crate) async fn burying_takes_nothing_from_the_lane(queue: SharedQueue) {
     let mut consumer = consumer(&queue).await;
     let bad = next(&mut consumer).await;
     // A reason of any length.
-    within(queue.bury(&buses(), &bad.message, &"unheard of ä".repeat(20_000))).await.unwrap();
+    within(queue.dead_letter(&buses(), &bad.message, &"unheard of ä".repeat(20_000))).await.unwrap();
     assert!(bad.ack().await);
     let next = next(&mut consumer).await;
     assert_eq!((number(&next), next.redelivered), (2, false));

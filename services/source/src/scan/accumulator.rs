@@ -4,7 +4,7 @@ use crate::{Decimal, Statistic, Statistics, Totals, scan::compiled_schema::Row, 
 
 /// What is known of all whole records so far.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct Accumulator {
     records: u64,
     sums: Vec<Sum>,
     extremes: Vec<Extremes>,
@@ -29,7 +29,7 @@ struct Extremes {
     any: bool,
 }
 
-impl Tally {
+impl Accumulator {
     pub(super) fn new(statistics: &Statistics) -> Self {
         let (mut sums, mut extremes) = (Vec::new(), Vec::new());
         for (_, statistic) in &statistics.list {

@@ -6,7 +6,7 @@ use crate::{FieldType, Schema};
 
 /// What a record must look like.
 #[derive(Debug)]
-pub(super) struct Shape {
+pub(super) struct CompiledSchema {
     pub(super) fields: Vec<Column>,
     /// The fields that every record has.
     pub(super) required: u64,
@@ -27,7 +27,7 @@ pub(super) struct Column {
     pub(super) expected: String,
 }
 
-impl Shape {
+impl CompiledSchema {
     pub(super) fn new(schema: &Schema) -> Self {
         assert!(schema.fields.len() <= 64, "a checked definition has at most 64 fields");
         let fields: Vec<_> = schema.fields.iter().map(Column::new).collect();

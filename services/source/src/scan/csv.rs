@@ -14,7 +14,7 @@ use crate::{
         UNIT_BYTES,
         error::{Step, ended, wrong},
         excerpt::quoted,
-        object::Sheet,
+        object::RecordSink,
     },
 };
 
@@ -40,7 +40,7 @@ struct Cell {
 
 impl Reader {
     /// Reads all the rows that are whole. `pos` moves from one to the next.
-    pub(super) fn advance(&mut self, bytes: &[u8], pos: &mut usize, last: bool, sheet: &mut Sheet) -> Step<()> {
+    pub(super) fn advance(&mut self, bytes: &[u8], pos: &mut usize, last: bool, sheet: &mut RecordSink) -> Step<()> {
         while *pos < bytes.len() {
             let unit = &bytes[..bytes.len().min(*pos + UNIT_BYTES)];
             let last = last && unit.len() < *pos + UNIT_BYTES;
@@ -106,7 +106,7 @@ fn split_cell(bytes: &[u8], at: usize, last: bool) -> Step<(Cell, usize)> {
 }
 
 /// Which field each column is.
-fn header(bytes: &[u8], cells: &[Cell], sheet: &Sheet) -> Step<Vec<Option<usize>>> {
+fn header(bytes: &[u8], cells: &[Cell], sheet: &RecordSink) -> Step<Vec<Option<usize>>> {
     let mut columns = Vec::with_capacity(cells.len());
     for cell in cells {
         let field = sheet.shape.find(&cell.text(bytes));
@@ -135,7 +135,7 @@ fn header(bytes: &[u8], cells: &[Cell], sheet: &Sheet) -> Step<Vec<Option<usize>
 }
 
 /// Checks a row and adds it up.
-fn row(bytes: &[u8], columns: &[Option<usize>], cells: &[Cell], sheet: &mut Sheet) -> Step<()> {
+fn row(bytes: &[u8], columns: &[Option<usize>], cells: &[Cell], sheet: &mut RecordSink) -> Step<()> {
     if let [Cell { at, text, .. }] = cells
         && columns.len() > 1
     {

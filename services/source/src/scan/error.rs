@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 /// A result of the inner loops. The box keeps it in registers where all is well.
-pub(super) type Step<T> = Result<T, Box<Stop>>;
+pub(super) type Step<T> = Result<T, Box<ScanError>>;
 
 /// A mistake, or the end of the bytes at hand.
 #[derive(Debug)]
-pub(super) struct Stop {
+pub(super) struct ScanError {
     /// Where in the bytes at hand; of no meaning with [`Found::End`].
     pub(super) at: usize,
     /// Index in the schema.
@@ -27,7 +27,7 @@ pub(super) enum Found {
     Said(String),
 }
 
-impl Stop {
+impl ScanError {
     pub(super) fn at(mut self: Box<Self>, at: usize) -> Box<Self> {
         self.at = at;
         self
@@ -52,20 +52,20 @@ impl Stop {
 /// `expected` is not what is written at `at`.
 #[cold]
 #[inline(never)]
-pub(super) fn wrong(at: usize, expected: impl Into<Cow<'static, str>>) -> Box<Stop> {
-    Box::new(Stop { at, field: None, expected: expected.into(), found: Found::Here })
+pub(super) fn wrong(at: usize, expected: impl Into<Cow<'static, str>>) -> Box<ScanError> {
+    Box::new(ScanError { at, field: None, expected: expected.into(), found: Found::Here })
 }
 
 /// There are no more bytes where `expected` should be.
 #[cold]
 #[inline(never)]
-pub(super) fn ended(expected: impl Into<Cow<'static, str>>) -> Box<Stop> {
-    Box::new(Stop { at: 0, field: None, expected: expected.into(), found: Found::End })
+pub(super) fn ended(expected: impl Into<Cow<'static, str>>) -> Box<ScanError> {
+    Box::new(ScanError { at: 0, field: None, expected: expected.into(), found: Found::End })
 }
 
 /// [`wrong`], or [`ended`] where there is no byte at `at` at all.
 #[cold]
 #[inline(never)]
-pub(super) fn missing(bytes: &[u8], at: usize, expected: impl Into<Cow<'static, str>>) -> Box<Stop> {
+pub(super) fn missing(bytes: &[u8], at: usize, expected: impl Into<Cow<'static, str>>) -> Box<ScanError> {
     if at < bytes.len() { wrong(at, expected) } else { ended(expected) }
 }

@@ -3,7 +3,7 @@
 use crate::scan::{
     UNIT_BYTES,
     error::{Step, ended, missing, wrong},
-    object::Sheet,
+    object::RecordSink,
     skip::Skip,
     token::{after_space, name},
 };
@@ -17,11 +17,11 @@ pub(super) struct Reader {
     met: Vec<bool>,
     /// How many objects are open around the place.
     open: usize,
-    place: Place,
+    place: Section,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Section {
     /// Before an object that leads to the records, or before their array.
     Way,
     NameOrEnd,
@@ -37,42 +37,42 @@ enum Place {
 
 impl Reader {
     pub(super) fn new(members: Vec<String>) -> Self {
-        Self { met: vec![false; members.len()], members, open: 0, place: Place::Way }
+        Self { met: vec![false; members.len()], members, open: 0, place: Section::Way }
     }
 
     /// Reads all the units that are whole. `pos` moves from one to the next.
-    pub(super) fn advance(&mut self, bytes: &[u8], pos: &mut usize, sheet: &mut Sheet) -> Step<()> {
+    pub(super) fn advance(&mut self, bytes: &[u8], pos: &mut usize, sheet: &mut RecordSink) -> Step<()> {
         loop {
-            if let Place::Aside(skip) = &mut self.place {
+            if let Section::Aside(skip) = &mut self.place {
                 skip.read(bytes, pos)?;
-                self.place = Place::AfterMember;
+                self.place = Section::AfterMember;
             }
             *pos = after_space(bytes, *pos);
             let Some(byte) = bytes.get(*pos) else {
-                return if matches!(self.place, Place::End) { Ok(()) } else { Err(ended(self.expected())) };
+                return if matches!(self.place, Section::End) { Ok(()) } else { Err(ended(self.expected())) };
             };
             match (&self.place, byte) {
-                (Place::Record | Place::RecordOrEnd, b'{') => {
+                (Section::Record | Section::RecordOrEnd, b'{') => {
                     let unit = &bytes[..bytes.len().min(*pos + UNIT_BYTES)];
                     let end = sheet.object(unit, *pos, self.open + 1)?;
                     sheet.add(*pos)?;
                     *pos = end;
-                    self.place = Place::AfterRecord;
+                    self.place = Section::AfterRecord;
                     continue;
                 }
-                (Place::NameOrEnd | Place::Name, b'"') => {
+                (Section::NameOrEnd | Section::Name, b'"') => {
                     self.member(bytes, pos)?;
                     continue;
                 }
-                (Place::AfterRecord, b',') => self.place = Place::Record,
-                (Place::AfterRecord | Place::RecordOrEnd, b']') => self.close(),
-                (Place::Way, b'[') if self.open == self.members.len() => self.place = Place::RecordOrEnd,
-                (Place::Way, b'{') if self.open < self.members.len() => {
+                (Section::AfterRecord, b',') => self.place = Section::Record,
+                (Section::AfterRecord | Section::RecordOrEnd, b']') => self.close(),
+                (Section::Way, b'[') if self.open == self.members.len() => self.place = Section::RecordOrEnd,
+                (Section::Way, b'{') if self.open < self.members.len() => {
                     self.open += 1;
-                    self.place = Place::NameOrEnd;
+                    self.place = Section::NameOrEnd;
                 }
-                (Place::AfterMember, b',') => self.place = Place::Name,
-                (Place::NameOrEnd | Place::AfterMember, b'}') => {
+                (Section::AfterMember, b',') => self.place = Section::Name,
+                (Section::NameOrEnd | Section::AfterMember, b'}') => {
                     if !self.met[self.open - 1] {
                         return Err(wrong(*pos, format!("the member `{}`", self.members[self.open - 1])));
                     }
@@ -87,7 +87,7 @@ impl Reader {
 
     /// Behind the array of records, or an object around it.
     fn close(&mut self) {
-        self.place = if self.open == 0 { Place::End } else { Place::AfterMember };
+        self.place = if self.open == 0 { Section::End } else { Section::AfterMember };
     }
 
     /// Reads a name and its colon.
@@ -104,9 +104,9 @@ impl Reader {
                 return Err(wrong(*pos, format!("the member `{}` once", self.members[level])));
             }
             self.met[level] = true;
-            self.place = Place::Way;
+            self.place = Section::Way;
         } else {
-            self.place = Place::Aside(Skip::new(self.open));
+            self.place = Section::Aside(Skip::new(self.open));
         }
         *pos = colon + 1;
         Ok(())
@@ -114,18 +114,18 @@ impl Reader {
 
     fn expected(&self) -> String {
         match self.place {
-            Place::Way => match self.members.get(self.open) {
+            Section::Way => match self.members.get(self.open) {
                 Some(member) => format!("an object with the member `{member}`"),
                 None => "an array of records".into(),
             },
-            Place::NameOrEnd => "a name in quotes or `}`".into(),
-            Place::Name => "a name in quotes".into(),
-            Place::Aside(_) => "a value".into(),
-            Place::AfterMember => "`,` or `}`".into(),
-            Place::RecordOrEnd => "an object or `]`".into(),
-            Place::Record => "an object".into(),
-            Place::AfterRecord => "`,` or `]`".into(),
-            Place::End => "nothing more".into(),
+            Section::NameOrEnd => "a name in quotes or `}`".into(),
+            Section::Name => "a name in quotes".into(),
+            Section::Aside(_) => "a value".into(),
+            Section::AfterMember => "`,` or `}`".into(),
+            Section::RecordOrEnd => "an object or `]`".into(),
+            Section::Record => "an object".into(),
+            Section::AfterRecord => "`,` or `]`".into(),
+            Section::End => "nothing more".into(),
         }
     }
 }

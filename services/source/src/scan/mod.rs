@@ -33,11 +33,11 @@ mod value;
 use crate::{
     Format, RecordPath, Schema, Statistics, Totals,
     scan::{
-        accumulator::Tally,
-        compiled_schema::Shape,
-        error::{Found, Step, Stop, ended},
+        accumulator::Accumulator,
+        compiled_schema::CompiledSchema,
+        error::{Found, ScanError, Step, ended},
         excerpt::{EXCERPT_BYTES, excerpt},
-        object::Sheet,
+        object::RecordSink,
     },
 };
 
@@ -83,7 +83,7 @@ pub struct Scanned {
 #[derive(Debug)]
 pub struct Scanner {
     reader: Reader,
-    sheet: Sheet,
+    sheet: RecordSink,
     statistics: Statistics,
     /// Whether the byte order mark, if any, is behind us.
     begun: bool,
@@ -114,7 +114,7 @@ impl Scanner {
             Format::Ndjson => Reader::Ndjson,
             Format::Csv => Reader::Csv(csv::Reader::default()),
         };
-        let sheet = Sheet::new(Shape::new(schema), Tally::new(statistics));
+        let sheet = RecordSink::new(CompiledSchema::new(schema), Accumulator::new(statistics));
         Self {
             reader,
             sheet,
@@ -208,12 +208,16 @@ impl Scanner {
     }
 
     /// What a stop in the unit at `pos` means: a rejection, or `None` where there are just too few bytes yet.
-    fn judge(&self, stop: Stop, bytes: &[u8], pos: usize, last: bool) -> Option<Rejection> {
+    fn judge(&self, stop: ScanError, bytes: &[u8], pos: usize, last: bool) -> Option<Rejection> {
         let mut stop = stop;
         if matches!(stop.found, Found::End) {
             if bytes.len() - pos >= UNIT_BYTES {
-                stop =
-                    Stop { at: pos, field: None, expected: "at most 1 MiB for one record".into(), found: Found::Here };
+                stop = ScanError {
+                    at: pos,
+                    field: None,
+                    expected: "at most 1 MiB for one record".into(),
+                    found: Found::Here,
+                };
             } else if last {
                 stop.at = bytes.len();
             } else {

@@ -6,12 +6,12 @@ use memchr::memchr;
 use crate::scan::{
     UNIT_BYTES,
     error::{Found, Step, ended, wrong},
-    object::Sheet,
+    object::RecordSink,
     token::after_space,
 };
 
 /// Reads all the lines that are whole. `pos` moves from one to the next.
-pub(super) fn advance(bytes: &[u8], pos: &mut usize, last: bool, sheet: &mut Sheet) -> Step<()> {
+pub(super) fn advance(bytes: &[u8], pos: &mut usize, last: bool, sheet: &mut RecordSink) -> Step<()> {
     while *pos < bytes.len() {
         let unit = &bytes[*pos..bytes.len().min(*pos + UNIT_BYTES)];
         let (end, next) = match memchr(b'\n', unit) {
@@ -29,7 +29,7 @@ pub(super) fn advance(bytes: &[u8], pos: &mut usize, last: bool, sheet: &mut She
 }
 
 /// Reads the line from `pos` to the end of `bytes`.
-fn line(bytes: &[u8], pos: usize, sheet: &mut Sheet) -> Step<()> {
+fn line(bytes: &[u8], pos: usize, sheet: &mut RecordSink) -> Step<()> {
     let start = after_space(bytes, pos);
     match bytes.get(start) {
         None => return Ok(()),

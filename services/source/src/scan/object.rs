@@ -1,8 +1,8 @@
 //! One record: a JSON object, its members in any order. What is here runs once for every record of every file.
 
 use crate::scan::{
-    accumulator::Tally,
-    compiled_schema::{Row, Shape},
+    accumulator::Accumulator,
+    compiled_schema::{CompiledSchema, Row},
     error::{Step, missing, wrong},
     skip::Skip,
     token::{after_space, name},
@@ -10,17 +10,17 @@ use crate::scan::{
 
 /// Reads records: what one looks like, where its values lie, and where they are added up.
 #[derive(Debug)]
-pub(super) struct Sheet {
-    pub(super) shape: Shape,
+pub(super) struct RecordSink {
+    pub(super) shape: CompiledSchema,
     pub(super) row: Row,
-    pub(super) tally: Tally,
+    pub(super) tally: Accumulator,
     /// Which field came last behind each field, and at the end of the list the one that came first: writers
     /// keep to an order, so it is tried before any other.
     next: Vec<usize>,
 }
 
-impl Sheet {
-    pub(super) fn new(shape: Shape, tally: Tally) -> Self {
+impl RecordSink {
+    pub(super) fn new(shape: CompiledSchema, tally: Accumulator) -> Self {
         let fields = shape.fields.len();
         let next = (1..fields + 1).chain([0]).collect();
         Self { row: Row::new(fields), shape, tally, next }

@@ -10,7 +10,7 @@ use crate::scan::{
 /// with the next bytes: a value outside of records may be larger than what is ever kept of a file.
 #[derive(Debug)]
 pub(super) struct Skip {
-    place: Place,
+    place: Section,
     /// The containers that are open, the innermost lowest: 1 is an object.
     kinds: u128,
     /// How many they are.
@@ -20,7 +20,7 @@ pub(super) struct Skip {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Section {
     Value,
     /// Behind a `[`.
     ValueOrEnd,
@@ -37,24 +37,24 @@ enum Place {
 impl Skip {
     /// Before a value that lies in `outside` containers.
     pub(super) fn new(outside: usize) -> Self {
-        Self { place: Place::Value, kinds: 0, depth: 0, outside }
+        Self { place: Section::Value, kinds: 0, depth: 0, outside }
     }
 
     /// Moves `pos` behind the value, or as far as all is well.
     pub(super) fn read(&mut self, bytes: &[u8], pos: &mut usize) -> Step<()> {
         loop {
             match self.place {
-                Place::InName => {
+                Section::InName => {
                     string_rest(bytes, pos)?;
-                    self.place = Place::Colon;
+                    self.place = Section::Colon;
                 }
-                Place::InText => {
+                Section::InText => {
                     string_rest(bytes, pos)?;
-                    self.place = Place::AfterValue;
+                    self.place = Section::AfterValue;
                 }
                 _ => {}
             }
-            if self.place == Place::AfterValue && self.depth == 0 {
+            if self.place == Section::AfterValue && self.depth == 0 {
                 return Ok(());
             }
             *pos = after_space(bytes, *pos);
@@ -64,7 +64,7 @@ impl Skip {
 
     /// Reads the token at `pos`; of a string, the opening quote.
     fn token(&mut self, bytes: &[u8], pos: &mut usize) -> Step<()> {
-        use Place::{AfterValue, Colon, InName, InText, Name, NameOrEnd, Value, ValueOrEnd};
+        use Section::{AfterValue, Colon, InName, InText, Name, NameOrEnd, Value, ValueOrEnd};
         let Some(byte) = bytes.get(*pos) else { return Err(ended(self.expected())) };
         let in_object = self.kinds & 1 == 1;
         let token = &bytes[..bytes.len().min(*pos + UNIT_BYTES)];
@@ -93,22 +93,22 @@ impl Skip {
         Ok(())
     }
 
-    fn close(&mut self, pos: usize) -> (Place, usize) {
+    fn close(&mut self, pos: usize) -> (Section, usize) {
         self.depth -= 1;
         self.kinds >>= 1;
-        (Place::AfterValue, pos + 1)
+        (Section::AfterValue, pos + 1)
     }
 
     fn expected(&self) -> &'static str {
         match self.place {
-            Place::Value => "a value",
-            Place::ValueOrEnd => "a value or `]`",
-            Place::NameOrEnd => "a name in quotes or `}`",
-            Place::Name => "a name in quotes",
-            Place::Colon => "`:`",
-            Place::InName | Place::InText => "a closing quote",
-            Place::AfterValue if self.kinds & 1 == 1 => "`,` or `}`",
-            Place::AfterValue => "`,` or `]`",
+            Section::Value => "a value",
+            Section::ValueOrEnd => "a value or `]`",
+            Section::NameOrEnd => "a name in quotes or `}`",
+            Section::Name => "a name in quotes",
+            Section::Colon => "`:`",
+            Section::InName | Section::InText => "a closing quote",
+            Section::AfterValue if self.kinds & 1 == 1 => "`,` or `}`",
+            Section::AfterValue => "`,` or `]`",
         }
     }
 }

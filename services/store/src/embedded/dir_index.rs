@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::embedded::{
-    group_commit::Commits,
+    group_commit::GroupCommit,
     object::{Footer, Object},
     path::{self, Name},
 };
@@ -40,7 +40,7 @@ impl From<&Footer> for Facts {
 pub(super) enum Child {
     /// Its facts are read from its file when they are first asked for.
     Object(Option<Facts>),
-    Folder,
+    DirIndex,
 }
 
 /// The names in a folder, in the order of the keys: a folder's name has its slash, so that `a.json` comes
@@ -51,17 +51,17 @@ type Names = BTreeMap<Box<str>, Child>;
 pub(super) type Named = (Box<str>, Child);
 
 /// The first name, or key, behind another.
-pub(super) fn behind(name: &str) -> String {
+pub(super) fn key_after(name: &str) -> String {
     format!("{name}\0")
 }
 
 /// Names of one folder in memory. Of a larger one, a stretch of this length from where it was last asked
 /// for. A test has so few that every folder is a larger one.
-const STRETCH: usize = if cfg!(test) { 5 } else { 120_000 };
+const CACHED_RANGE: usize = if cfg!(test) { 5 } else { 120_000 };
 
 /// A stretch of a folder's names.
 #[derive(Debug)]
-struct Stretch {
+struct CachedRange {
     /// Which reading of the disk it is; see [`Folder::read_facts`].
     reading: usize,
     names: Names,
@@ -71,7 +71,7 @@ struct Stretch {
     to: Option<String>,
 }
 
-impl Stretch {
+impl CachedRange {
     fn covers(&self, name: &str) -> bool {
         self.from.as_str() <= name && self.to.as_deref().is_none_or(|to| name <= to)
     }
@@ -79,22 +79,22 @@ impl Stretch {
 
 /// A folder of keys.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct DirIndex {
     pub(super) path: PathBuf,
-    pub(super) commits: Commits,
+    pub(super) commits: GroupCommit,
     made: AtomicBool,
     /// `None` until it has been listed.
-    listing: Mutex<Option<Stretch>>,
+    listing: Mutex<Option<CachedRange>>,
     readings: AtomicUsize,
     /// Names in memory, over all folders.
     total: Arc<AtomicUsize>,
 }
 
-impl Folder {
+impl DirIndex {
     pub(super) fn new(path: PathBuf, total: Arc<AtomicUsize>) -> Self {
         Self {
             path,
-            commits: Commits::default(),
+            commits: GroupCommit::default(),
             made: AtomicBool::new(false),
             listing: Mutex::new(None),
             readings: AtomicUsize::new(0),
@@ -127,7 +127,7 @@ impl Folder {
                 None => drop(stretch.names.remove(name)),
             }
             self.total.fetch_add(stretch.names.len().wrapping_sub(before), Ordering::Relaxed);
-            if stretch.names.len() > 2 * STRETCH {
+            if stretch.names.len() > 2 * CACHED_RANGE {
                 self.forget(&mut listing);
             }
         }
@@ -158,11 +158,11 @@ impl Folder {
             }
             found.push((name.clone(), child.clone()));
             if found.len() == limit {
-                let next = behind(name);
+                let next = key_after(name);
                 return Ok((found, Some(next)));
             }
         }
-        let next = stretch.to.as_deref().map(behind);
+        let next = stretch.to.as_deref().map(key_after);
         Ok((found, next))
     }
 
@@ -189,15 +189,15 @@ impl Folder {
     }
 
     /// The names on disk from `from` on, as many as a stretch has.
-    fn read(&self, from: &str) -> io::Result<Stretch> {
+    fn read(&self, from: &str) -> io::Result<CachedRange> {
         let reading = self.readings.fetch_add(1, Ordering::Relaxed);
-        let mut stretch = Stretch { reading, names: Names::new(), from: from.to_owned(), to: None };
+        let mut stretch = CachedRange { reading, names: Names::new(), from: from.to_owned(), to: None };
         read_names(&self.path, "", &mut |name, child| {
             if !stretch.covers(&name) {
                 return;
             }
             stretch.names.insert(name, child);
-            if stretch.names.len() > STRETCH {
+            if stretch.names.len() > CACHED_RANGE {
                 stretch.names.pop_last();
                 stretch.to = stretch.names.last_key_value().map(|(last, _)| last.to_string());
             }
@@ -205,13 +205,13 @@ impl Folder {
         Ok(stretch)
     }
 
-    fn forget(&self, listing: &mut Option<Stretch>) {
+    fn forget(&self, listing: &mut Option<CachedRange>) {
         if let Some(stretch) = listing.take() {
             self.total.fetch_sub(stretch.names.len(), Ordering::Relaxed);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Stretch>> {
+    fn lock(&self) -> MutexGuard<'_, Option<CachedRange>> {
         // Whoever panicked between the disk and the listing leaves them apart: read the disk again.
         self.listing.lock().unwrap_or_else(|poisoned| {
             let mut listing = poisoned.into_inner();
@@ -222,7 +222,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for DirIndex {
     fn drop(&mut self) {
         let mut listing = self.lock().take();
         self.forget(&mut listing);
@@ -239,9 +239,9 @@ fn read_names(folder: &Path, beginning: &str, each: &mut dyn FnMut(Box<str>, Chi
                     each(segment.into(), Child::Object(None));
                 }
             }
-            Name::Folder(rest) => {
+            Name::DirIndex(rest) => {
                 if let Some(segment) = path::decode(&format!("{beginning}{rest}")) {
-                    each(format!("{segment}/").into(), Child::Folder);
+                    each(format!("{segment}/").into(), Child::DirIndex);
                 }
             }
             Name::Continued(piece) => {
@@ -257,7 +257,7 @@ fn read_names(folder: &Path, beginning: &str, each: &mut dyn FnMut(Box<str>, Chi
 pub(super) fn holds_object(folder: &Path) -> io::Result<bool> {
     let whole = for_each_name(folder, &mut |name| match name {
         Name::Object(_) => Ok(false),
-        Name::Folder(name) => Ok(!holds_object(&folder.join(name))?),
+        Name::DirIndex(name) => Ok(!holds_object(&folder.join(name))?),
         Name::Continued(piece) => Ok(!holds_object(&folder.join(format!("{piece}+")))?),
     })?;
     Ok(!whole)

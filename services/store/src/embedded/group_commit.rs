@@ -12,7 +12,7 @@ use std::{
 
 /// Which changes of a folder are on disk. Changes are numbered; a number is a *ticket*.
 #[derive(Debug)]
-pub(super) struct Commits {
+pub(super) struct GroupCommit {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -28,7 +28,7 @@ struct State {
     busy: bool,
 }
 
-impl Default for Commits {
+impl Default for GroupCommit {
     fn default() -> Self {
         // What an earlier process did last may not be on disk yet, so the first one to ask syncs.
         let state = State { wanted: 1, synced: 0, failed: 0, busy: false };
@@ -36,7 +36,7 @@ impl Default for Commits {
     }
 }
 
-impl Commits {
+impl GroupCommit {
     /// Notes a change that has just been made; call [`Self::wait`] with the ticket.
     pub(super) fn note(&self) -> u64 {
         let mut state = self.lock();
@@ -105,7 +105,7 @@ mod tests {
     fn a_failure_fails_those_who_waited_and_nobody_later() {
         let folder = tempfile::tempdir().unwrap();
         let gone = folder.path().join("gone");
-        let commits = Commits::default();
+        let commits = GroupCommit::default();
         let early = commits.note();
         let late = commits.note();
         assert!(commits.wait(&gone, late).is_err());

@@ -26,13 +26,13 @@ pub(super) struct Query<'a> {
 pub(super) enum Item {
     Object(String, Facts),
     /// With its slash.
-    Folder(String),
+    DirIndex(String),
 }
 
 impl Item {
     pub(super) fn key(&self) -> &str {
         match self {
-            Self::Object(key, _) | Self::Folder(key) => key,
+            Self::Object(key, _) | Self::DirIndex(key) => key,
         }
     }
 }
@@ -45,7 +45,7 @@ pub(super) struct Page {
 }
 
 /// The first key behind all that lie below `folder`, which ends with `/`: `0` is the character after it.
-pub(super) fn behind_folder(folder: &str) -> String {
+pub(super) fn key_after_folder(folder: &str) -> String {
     format!("{}0", folder.strip_suffix('/').unwrap_or(folder))
 }
 
@@ -96,10 +96,10 @@ impl Walk<'_> {
                         let facts = folder.read_facts(&name)?;
                         self.items.extend(facts.map(|facts| Item::Object(child_key, facts)));
                     }
-                    Child::Folder if !self.query.folders => self.folder(&child_key, "")?,
-                    Child::Folder => {
+                    Child::DirIndex if !self.query.folders => self.folder(&child_key, "")?,
+                    Child::DirIndex => {
                         if self.is_there(&child_key)? {
-                            self.items.push(Item::Folder(child_key));
+                            self.items.push(Item::DirIndex(child_key));
                         }
                     }
                 }
@@ -128,7 +128,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::embedded::dir_index::behind;
+    use crate::embedded::dir_index::key_after;
     use crate::embedded::object::{Draft, Headers};
 
     fn open(folder: &std::path::Path) -> Tree {
@@ -180,7 +180,7 @@ mod tests {
                 let from = match random.u8(..4) {
                     0 => String::new(),
                     1 => all[random.usize(..all.len())].clone(),
-                    2 => behind(&all[random.usize(..all.len())]),
+                    2 => key_after(&all[random.usize(..all.len())]),
                     _ => some[..cut[random.usize(..cut.len())]].to_owned(),
                 };
                 let (folders, limit) = (random.bool(), random.usize(1..20));

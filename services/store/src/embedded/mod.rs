@@ -144,5 +144,5 @@ fn lock(folder: &Path) -> io::Result<File> {
 }
 
 fn unusable(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Folder { path: path.display().to_string(), reason: error.to_string() }
+    StoreError::DirIndex { path: path.display().to_string(), reason: error.to_string() }
 }

@@ -24,7 +24,7 @@ const CONTINUED: char = '+';
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Name<'a> {
     Object(&'a str),
-    Folder(&'a str),
+    DirIndex(&'a str),
     /// The beginning of longer segments, which go on in this folder.
     Continued(&'a str),
 }
@@ -34,7 +34,7 @@ impl<'a> Name<'a> {
         match (name.strip_suffix(FILE), name.strip_suffix(CONTINUED), is_folder) {
             (Some(segment), _, false) => Some(Self::Object(segment)),
             (None, Some(beginning), true) => Some(Self::Continued(beginning)),
-            (None, None, true) => Some(Self::Folder(name)),
+            (None, None, true) => Some(Self::DirIndex(name)),
             _ => None,
         }
     }
@@ -92,9 +92,9 @@ fn push(path: &mut PathBuf, segment: &str) {
     let encoded = encode(segment);
     let mut rest = encoded.as_str();
     while rest.len() > PIECE {
-        let (piece, behind) = rest.split_at(PIECE);
+        let (piece, key_after) = rest.split_at(PIECE);
         path.push(format!("{piece}{CONTINUED}"));
-        rest = behind;
+        rest = key_after;
     }
     path.push(rest);
 }
@@ -109,8 +109,8 @@ mod tests {
     use super::*;
 
     fn path_of(key: &str) -> PathBuf {
-        let (behind, segment) = split(key);
-        object(&folder(Path::new("/b"), behind), segment)
+        let (key_after, segment) = split(key);
+        object(&folder(Path::new("/b"), key_after), segment)
     }
 
     #[test]

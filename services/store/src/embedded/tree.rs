@@ -20,7 +20,7 @@ use lru::LruCache;
 use tempfile::TempPath;
 
 use crate::embedded::{
-    dir_index::{Child, Facts, Folder},
+    dir_index::{Child, DirIndex, Facts},
     group_commit,
     object::{Footer, Object, PREFIX},
     path,
@@ -40,7 +40,7 @@ pub(super) struct Tree {
     buckets: RwLock<BTreeMap<String, SystemTime>>,
     /// By bucket and folder, `bucket/a/b/`. A folder that is in use is never dropped, else two of them could
     /// disagree.
-    folders: Mutex<LruCache<String, Arc<Folder>>>,
+    folders: Mutex<LruCache<String, Arc<DirIndex>>>,
     names: Arc<AtomicUsize>,
     /// Held as long as anything can write here.
     _lock: File,
@@ -94,11 +94,11 @@ impl Tree {
     }
 
     /// The folder `folder` of a bucket, `""` or `a/b/`, whether or not there is one on disk.
-    pub(super) fn folder(&self, bucket: &str, folder: &str) -> Arc<Folder> {
+    pub(super) fn folder(&self, bucket: &str, folder: &str) -> Arc<DirIndex> {
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         let found = folders.get_or_insert(format!("{bucket}/{folder}"), || {
             let path = path::folder(&self.buckets_path.join(bucket), folder);
-            Arc::new(Folder::new(path, Arc::clone(&self.names)))
+            Arc::new(DirIndex::new(path, Arc::clone(&self.names)))
         });
         let found = Arc::clone(found);
         // A few at a time, so that no call pays for all.
@@ -115,7 +115,7 @@ impl Tree {
     }
 
     /// Makes a folder and those above it, durably. Its bucket exists.
-    fn make(&self, bucket: &str, key: &str) -> io::Result<Arc<Folder>> {
+    fn make(&self, bucket: &str, key: &str) -> io::Result<Arc<DirIndex>> {
         let folder = self.folder(bucket, key);
         if folder.is_made() {
             return Ok(folder);
@@ -124,7 +124,7 @@ impl Tree {
             let parent = self.make(bucket, above)?;
             make_between(&parent.path, &folder.path)?;
             // It may be there, and its name yet not be durable: the sync is waited for in either case.
-            let ticket = parent.change(&format!("{segment}/"), Some(Child::Folder), || {
+            let ticket = parent.change(&format!("{segment}/"), Some(Child::DirIndex), || {
                 create_dir(&folder.path)?;
                 Ok(parent.commits.note())
             })?;
@@ -177,7 +177,7 @@ impl Tree {
 
     /// Removes objects, durably; those that are not there count as removed. Folders stay.
     pub(super) fn remove(&self, bucket: &str, keys: &[&str]) -> io::Result<()> {
-        let mut changed: BTreeMap<PathBuf, (Arc<Folder>, PathBuf, u64)> = BTreeMap::new();
+        let mut changed: BTreeMap<PathBuf, (Arc<DirIndex>, PathBuf, u64)> = BTreeMap::new();
         for key in keys {
             let (folder_key, segment) = path::split(key);
             let folder = self.folder(bucket, folder_key);
@@ -215,7 +215,7 @@ fn sync_between(folder: &Path, target: &Path) -> io::Result<()> {
 }
 
 /// Waits until a change below `folder` is durable.
-fn settle(folder: &Folder, target: &Path, ticket: u64) -> io::Result<()> {
+fn settle(folder: &DirIndex, target: &Path, ticket: u64) -> io::Result<()> {
     sync_between(&folder.path, target)?;
     folder.commits.wait(&folder.path, ticket)
 }

@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, process::ExitCode};
 
 use anyhow::{Context, anyhow};
-use waybill_web::{KeySettings, Keys, NewKey, RateSettings};
+use waybill_web::{ApiKeys, KeySettings, NewKey, RateSettings};
 
 use crate::cli;
 
@@ -22,7 +22,7 @@ pub(crate) fn new(flags: &cli::NewKey) -> anyhow::Result<ExitCode> {
 fn lines(flags: &cli::NewKey, hash: String) -> anyhow::Result<String> {
     let rate = flags.rate.as_deref().map(rate).transpose()?;
     let settings = KeySettings { name: flags.name.clone(), scopes: flags.scopes.clone(), hash, rate };
-    Keys::new(std::slice::from_ref(&settings))?;
+    ApiKeys::new(std::slice::from_ref(&settings))?;
     let KeySettings { name, scopes, hash, rate } = settings;
     let rate =
         rate.map(|RateSettings { requests, per }| format!("rate   = {{ requests = {requests}, per = {per:?} }}\n"));

@@ -22,7 +22,7 @@ use waybill_ledger::Ledger;
 use waybill_queue::Queue;
 use waybill_stats::StatsApi;
 use waybill_store::Store;
-use waybill_web::{Check, Front, Probes, Serving};
+use waybill_web::{AppConfig, Check, Probes, Serving};
 use waybill_worker::{RetryPolicy, Worker};
 
 use crate::{
@@ -87,7 +87,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     let (app, worker) = match target {
         Target::Stats => {
             let probes = probes(&store, None, &shutdown);
-            let front = Front { keys, metrics: http.clone(), registry: Arc::new(registry) };
+            let front = AppConfig { keys, metrics: http.clone(), registry: Arc::new(registry) };
             (boxed(waybill_web::app(StatsApi::new(catalog, store), probes, front)), None)
         }
         Target::Up | Target::Api | Target::Worker => {
@@ -96,7 +96,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             let ledger_metrics = waybill_ledger::Metrics::register(rooms, names());
             let worker_metrics = waybill_worker::Metrics::register(rooms);
             let jobs_metrics = (target != Target::Worker).then(|| waybill_api::Metrics::register(rooms, names()));
-            let front = Front { keys, metrics: http.clone(), registry: Arc::new(registry) };
+            let front = AppConfig { keys, metrics: http.clone(), registry: Arc::new(registry) };
             let probes = probes(&store, Some(&queue), &shutdown);
             let ledger = Ledger::new(store.clone(), Arc::clone(&queue)).with_metrics(ledger_metrics);
             let env = catalog::environment(&catalog);
@@ -124,9 +124,9 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                 catalog,
                 retry: RETRY,
                 housekeeping: HOUSEKEEPING,
-                patience: waybill_ledger::PATIENCE,
+                lost_after: waybill_ledger::LOST_AFTER,
                 lease: LEASE,
-                hand_on: HAND_ON,
+                requeue_after: HAND_ON,
                 metrics: worker_metrics,
             };
             (app, target.works().then_some(worker))

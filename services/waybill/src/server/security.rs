@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::bail;
 use jiff::Timestamp;
-use waybill_web::{Keys, Tls};
+use waybill_web::{ApiKeys, Tls};
 
 use crate::server::{settings::Settings, target::Target};
 
@@ -12,8 +12,8 @@ use crate::server::{settings::Settings, target::Target};
 ///
 /// # Errors
 /// Where one of them is none, or where other machines could ask what nobody guards.
-pub(crate) fn load(target: Target, settings: &Settings) -> anyhow::Result<(Keys, Option<Tls>)> {
-    let keys = Keys::new(&settings.keys).map_err(|error| anyhow::anyhow!("setting `keys`: {error}"))?;
+pub(crate) fn load(target: Target, settings: &Settings) -> anyhow::Result<(ApiKeys, Option<Tls>)> {
+    let keys = ApiKeys::new(&settings.keys).map_err(|error| anyhow::anyhow!("setting `keys`: {error}"))?;
     check(target, settings)?;
     let tls = match (&settings.tls_cert, &settings.tls_key) {
         (Some(certificate), Some(key)) => Some(Tls::load(certificate, key, Timestamp::now())?),

@@ -88,7 +88,7 @@ impl Scope {
 
 /// The keys that are accepted. Without any, nobody is asked for one.
 #[derive(Debug, Clone, Default)]
-pub struct Keys {
+pub struct ApiKeys {
     keys: Vec<Arc<Key>>,
     /// When a refusal was logged last.
     logged: Arc<Mutex<Option<Instant>>>,
@@ -113,7 +113,7 @@ impl fmt::Debug for Key {
 #[error("{0}")]
 pub struct KeyError(String);
 
-impl Keys {
+impl ApiKeys {
     /// Checks them all.
     ///
     /// # Errors
@@ -262,14 +262,14 @@ mod tests {
     }
 
     fn refusal(settings: &[KeySettings]) -> String {
-        Keys::new(settings).unwrap_err().to_string()
+        ApiKeys::new(settings).unwrap_err().to_string()
     }
 
     #[test]
     fn a_key_is_found_by_its_hash_only() {
         let key = NewKey::of(&[7; KEY_BYTES]);
         insta::assert_snapshot!(key.key, @"wb_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc");
-        let keys = Keys::new(&[settings("four"), settings("seven77"), settings("five5")]).unwrap();
+        let keys = ApiKeys::new(&[settings("four"), settings("seven77"), settings("five5")]).unwrap();
         assert_eq!(keys.find(&key.key).unwrap().name, "seven77");
         for wrong in ["", "wb_", &key.hash, &key.key[..45], &format!("{}A", key.key)] {
             assert!(keys.find(wrong).is_none(), "{wrong}");
@@ -281,7 +281,7 @@ mod tests {
         let (one, other) = (NewKey::random().unwrap(), NewKey::random().unwrap());
         assert_ne!(one.key, other.key);
         assert_eq!((one.key.len(), one.hash.len()), (46, 71));
-        let keys = Keys::new(&[KeySettings { hash: one.hash.clone(), ..settings("x") }]).unwrap();
+        let keys = ApiKeys::new(&[KeySettings { hash: one.hash.clone(), ..settings("x") }]).unwrap();
         assert!(keys.find(&one.key).is_some() && keys.find(&other.key).is_none());
         assert!(!format!("{one:?} {keys:?}").contains(&one.key[3..]));
     }

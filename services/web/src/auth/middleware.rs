@@ -10,7 +10,7 @@ use poem::{Endpoint, Request, Response};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    Keys, Problem, auth,
+    ApiKeys, Problem, auth,
     metrics::{self, Metrics, Pattern},
     openapi::error_mapping::{self, Asked, Choices},
     request::body_limit::{BODY_TIME, limited},
@@ -23,7 +23,7 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// What stands before the routes of a process.
 pub(crate) struct Guard {
     pub(crate) choices: Choices,
-    pub(crate) keys: Keys,
+    pub(crate) keys: ApiKeys,
     pub(crate) metrics: Metrics,
     /// The longest that a request may take.
     pub(crate) limit: Duration,
@@ -109,7 +109,7 @@ mod tests {
     async fn a_request_does_not_wait_for_ever() {
         let never = make(|_| std::future::pending::<Response>());
         let (choices, limit) = (Choices::of::<()>(), Duration::from_millis(1));
-        let guard = Guard { choices, keys: Keys::default(), metrics: Metrics::default(), limit };
+        let guard = Guard { choices, keys: ApiKeys::default(), metrics: Metrics::default(), limit };
         let response = guard.answer(never, Request::default()).await;
         insta::assert_snapshot!(response.into_body().into_string().await.expect("a body"), @r#"{"type":"/problems/timeout","title":"Timeout","status":504,"detail":"no answer was ready within 0 seconds"}"#);
     }

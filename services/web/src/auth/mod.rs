@@ -20,7 +20,7 @@ use poem::{
 use crate::{
     Problem,
     auth::{
-        api_keys::{Key, Keys, Scope},
+        api_keys::{ApiKeys, Key, Scope},
         token_bucket::Quota,
     },
     metrics::Metrics,
@@ -88,7 +88,7 @@ impl Verdict {
 }
 
 /// Finds out who calls, and whether they may.
-pub(crate) fn admit(request: &Request, keys: &Keys, metrics: &Metrics) -> Verdict {
+pub(crate) fn admit(request: &Request, keys: &ApiKeys, metrics: &Metrics) -> Verdict {
     if keys.is_empty() || OPEN.contains(&request.uri().path()) {
         return Verdict::of(Ok(Caller(Who::Anyone)));
     }

@@ -7,7 +7,7 @@ use futures::{StreamExt, stream, stream::BoxStream};
 use poem::{Body, Request, http::header};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Problem, server::connection_limit::Seat};
+use crate::{Problem, server::connection_limit::Connection};
 
 /// The largest body that a route reads, in bytes.
 pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
@@ -29,7 +29,7 @@ struct Intake {
     body: BoxStream<'static, io::Result<Bytes>>,
     left: usize,
     deadline: Instant,
-    seat: Option<Arc<Seat>>,
+    seat: Option<Arc<Connection>>,
 }
 
 /// Refuses a body whose announced length is too large; ends one that turns out too large, or is not complete `within`
@@ -41,7 +41,7 @@ pub(crate) fn limited(mut request: Request, within: Duration) -> Result<Request,
         return Err(Problem::payload_too_large(BODY_LIMIT));
     }
     // A test has no connection.
-    let seat = request.data::<Arc<Seat>>().cloned();
+    let seat = request.data::<Arc<Connection>>().cloned();
     let body = request.take_body();
     if body.is_empty() {
         complete(seat.as_ref());
@@ -75,7 +75,7 @@ async fn next(mut intake: Intake) -> Option<(io::Result<Bytes>, Intake)> {
 }
 
 /// From here on the connection waits for us.
-fn complete(seat: Option<&Arc<Seat>>) {
+fn complete(seat: Option<&Arc<Connection>>) {
     if let Some(seat) = seat {
         seat.request_complete();
     }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 /// All the seats of a listener.
 #[derive(Debug)]
-pub(crate) struct Seats {
+pub(crate) struct ConnectionLimit {
     limit: usize,
     state: Mutex<State>,
     /// Somebody left or waits for their client, so that there may be room.
@@ -35,8 +35,8 @@ struct State {
 
 /// A connection's place, until dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    seats: Arc<Seats>,
+pub(crate) struct Connection {
+    seats: Arc<ConnectionLimit>,
     ticket: AtomicU64,
     /// Even while the head of a request is awaited, odd from its end to the answer's head.
     turn: AtomicU64,
@@ -44,13 +44,13 @@ pub(crate) struct Seat {
     evicted: CancellationToken,
 }
 
-impl Seats {
+impl ConnectionLimit {
     pub(crate) fn new(limit: usize, open: Gauge) -> Arc<Self> {
         Arc::new(Self { limit, state: Mutex::default(), changed: Notify::new(), open })
     }
 
     /// A seat, as soon as there is one.
-    pub(crate) async fn take(self: &Arc<Self>) -> Arc<Seat> {
+    pub(crate) async fn take(self: &Arc<Self>) -> Arc<Connection> {
         loop {
             if let Some(seat) = self.try_take() {
                 return seat;
@@ -59,7 +59,7 @@ impl Seats {
         }
     }
 
-    fn try_take(self: &Arc<Self>) -> Option<Arc<Seat>> {
+    fn try_take(self: &Arc<Self>) -> Option<Arc<Connection>> {
         let mut state = self.state();
         if state.taken >= self.limit {
             state.make_room();
@@ -69,7 +69,7 @@ impl Seats {
         self.open.inc();
         let evicted = CancellationToken::new();
         let ticket = state.wait(evicted.clone()).into();
-        Some(Arc::new(Seat { seats: Arc::clone(self), ticket, turn: AtomicU64::new(0), evicted }))
+        Some(Arc::new(Connection { seats: Arc::clone(self), ticket, turn: AtomicU64::new(0), evicted }))
     }
 
     /// Closes the connection that has waited longest: the system has no more to give.
@@ -99,7 +99,7 @@ impl State {
     }
 }
 
-impl Seat {
+impl Connection {
     /// The head of a request is complete. Its body may not be: the client can still be one that dawdles.
     pub(crate) fn head_complete(&self) {
         self.turn.fetch_add(1, Ordering::Relaxed);
@@ -133,7 +133,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Connection {
     fn drop(&mut self) {
         let mut state = self.seats.state();
         state.waiting.remove(&self.ticket.load(Ordering::Relaxed));
@@ -154,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_waited_longest_goes_and_nobody_whose_request_is_answered() {
-        let seats = Seats::new(3, Gauge::default());
+        let seats = ConnectionLimit::new(3, Gauge::default());
         let (first, second, third) = (seats.take().await, seats.take().await, seats.take().await);
         first.request_complete();
         assert!(seats.take().now_or_never().is_none());

@@ -23,10 +23,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Metrics, Patience, Tls,
+    ClientTimeouts, Metrics, Tls,
     server::{
-        connection_limit::{Seat, Seats},
-        timeout_stream::Patient,
+        connection_limit::{Connection, ConnectionLimit},
+        timeout_stream::TimeoutStream,
     },
 };
 
@@ -50,14 +50,14 @@ pub struct Serving {
     /// The most connections at once.
     pub connections: usize,
     /// How long clients may take.
-    pub patience: Patience,
+    pub timeouts: ClientTimeouts,
     /// Counts connections.
     pub metrics: Metrics,
 }
 
 impl Default for Serving {
     fn default() -> Self {
-        Self { tls: None, connections: 1_000, patience: Patience::default(), metrics: Metrics::default() }
+        Self { tls: None, connections: 1_000, timeouts: ClientTimeouts::default(), metrics: Metrics::default() }
     }
 }
 
@@ -65,7 +65,7 @@ impl Default for Serving {
 struct Shared<E> {
     app: E,
     tls: Option<Tls>,
-    patience: Patience,
+    timeouts: ClientTimeouts,
     local: LocalAddr,
     /// Requests under way end, nothing new begins.
     stop: CancellationToken,
@@ -93,10 +93,10 @@ pub async fn serve(
     serving: Serving,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let seats = Seats::new(serving.connections, serving.metrics.connections.clone());
+    let seats = ConnectionLimit::new(serving.connections, serving.metrics.connections.clone());
     let local = LocalAddr(listener.local_addr()?.into());
     let (stop, give_up) = (shutdown.clone(), CancellationToken::new());
-    let shared = Arc::new(Shared { app, tls: serving.tls, patience: serving.patience, local, stop, give_up });
+    let shared = Arc::new(Shared { app, tls: serving.tls, timeouts: serving.timeouts, local, stop, give_up });
     let connections = TaskTracker::new();
     let accepting = async {
         loop {
@@ -132,7 +132,7 @@ pub async fn serve(
 async fn attend(
     stream: TcpStream,
     remote: RemoteAddr,
-    seat: Arc<Seat>,
+    seat: Arc<Connection>,
     shared: &Arc<Shared<impl Endpoint<Output = Response> + 'static>>,
 ) {
     // Answers are small and written whole: nothing is gained by waiting for more. Where that cannot be said, the
@@ -141,7 +141,7 @@ async fn attend(
     let attended = async {
         match &shared.tls {
             None => answer(stream, Scheme::HTTP, remote, &seat, shared).await,
-            Some(tls) => match timeout(shared.patience.head, shared.unless_stopped(tls.accept(stream))).await {
+            Some(tls) => match timeout(shared.timeouts.head, shared.unless_stopped(tls.accept(stream))).await {
                 Ok(Ok(stream)) => answer(stream, Scheme::HTTPS, remote, &seat, shared).await,
                 Ok(Err(error)) => tracing::debug!(%remote, %error, "no TLS handshake"),
                 Err(_elapsed) => tracing::debug!(%remote, "no TLS handshake in time"),
@@ -160,10 +160,10 @@ async fn answer<E: Endpoint<Output = Response> + 'static>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     scheme: Scheme,
     remote: RemoteAddr,
-    seat: &Arc<Seat>,
+    seat: &Arc<Connection>,
     shared: &Arc<Shared<E>>,
 ) {
-    let stream = TokioIo::new(Patient::new(stream, shared.patience, Arc::clone(seat)));
+    let stream = TokioIo::new(TimeoutStream::new(stream, shared.timeouts, Arc::clone(seat)));
     let service = {
         let (seat, shared) = (Arc::clone(seat), Arc::clone(shared));
         service_fn(move |request: hyper::Request<Incoming>| {

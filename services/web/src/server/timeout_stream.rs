@@ -13,11 +13,11 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use crate::server::connection_limit::Seat;
+use crate::server::connection_limit::Connection;
 
 /// How long a connection waits for its client.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct ClientTimeouts {
     /// For a request to begin.
     pub idle: Duration,
     /// From a request's first byte to the end of its head; also for a TLS handshake.
@@ -26,7 +26,7 @@ pub struct Patience {
     pub write: Duration,
 }
 
-impl Default for Patience {
+impl Default for ClientTimeouts {
     /// Longer than proxies keep idle connections (60 s), so that it is they who close them.
     fn default() -> Self {
         Self { idle: Duration::from_secs(75), head: Duration::from_secs(10), write: Duration::from_secs(10) }
@@ -34,10 +34,10 @@ impl Default for Patience {
 }
 
 /// A stream that ends where its client is too slow.
-pub(crate) struct Patient<S> {
+pub(crate) struct TimeoutStream<S> {
     stream: S,
-    patience: Patience,
-    seat: Arc<Seat>,
+    timeouts: ClientTimeouts,
+    seat: Arc<Connection>,
     /// The turn of the seat that the wait for reading is of.
     turn: u64,
     has_begun: bool,
@@ -45,13 +45,13 @@ pub(crate) struct Patient<S> {
     writing: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
-    pub(crate) fn new(stream: S, patience: Patience, seat: Arc<Seat>) -> Self {
-        Self { stream, patience, seat, turn: 0, has_begun: false, reading: None, writing: None }
+impl<S> TimeoutStream<S> {
+    pub(crate) fn new(stream: S, timeouts: ClientTimeouts, seat: Arc<Connection>) -> Self {
+        Self { stream, timeouts, seat, turn: 0, has_begun: false, reading: None, writing: None }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimeoutStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.turn != this.seat.turn() {
@@ -61,14 +61,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Ready(read) => {
                 if is_head_awaited && !this.has_begun {
-                    (this.has_begun, this.reading) = (true, Some(Box::pin(sleep(this.patience.head))));
+                    (this.has_begun, this.reading) = (true, Some(Box::pin(sleep(this.timeouts.head))));
                 }
                 Poll::Ready(read)
             }
             // What comes of a body is awaited by whoever reads it.
             Poll::Pending if !is_head_awaited => Poll::Pending,
             Poll::Pending => {
-                let idle = this.patience.idle;
+                let idle = this.timeouts.idle;
                 ready!(this.reading.get_or_insert_with(|| Box::pin(sleep(idle))).as_mut().poll(cx));
                 Poll::Ready(Err(too_slow()))
             }
@@ -76,20 +76,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S> Patient<S> {
+impl<S> TimeoutStream<S> {
     /// The same, unless it has been pending for too long.
     fn written<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.writing = None;
             return outcome;
         }
-        let write = self.patience.write;
+        let write = self.timeouts.write;
         ready!(self.writing.get_or_insert_with(|| Box::pin(sleep(write))).as_mut().poll(cx));
         Poll::Ready(Err(too_slow()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.stream).poll_write(cx, bytes);

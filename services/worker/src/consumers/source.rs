@@ -1,4 +1,4 @@
-//! The loops that take tasks from a source's lane, as fast as its limit allows over all workers together.
+//! The loops that take tasks from a source's queue, as fast as its limit allows over all workers together.
 //!
 //! A message is taken only when its task may start. So a loop that may not, has no consumer: a broker sends a
 //! consumer one message ahead.
@@ -7,38 +7,41 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use waybill_queue::{Hold, Lane, QueueError};
+use waybill_queue::{Lock, QueueError, QueueName};
 use waybill_source::{Definition, Limit};
 
 use crate::{
     context::Context,
-    delivery::work_delivery::Parcel,
+    delivery::work_delivery::WorkDelivery,
     limits::{
-        distributed_semaphore::{Permit, Permits, jittered},
-        throttle::Gate,
+        distributed_semaphore::{DistributedSemaphore, Permit, jittered},
+        throttle::Throttle,
     },
     retry, runner,
 };
 
 /// Tasks of a source with a rate that run at once: a slow answer must not hold up the next request.
 const AT_ONCE: usize = 8;
-/// How often a worker asks whether it can have a lane with a rate.
+/// How often a worker asks whether it can have a queue with a rate.
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// Starts the loops of a source, unless it lacks something.
 pub(crate) fn serve(context: &Arc<Context>, definition: &Definition, loops: &mut JoinSet<()>) {
     let missing: Vec<_> = definition.missing_env(&context.worker.env).collect();
-    let Some(gate) = context.gate(definition.name()).filter(|_| missing.is_empty()) else {
+    let Some(throttle) = context.throttle(definition.name()).filter(|_| missing.is_empty()) else {
         tracing::warn!(source = definition.name(), ?missing, "not served: environment variables are not set");
         return;
     };
-    let served =
-        Served { context: context.clone(), lane: Lane::Source(definition.name().to_owned()), gate: gate.clone() };
-    tracing::info!(lane = %served.lane, limit = ?definition.limit(), "serving");
+    let served = SourceConsumer {
+        context: context.clone(),
+        queue_name: QueueName::Source(definition.name().to_owned()),
+        throttle: throttle.clone(),
+    };
+    tracing::info!(queue_name = %served.queue_name, limit = ?definition.limit(), "serving");
     match definition.limit() {
         Limit::Concurrency(requests) => {
             let queue = context.worker.queue.clone();
-            let (permits, acquirer) = Permits::new(queue, definition.name(), requests);
+            let (permits, acquirer) = DistributedSemaphore::new(queue, definition.name(), requests);
             loops.spawn(acquirer.run(context.shutdown.clone()));
             for _ in 0..requests {
                 loops.spawn(served.clone().run_with_permits(permits.clone()));
@@ -50,30 +53,30 @@ pub(crate) fn serve(context: &Arc<Context>, definition: &Definition, loops: &mut
     }
 }
 
-/// A lane that is served.
+/// A queue that is served.
 #[derive(Debug, Clone)]
-struct Served {
+struct SourceConsumer {
     context: Arc<Context>,
-    lane: Lane,
-    gate: Arc<Gate>,
+    queue_name: QueueName,
+    throttle: Arc<Throttle>,
 }
 
-/// The lane will have no more messages for this process.
-struct Over;
+/// The queue will have no more messages for this process.
+struct QueueClosed;
 
-impl Served {
-    async fn run_with_permits(self, permits: Permits) {
+impl SourceConsumer {
+    async fn run_with_permits(self, permits: DistributedSemaphore) {
         let shutdown = self.context.shutdown.clone();
         while let Some(permit) = shutdown.run_until_cancelled(permits.get()).await.flatten() {
-            if let Some(Err(Over)) = self.run_with(&permits, &permit).await {
+            if let Some(Err(QueueClosed)) = self.run_with(&permits, &permit).await {
                 return;
             }
         }
     }
 
     /// Runs tasks for as long as the permit is ours; `None` at shutdown.
-    async fn run_with(&self, permits: &Permits, permit: &Permit) -> Option<Result<(), Over>> {
-        let Self { context, lane, gate } = self;
+    async fn run_with(&self, permits: &DistributedSemaphore, permit: &Permit) -> Option<Result<(), QueueClosed>> {
+        let Self { context, queue_name, throttle } = self;
         let mut let_go = false;
         while !let_go && permit.is_held() {
             tokio::select! {
@@ -81,29 +84,29 @@ impl Served {
                 () = context.shutdown.cancelled() => return None,
                 () = permit.lost() => break,
                 () = permits.called_back() => break,
-                () = gate.open(1) => {}
+                () = throttle.open(1) => {}
             }
-            let Some(mut consumer) = runner::consumer(context, lane).await else { return Some(Err(Over)) };
+            let Some(mut consumer) = runner::consumer(context, queue_name).await else { return Some(Err(QueueClosed)) };
             loop {
                 let delivery = tokio::select! {
                     biased;
                     () = context.shutdown.cancelled() => return None,
                     () = permit.lost() => break,
                     () = permits.called_back() => { let_go = true; break }
-                    () = gate.paused() => break,
+                    () = throttle.paused() => break,
                     delivery = consumer.next() => match delivery {
                         Some(delivery) => delivery,
-                        None => return Some(Err(Over)),
+                        None => return Some(Err(QueueClosed)),
                     },
                 };
                 let_go = permits.is_called_back();
                 if let_go {
                     // Before the delivery is settled, so that the broker sends no other one ahead.
                     drop(consumer);
-                    runner::run(context, lane, Parcel::new(delivery)).await;
+                    runner::run(context, queue_name, WorkDelivery::new(delivery)).await;
                     break;
                 }
-                runner::run(context, lane, Parcel::new(delivery)).await;
+                runner::run(context, queue_name, WorkDelivery::new(delivery)).await;
             }
         }
         Some(Ok(()))
@@ -111,11 +114,11 @@ impl Served {
 
     async fn run_at_a_rate(self, source: String, batch: usize) {
         let (mut tasks, slots) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE)));
-        while let Some(hold) = self.hold(&format!("rate.{source}")).await {
-            tracing::info!(lane = %self.lane, "keeping the rate of this lane");
-            self.gate.take_over(batch);
+        while let Some(lock) = self.lock(&format!("rate.{source}")).await {
+            tracing::info!(queue_name = %self.queue_name, "keeping the rate of this queue");
+            self.throttle.take_over(batch);
             let taken = tokio::select! {
-                () = hold.lost() => Ok(()),
+                () = lock.lost() => Ok(()),
                 taken = self.take_at_a_rate(batch, &slots, &mut tasks) => taken,
             };
             if self.context.shutdown.is_cancelled() || taken.is_err() {
@@ -124,20 +127,20 @@ impl Served {
                 return;
             }
             // What is in hand may finish, but sends no further requests.
-            tracing::warn!(lane = %self.lane, "another worker may keep the rate of this lane now");
-            self.gate.let_go();
+            tracing::warn!(queue_name = %self.queue_name, "another worker may keep the rate of this queue now");
+            self.throttle.let_go();
         }
         while tasks.join_next().await.is_some() {}
     }
 
     /// Waits until the name is ours; `None` at shutdown.
-    async fn hold(&self, name: &str) -> Option<Hold> {
+    async fn lock(&self, name: &str) -> Option<Lock> {
         loop {
-            match self.context.worker.queue.try_hold(name).await {
-                Ok(Some(hold)) => return Some(hold),
+            match self.context.worker.queue.try_lock(name).await {
+                Ok(Some(lock)) => return Some(lock),
                 Ok(None) => {}
                 Err(QueueError::Closed) => return None,
-                Err(error) => tracing::debug!(lane = %self.lane, %error, "the lane is not to be had"),
+                Err(error) => tracing::debug!(queue_name = %self.queue_name, %error, "the queue is not to be had"),
             }
             retry::pause(jittered(BETWEEN_TRIES), &self.context.shutdown).await.ok()?;
         }
@@ -145,8 +148,13 @@ impl Served {
 
     /// Takes messages, each when its first request may go out, until shutdown. Cancel-safe: what was taken runs
     /// in `tasks`.
-    async fn take_at_a_rate(&self, batch: usize, slots: &Arc<Semaphore>, tasks: &mut JoinSet<()>) -> Result<(), Over> {
-        let Self { context, lane, gate } = self;
+    async fn take_at_a_rate(
+        &self,
+        batch: usize,
+        slots: &Arc<Semaphore>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(), QueueClosed> {
+        let Self { context, queue_name, throttle } = self;
         loop {
             while tasks.try_join_next().is_some() {}
             let slot = tokio::select! {
@@ -157,22 +165,22 @@ impl Served {
             tokio::select! {
                 biased;
                 () = context.shutdown.cancelled() => return Ok(()),
-                () = gate.open(batch) => {}
+                () = throttle.open(batch) => {}
             }
-            let mut consumer = runner::consumer(context, lane).await.ok_or(Over)?;
+            let mut consumer = runner::consumer(context, queue_name).await.ok_or(QueueClosed)?;
             let delivery = tokio::select! {
                 biased;
                 () = context.shutdown.cancelled() => return Ok(()),
-                () = gate.paused() => continue,
-                delivery = consumer.next() => delivery.ok_or(Over)?,
+                () = throttle.paused() => continue,
+                delivery = consumer.next() => delivery.ok_or(QueueClosed)?,
             };
             // Before the delivery is settled, so that the broker sends no other one ahead.
             drop(consumer);
             let (served, started) = (self.clone(), CancellationToken::new());
-            let parcel = Parcel::new(delivery).with_start(started.clone().drop_guard());
+            let delivery = WorkDelivery::new(delivery).with_start(started.clone().drop_guard());
             tasks.spawn(async move {
                 let _slot = slot;
-                runner::run(&served.context, &served.lane, parcel).await;
+                runner::run(&served.context, &served.queue_name, delivery).await;
             });
             // What it takes of the rate is not known before.
             started.cancelled().await;

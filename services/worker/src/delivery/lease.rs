@@ -8,11 +8,11 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep_until};
-use waybill_queue::{Lane, Message, PlanJob, RunTask};
+use waybill_queue::{Message, PlanJob, QueueName, RunTask};
 
 use crate::{
     context::Context,
-    delivery::{outcome::Work, work_delivery::Parcel},
+    delivery::{outcome::Work, work_delivery::WorkDelivery},
 };
 
 /// A lease holds for so many times the time between two of them: one may fail, and another be slow.
@@ -20,24 +20,24 @@ const HOLDS_FOR: i32 = 3;
 
 /// A task that runs here, or a planning.
 #[derive(Debug)]
-pub(crate) struct Attendance<'a> {
+pub(crate) struct LeaseKeeper<'a> {
     context: &'a Context,
-    lane: &'a Lane,
-    parcel: &'a Parcel,
+    queue_name: &'a QueueName,
+    delivery: &'a WorkDelivery,
     work: Work,
     leased: AtomicBool,
 }
 
-impl<'a> Attendance<'a> {
-    pub(crate) fn new(context: &'a Context, lane: &'a Lane, parcel: &'a Parcel, work: Work) -> Self {
-        Self { context, lane, parcel, work, leased: AtomicBool::new(false) }
+impl<'a> LeaseKeeper<'a> {
+    pub(crate) fn new(context: &'a Context, queue_name: &'a QueueName, delivery: &'a WorkDelivery, work: Work) -> Self {
+        Self { context, queue_name, delivery, work, leased: AtomicBool::new(false) }
     }
 
     /// Attends for as long as it is polled.
-    pub(crate) async fn attend(&self) -> Infallible {
+    pub(crate) async fn keep_lease(&self) -> Infallible {
         let began = Instant::now();
-        let (lease, hand_on) = (self.context.worker.lease, self.context.worker.hand_on);
-        let (mut next_lease, mut next_hand_on) = (began + lease, began + hand_on);
+        let (lease, requeue_after) = (self.context.worker.lease, self.context.worker.requeue_after);
+        let (mut next_lease, mut next_hand_on) = (began + lease, began + requeue_after);
         loop {
             tokio::select! {
                 () = sleep_until(next_lease) => {
@@ -45,8 +45,8 @@ impl<'a> Attendance<'a> {
                         .await;
                     next_lease = Instant::now() + lease;
                 }
-                () = sleep_until(next_hand_on), if !self.parcel.is_settled() => {
-                    self.hand_on().await;
+                () = sleep_until(next_hand_on), if !self.delivery.is_settled() => {
+                    self.requeue().await;
                     // Where the queue did not take it, there is time for another try.
                     next_hand_on = Instant::now() + lease;
                 }
@@ -70,16 +70,16 @@ impl<'a> Attendance<'a> {
     }
 
     /// The copy comes back once the work may be over: then it finds the marker, or a lease, or the work to do.
-    async fn hand_on(&self) {
+    async fn requeue(&self) {
         let worker = &self.context.worker;
-        let copy = match self.parcel.message.clone() {
-            Message::PlanJob(plan) => Message::PlanJob(PlanJob { handed_on: true, ..plan }),
-            Message::RunTask(task) => Message::RunTask(RunTask { handed_on: true, again: true, ..task }),
+        let copy = match self.delivery.message.clone() {
+            Message::PlanJob(plan) => Message::PlanJob(PlanJob { requeued: true, ..plan }),
+            Message::RunTask(task) => Message::RunTask(RunTask { requeued: true, again: true, ..task }),
         };
-        match worker.queue.publish(self.lane, &copy, worker.hand_on).await {
+        match worker.queue.publish(self.queue_name, &copy, worker.requeue_after).await {
             Ok(()) => {
                 tracing::info!("this runs long, and is handed on");
-                self.parcel.ack().await;
+                self.delivery.ack().await;
             }
             Err(error) => tracing::warn!(%error, "what runs long could not be handed on"),
         }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use waybill_ledger::{Done, Failure, JobId, LedgerError};
-use waybill_queue::{Lane, Message};
+use waybill_queue::{Message, QueueName};
 use waybill_source::ItemError;
 use waybill_store::StoreError;
 
 use crate::{
     context::Context,
-    delivery::work_delivery::Parcel,
+    delivery::work_delivery::WorkDelivery,
     retry::{self, GaveUp},
 };
 
@@ -34,9 +34,9 @@ pub(crate) enum Outcome {
     /// There was nothing to do any more.
     Settled,
     /// The same work is in hand here already.
-    Busy,
+    AlreadyRunning,
     /// Another worker says that it has this in hand, for so long at least.
-    Elsewhere { remaining: Duration },
+    LeasedElsewhere { remaining: Duration },
     /// Not now; after `after` at least, where the upstream said so.
     Retry { after: Option<Duration>, reason: String },
     /// The file failed its checks and is in quarantine.
@@ -44,7 +44,7 @@ pub(crate) enum Outcome {
     /// Trying again does not help.
     Failed { reason: String },
     /// There is no job that this message belongs to.
-    Orphaned { reason: String },
+    JobNotFound { reason: String },
     /// The process goes down.
     Interrupted,
 }
@@ -56,7 +56,7 @@ impl Outcome {
             Self::Retry { reason, .. }
             | Self::Rejected { reason, .. }
             | Self::Failed { reason }
-            | Self::Orphaned { reason } => Some(reason),
+            | Self::JobNotFound { reason } => Some(reason),
             _ => None,
         }
     }
@@ -69,11 +69,11 @@ impl Outcome {
             Self::Unchanged(_) => "unchanged",
             Self::Cancelled => "cancelled",
             Self::Settled => "repeated",
-            Self::Busy | Self::Elsewhere { .. } => "elsewhere",
+            Self::AlreadyRunning | Self::LeasedElsewhere { .. } => "elsewhere",
             Self::Retry { .. } => "retried",
             Self::Rejected { .. } => "rejected",
             Self::Failed { .. } => "failed",
-            Self::Orphaned { .. } => "orphaned",
+            Self::JobNotFound { .. } => "orphaned",
             Self::Interrupted => "interrupted",
         }
     }
@@ -114,8 +114,8 @@ impl Work {
 /// Does what follows from an outcome.
 pub(crate) async fn settle(
     context: &Context,
-    lane: &Lane,
-    parcel: &Parcel,
+    queue_name: &QueueName,
+    delivery: &WorkDelivery,
     work: Work,
     outcome: Outcome,
     began: Instant,
@@ -126,73 +126,75 @@ pub(crate) async fn settle(
     let outcome = match outcome {
         Outcome::Retry { after, reason } if work.attempt < policy.attempts => {
             let delay = retry::delay(policy, work.attempt).max(after.unwrap_or_default());
-            count(context, parcel, work, "retried");
+            count(context, delivery, work, "retried");
             tracing::warn!(error = reason, delay_ms = delay.as_millis() as u64, "put off");
-            return hand_on(context, lane, parcel, work.attempt + 1, delay).await;
+            return requeue(context, queue_name, delivery, work.attempt + 1, delay).await;
         }
         Outcome::Retry { reason, .. } => Outcome::Failed { reason },
         other => other,
     };
     if let Err(error) = mark(context, work, &outcome, began).await {
         // The attempt does not count: its end could not be written down.
-        count(context, parcel, work, "retried");
+        count(context, delivery, work, "retried");
         tracing::warn!(%error, "no marker could be written");
-        return hand_on(context, lane, parcel, work.attempt, retry::delay(policy, work.attempt)).await;
+        return requeue(context, queue_name, delivery, work.attempt, retry::delay(policy, work.attempt)).await;
     }
-    count(context, parcel, work, outcome.label());
+    count(context, delivery, work, outcome.label());
     let duration_ms = began.elapsed().as_millis() as u64;
     match &outcome {
         Outcome::Stored(Object { key, bytes, records, missing }) => {
             let missing = missing.len();
             tracing::info!(s3_key = key, size_bytes = bytes, records, missing, duration_ms, "stored");
-            parcel.ack().await;
+            delivery.ack().await;
         }
         Outcome::Unchanged(Object { key, bytes, records, missing }) => {
             let missing = missing.len();
             tracing::info!(s3_key = key, size_bytes = bytes, records, missing, duration_ms, "unchanged");
-            parcel.ack().await;
+            delivery.ack().await;
         }
         Outcome::Planned { tasks } => {
             tracing::info!(tasks, duration_ms, "planned");
-            parcel.ack().await;
+            delivery.ack().await;
         }
         Outcome::Rejected { reason, quarantine } => {
             tracing::warn!(error = reason, s3_key = quarantine, duration_ms, "rejected");
-            bury(context, lane, parcel, reason).await;
+            dead_letter(context, queue_name, delivery, reason).await;
         }
         Outcome::Failed { reason } => {
             tracing::warn!(error = reason, attempts = work.attempt, duration_ms, "failed");
-            bury(context, lane, parcel, reason).await;
+            dead_letter(context, queue_name, delivery, reason).await;
         }
-        Outcome::Orphaned { reason } => {
+        Outcome::JobNotFound { reason } => {
             tracing::error!(error = reason, "orphaned");
-            bury(context, lane, parcel, reason).await;
+            dead_letter(context, queue_name, delivery, reason).await;
         }
-        Outcome::Busy if is_handed_on(parcel) => hand_on(context, lane, parcel, work.attempt, busy_long).await,
-        Outcome::Busy => hand_on(context, lane, parcel, work.attempt, BUSY).await,
+        Outcome::AlreadyRunning if is_requeued(delivery) => {
+            requeue(context, queue_name, delivery, work.attempt, busy_long).await;
+        }
+        Outcome::AlreadyRunning => requeue(context, queue_name, delivery, work.attempt, BUSY).await,
         // One that the queue sent again, or that waited in it, may be the last there is. Any other is a copy
         // made by somebody who did not see that the task runs, and there is no need of it.
-        Outcome::Elsewhere { remaining } if parcel.redelivered || work.attempt > 1 || is_handed_on(parcel) => {
-            hand_on(context, lane, parcel, work.attempt, (*remaining).min(busy_long)).await;
+        Outcome::LeasedElsewhere { remaining } if delivery.redelivered || work.attempt > 1 || is_requeued(delivery) => {
+            requeue(context, queue_name, delivery, work.attempt, (*remaining).min(busy_long)).await;
         }
-        Outcome::Interrupted | Outcome::Retry { .. } => parcel.give_back().await,
-        Outcome::Cancelled | Outcome::Settled | Outcome::Elsewhere { .. } => parcel.ack().await,
+        Outcome::Interrupted | Outcome::Retry { .. } => delivery.give_back().await,
+        Outcome::Cancelled | Outcome::Settled | Outcome::LeasedElsewhere { .. } => delivery.ack().await,
     }
 }
 
 /// Counted once the marker is there, so that no count runs ahead of the ledger.
-fn count(context: &Context, parcel: &Parcel, work: Work, outcome: &'static str) {
-    let counts = context.counts(parcel.source());
+fn count(context: &Context, delivery: &WorkDelivery, work: Work, outcome: &'static str) {
+    let counts = context.counts(delivery.source());
     match work.task {
         Some(_) => counts.task(outcome),
         None => counts.plan(outcome),
     }
 }
 
-fn is_handed_on(parcel: &Parcel) -> bool {
-    match &parcel.message {
-        Message::PlanJob(plan) => plan.handed_on,
-        Message::RunTask(task) => task.handed_on,
+fn is_requeued(delivery: &WorkDelivery) -> bool {
+    match &delivery.message {
+        Message::PlanJob(plan) => plan.requeued,
+        Message::RunTask(task) => task.requeued,
     }
 }
 
@@ -221,10 +223,10 @@ async fn mark(context: &Context, work: Work, outcome: &Outcome, began: Instant) 
         Outcome::Planned { .. }
         | Outcome::Cancelled
         | Outcome::Settled
-        | Outcome::Busy
-        | Outcome::Elsewhere { .. }
+        | Outcome::AlreadyRunning
+        | Outcome::LeasedElsewhere { .. }
         | Outcome::Retry { .. }
-        | Outcome::Orphaned { .. }
+        | Outcome::JobNotFound { .. }
         | Outcome::Interrupted => return Ok(()),
     };
     let failure = Failure { reason: reason.clone(), quarantine, attempts: work.attempt, finished };
@@ -235,33 +237,33 @@ async fn mark(context: &Context, work: Work, outcome: &Outcome, began: Instant) 
 }
 
 /// Puts a copy into the queue, to come later, and lets the original go; unless a copy is there already.
-async fn hand_on(context: &Context, lane: &Lane, parcel: &Parcel, attempt: u32, delay: Duration) {
-    if parcel.is_settled() {
+async fn requeue(context: &Context, queue_name: &QueueName, delivery: &WorkDelivery, attempt: u32, delay: Duration) {
+    if delivery.is_settled() {
         return;
     }
-    let copy = match parcel.message.clone() {
+    let copy = match delivery.message.clone() {
         Message::PlanJob(plan) => Message::PlanJob(waybill_queue::PlanJob { attempt, ..plan }),
         Message::RunTask(task) => Message::RunTask(waybill_queue::RunTask { attempt, again: true, ..task }),
     };
-    // Never without a delay: a consumer that waits for room on its own lane might wait for itself.
-    match context.worker.queue.publish(lane, &copy, delay.max(Duration::from_millis(1))).await {
-        Ok(()) => parcel.ack().await,
+    // Never without a delay: a consumer that waits for room on its own queue might wait for itself.
+    match context.worker.queue.publish(queue_name, &copy, delay.max(Duration::from_millis(1))).await {
+        Ok(()) => delivery.ack().await,
         Err(error) => {
             tracing::warn!(%error, "no copy could be put into the queue");
             // Whether or not the process goes down, the delivery goes back; only not in a tight loop.
             let _ = retry::pause(context.worker.retry.max_wait, &context.shutdown).await;
-            parcel.give_back().await;
+            delivery.give_back().await;
         }
     }
 }
 
-/// The marker is written, so that a message that cannot be put beside the lanes is only a loss for whoever
+/// The marker is written, so that a message that cannot be put beside the queues is only a loss for whoever
 /// wanted to look at it.
-pub(crate) async fn bury(context: &Context, lane: &Lane, parcel: &Parcel, reason: &str) {
-    if let Err(error) = context.worker.queue.bury(lane, &parcel.message, reason).await {
+pub(crate) async fn dead_letter(context: &Context, queue_name: &QueueName, delivery: &WorkDelivery, reason: &str) {
+    if let Err(error) = context.worker.queue.dead_letter(queue_name, &delivery.message, reason).await {
         tracing::warn!(%error, "the message could not be buried");
     }
-    parcel.ack().await;
+    delivery.ack().await;
 }
 
 impl From<StoreError> for Outcome {

@@ -11,24 +11,24 @@ use crate::{
     context::Context,
     delivery::{
         outcome::{Outcome, Work},
-        work_delivery::Parcel,
+        work_delivery::WorkDelivery,
     },
 };
 
 /// Whether it may have been.
-pub(crate) fn is_again(parcel: &Parcel) -> bool {
-    parcel.redelivered
-        || match &parcel.message {
-            Message::PlanJob(plan) => plan.handed_on || plan.attempt > 1,
+pub(crate) fn is_redelivery(delivery: &WorkDelivery) -> bool {
+    delivery.redelivered
+        || match &delivery.message {
+            Message::PlanJob(plan) => plan.requeued || plan.attempt > 1,
             Message::RunTask(task) => task.again || task.attempt > 1,
         }
 }
 
 /// Ends here where another worker says that it has this in hand.
-pub(crate) async fn not_elsewhere(context: &Context, work: Work) -> Result<(), Outcome> {
+pub(crate) async fn check_lease(context: &Context, work: Work) -> Result<(), Outcome> {
     let (lease, now) = (context.worker.ledger.lease_of(work.job, work.task).await?, Timestamp::now());
     match lease.filter(|lease| lease.is_fresh(now) && lease.worker != context.name) {
-        Some(lease) => Err(Outcome::Elsewhere {
+        Some(lease) => Err(Outcome::LeasedElsewhere {
             remaining: Duration::try_from(lease.until.duration_since(now)).unwrap_or_default(),
         }),
         None => Ok(()),
@@ -47,12 +47,12 @@ pub(crate) async fn count(context: &Context, work: Work) -> Result<(), Outcome> 
 }
 
 /// Takes the last count back: a worker that goes down as it should is no reason to give anything up.
-pub(crate) async fn forget(context: &Context, work: Work, parcel: &Parcel) {
+pub(crate) async fn forget(context: &Context, work: Work, delivery: &WorkDelivery) {
     let forgotten = async {
         let round = round(context, work).await?;
         context.worker.ledger.forget_attempt(work.job, work.task, round).await
     };
-    if is_again(parcel)
+    if is_redelivery(delivery)
         && let Err(error) = forgotten.await
     {
         tracing::warn!(%error, "an attempt counts that was broken off");

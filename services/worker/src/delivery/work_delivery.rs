@@ -13,7 +13,7 @@ use waybill_telemetry::TraceContext;
 
 /// One piece of work. Dropped unsettled, it goes back to the queue.
 #[derive(Debug)]
-pub(crate) struct Parcel {
+pub(crate) struct WorkDelivery {
     pub(crate) message: Message,
     pub(crate) redelivered: bool,
     /// The span that asked for it.
@@ -25,7 +25,7 @@ pub(crate) struct Parcel {
     starting: Mutex<Option<DropGuard>>,
 }
 
-impl Parcel {
+impl WorkDelivery {
     pub(crate) fn new(delivery: Delivery) -> Self {
         let (message, redelivered) = (delivery.message.clone(), delivery.redelivered);
         let waited = delivery.headers.waited().filter(|_| !redelivered);

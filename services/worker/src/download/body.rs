@@ -18,7 +18,7 @@ use crate::{
     download::{
         client::dropped,
         fetch::{Fetched, Validators},
-        scan_sink::Sink,
+        scan_sink::ScanSink,
     },
     metrics::Counts,
     retry::Fault,
@@ -29,8 +29,8 @@ const PIECE: usize = 64 << 10;
 
 /// The bytes that came so far, hashed, and checked on their way into the spool.
 #[derive(Debug)]
-pub(crate) struct Partial {
-    sink: Sink,
+pub(crate) struct PartialBody {
+    sink: ScanSink,
     // Hashed here and not in the sink, so that both cores have their share of a large file.
     hash: Sha256,
     /// Too few yet to be handed on.
@@ -49,17 +49,17 @@ pub(crate) struct Partial {
 #[derive(Debug)]
 pub(crate) enum Broken {
     /// It broke off.
-    Download { fault: Fault, partial: Box<Partial> },
+    Download { fault: Fault, partial: Box<PartialBody> },
     /// The spool failed, and what came is lost.
     Spool(io::Error),
 }
 
-impl Partial {
+impl PartialBody {
     /// A file of which only the head of the answer has come.
     pub(crate) fn begin(definition: &Definition, response: &Response, counts: Arc<Counts>) -> Self {
         let headers = response.headers();
         Self {
-            sink: Sink::new(definition),
+            sink: ScanSink::new(definition),
             hash: Sha256::new(),
             pending: BytesMut::new(),
             received: 0,
@@ -134,17 +134,17 @@ impl Partial {
     async fn take(&mut self, chunk: Bytes) -> io::Result<()> {
         self.received += chunk.len() as u64;
         if self.pending.is_empty() && chunk.len() >= PIECE {
-            return self.hand_on(chunk).await;
+            return self.requeue(chunk).await;
         }
         self.pending.extend_from_slice(&chunk);
         if self.pending.len() < PIECE {
             return Ok(());
         }
         let piece = self.pending.split().freeze();
-        self.hand_on(piece).await
+        self.requeue(piece).await
     }
 
-    async fn hand_on(&mut self, piece: Bytes) -> io::Result<()> {
+    async fn requeue(&mut self, piece: Bytes) -> io::Result<()> {
         self.hash.update(&piece);
         self.counts.fetched.inc_by(piece.len() as u64);
         self.sink.push(piece).await
@@ -152,7 +152,7 @@ impl Partial {
 
     async fn finish(mut self, limit: Option<u64>) -> io::Result<Fetched> {
         let last = self.pending.split().freeze();
-        self.hand_on(last).await?;
+        self.requeue(last).await?;
         let (mut scanned, spool, checking) = self.sink.finish().await?.finish();
         self.counts.check.observe(checking.as_secs_f64());
         if let Some(limit) = limit {

@@ -18,13 +18,13 @@ use waybill_store::UploadBody;
 
 use crate::{
     context::Context,
-    delivery::work_delivery::Parcel,
+    delivery::work_delivery::WorkDelivery,
     download::{
-        body::{Broken, Partial},
+        body::{Broken, PartialBody},
         client::{Target, asks_for_a_pause, refused},
     },
-    limits::throttle::Gate,
-    retry::{Fault, GaveUp, Patience},
+    limits::throttle::Throttle,
+    retry::{Fault, GaveUp, RetryBudget},
 };
 
 /// What an upstream said of a file, to be sent back the next time.
@@ -68,7 +68,7 @@ pub(crate) struct Wanted<'a> {
     /// How many items it is for: so many of the source's rate each request takes.
     pub(crate) items: usize,
     /// What it is for.
-    pub(crate) parcel: &'a Parcel,
+    pub(crate) delivery: &'a WorkDelivery,
     /// The largest file that is accepted, in bytes.
     pub(crate) max_bytes: u64,
     /// What is known of the file already.
@@ -77,9 +77,9 @@ pub(crate) struct Wanted<'a> {
 
 /// Downloads a file within the definition's timeout: all tries and the waits between them included, but not the
 /// waits at the gate.
-pub(crate) async fn fetch(context: &Context, gate: &Gate, wanted: Wanted<'_>) -> Result<Answer, GaveUp> {
+pub(crate) async fn fetch(context: &Context, throttle: &Throttle, wanted: Wanted<'_>) -> Result<Answer, GaveUp> {
     let span = tracing::info_span!("fetch", path = wanted.target.path, items = wanted.items, error = Empty);
-    let answer = Download { context, gate, wanted, partial: None }.persist().instrument(span.clone()).await;
+    let answer = Download { context, throttle, wanted, partial: None }.persist().instrument(span.clone()).await;
     if let Err(GaveUp::Later { reason, .. } | GaveUp::Never { reason }) = &answer {
         span.record("error", reason);
     }
@@ -88,32 +88,32 @@ pub(crate) async fn fetch(context: &Context, gate: &Gate, wanted: Wanted<'_>) ->
 
 struct Download<'a> {
     context: &'a Context,
-    gate: &'a Gate,
+    throttle: &'a Throttle,
     wanted: Wanted<'a>,
     /// What came before the last fault, where the upstream lets a download go on.
-    partial: Option<Partial>,
+    partial: Option<PartialBody>,
 }
 
 impl Download<'_> {
     async fn persist(mut self) -> Result<Answer, GaveUp> {
-        let Wanted { definition, target, items, parcel, .. } = self.wanted;
+        let Wanted { definition, target, items, delivery, .. } = self.wanted;
         let within = definition.timeout();
         let late =
             || GaveUp::Later { after: None, reason: format!("{} was not complete within {within:?}", target.path) };
         let counts = self.context.counts(definition.name());
-        let mut patience = Patience::new(self.context.worker.retry, &self.context.shutdown);
+        let mut lost_after = RetryBudget::new(self.context.worker.retry, &self.context.shutdown);
         let mut began = Instant::now();
         let mut deadline = began + within;
         loop {
-            let waited: Duration = self.gate.pass(items, &self.context.shutdown).await?;
+            let waited: Duration = self.throttle.pass(items, &self.context.shutdown).await?;
             (began, deadline) = (began + waited, deadline + waited);
-            parcel.has_started();
+            delivery.has_started();
             match timeout_at(deadline, self.attempt()).await.map_err(|_| late())? {
                 Ok(answer) => {
                     counts.fetch.observe(began.elapsed().as_secs_f64());
                     return Ok(answer);
                 }
-                Err(fault) => timeout_at(deadline, patience.wait(fault)).await.map_err(|_| late())??,
+                Err(fault) => timeout_at(deadline, lost_after.wait(fault)).await.map_err(|_| late())??,
             }
             counts.retries.inc();
         }
@@ -130,7 +130,7 @@ impl Download<'_> {
         let file = match response.status() {
             StatusCode::OK => {
                 self.partial = None;
-                Partial::begin(self.wanted.definition, &response, Arc::clone(counts))
+                PartialBody::begin(self.wanted.definition, &response, Arc::clone(counts))
             }
             StatusCode::PARTIAL_CONTENT if self.partial.is_some() => {
                 self.partial.take().and_then(|partial| partial.go_on(response.headers())).ok_or_else(|| {
@@ -154,7 +154,7 @@ impl Download<'_> {
                 let now = Timestamp::now();
                 if let Some(wait) = asks_for_a_pause(status, response.headers(), now) {
                     tracing::warn!(%status, wait_ms = wait.as_millis() as u64, "the upstream asks for a pause");
-                    self.gate.pause(wait);
+                    self.throttle.pause(wait);
                 }
                 return Err(refused(status, response.headers(), &self.wanted.target.path, now));
             }

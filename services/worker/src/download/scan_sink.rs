@@ -24,7 +24,7 @@ const WAITING: usize = 2;
 
 /// The checks and the spool of one file.
 #[derive(Debug)]
-pub(crate) struct Intake {
+pub(crate) struct ScanOutput {
     scanner: Scanner,
     rejection: Option<Rejection>,
     spool: Spool,
@@ -32,7 +32,7 @@ pub(crate) struct Intake {
     checking: Duration,
 }
 
-impl Intake {
+impl ScanOutput {
     fn push(&mut self, piece: &[u8]) -> io::Result<()> {
         // A file that is rejected is still kept whole, for whoever has to find out why.
         if self.rejection.is_none() {
@@ -51,23 +51,23 @@ impl Intake {
     }
 }
 
-/// An [`Intake`], here or on its thread. Dropping it ends the thread.
+/// An [`ScanOutput`], here or on its thread. Dropping it ends the thread.
 #[derive(Debug)]
-pub(crate) struct Sink {
-    here: Option<Intake>,
+pub(crate) struct ScanSink {
+    here: Option<ScanOutput>,
     thread: Option<Thread>,
 }
 
 #[derive(Debug)]
 struct Thread {
     pieces: mpsc::Sender<Bytes>,
-    intake: JoinHandle<io::Result<Intake>>,
+    intake: JoinHandle<io::Result<ScanOutput>>,
 }
 
-impl Sink {
+impl ScanSink {
     /// For one file of this source.
     pub(crate) fn new(definition: &Definition) -> Self {
-        let intake = Intake {
+        let intake = ScanOutput {
             scanner: definition.scanner(),
             rejection: None,
             spool: Spool::default(),
@@ -96,7 +96,7 @@ impl Sink {
     }
 
     /// Says that the last byte was pushed.
-    pub(crate) async fn finish(self) -> io::Result<Intake> {
+    pub(crate) async fn finish(self) -> io::Result<ScanOutput> {
         match (self.here, self.thread) {
             (Some(intake), _) => Ok(intake),
             (None, Some(thread)) => thread.join().await,
@@ -106,7 +106,7 @@ impl Sink {
 }
 
 impl Thread {
-    fn start(mut intake: Intake) -> Self {
+    fn start(mut intake: ScanOutput) -> Self {
         let (pieces, mut waiting) = mpsc::channel::<Bytes>(WAITING);
         let intake = tokio::task::spawn_blocking(move || {
             while let Some(piece) = waiting.blocking_recv() {
@@ -117,7 +117,7 @@ impl Thread {
         Self { pieces, intake }
     }
 
-    async fn join(self) -> io::Result<Intake> {
+    async fn join(self) -> io::Result<ScanOutput> {
         drop(self.pieces);
         match self.intake.await {
             Ok(intake) => intake,

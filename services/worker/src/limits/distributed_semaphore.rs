@@ -1,4 +1,4 @@
-//! Permits: how a source's concurrency holds over all workers. There are as many names as requests may run at
+//! DistributedSemaphore: how a source's concurrency holds over all workers. There are as many names as requests may run at
 //! once; whoever holds one runs one task at a time.
 //!
 //! A worker keeps what it has for as long as nobody else is without. One that has none says so by holding one
@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use waybill_queue::{Hold, Queue, QueueError};
+use waybill_queue::{Lock, Queue, QueueError};
 
 /// The wait after a refusal.
 const AFTER_REFUSAL: Duration = Duration::from_millis(500);
@@ -33,14 +33,14 @@ const AWAY: Duration = Duration::from_secs(5);
 
 /// One source's permits, as one worker's loops see them.
 #[derive(Debug, Clone)]
-pub(crate) struct Permits {
+pub(crate) struct DistributedSemaphore {
     asks: mpsc::UnboundedSender<oneshot::Sender<Permit>>,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    /// Permits that this worker has.
+    /// DistributedSemaphore that this worker has.
     held: AtomicUsize,
     /// One for each permit that is to be let go.
     calls: Semaphore,
@@ -57,12 +57,12 @@ impl Shared {
 /// The right to run one task at a time; dropped, it is another's.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    hold: Hold,
+    lock: Lock,
     shared: Arc<Shared>,
 }
 
-impl Permits {
-    /// Permits of a source that allows so many requests at once, and what has to run for them to be given out.
+impl DistributedSemaphore {
+    /// DistributedSemaphore of a source that allows so many requests at once, and what has to run for them to be given out.
     pub(crate) fn new(queue: Arc<dyn Queue>, source: &str, concurrency: u32) -> (Self, Acquirer) {
         let (asks, asked) = mpsc::unbounded_channel();
         let mut names: VecDeque<_> = (0..concurrency).map(|number| format!("permit.{source}.{number}")).collect();
@@ -105,12 +105,12 @@ impl Permits {
 
 impl Permit {
     pub(crate) fn is_held(&self) -> bool {
-        self.hold.is_held()
+        self.lock.is_held()
     }
 
     /// Ends when it is lost. Cancel-safe.
     pub(crate) async fn lost(&self) {
-        self.hold.lost().await;
+        self.lock.lost().await;
     }
 }
 
@@ -118,7 +118,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.shared.held.fetch_sub(1, Ordering::Relaxed);
         // The one that is likeliest to be free.
-        self.shared.names().push_front(self.hold.name().to_owned());
+        self.shared.names().push_front(self.lock.name().to_owned());
     }
 }
 
@@ -131,7 +131,7 @@ pub(crate) struct Acquirer {
     waiting: VecDeque<oneshot::Sender<Permit>>,
     shared: Arc<Shared>,
     /// Held to say that this worker has none.
-    hand: Option<Hold>,
+    hand: Option<Lock>,
     /// Looks in a row that found another worker without.
     found: u32,
     next_try: Instant,
@@ -173,15 +173,15 @@ impl Acquirer {
             self.refused();
             return Ok(());
         };
-        let tried = self.queue.try_hold(&name).await;
-        let Ok(Some(hold)) = tried else {
+        let tried = self.queue.try_lock(&name).await;
+        let Ok(Some(lock)) = tried else {
             self.shared.names().push_back(name);
             self.refused();
             return tried.map(drop);
         };
         self.hand = None;
         self.shared.held.fetch_add(1, Ordering::Relaxed);
-        let mut permit = Permit { hold, shared: self.shared.clone() };
+        let mut permit = Permit { lock, shared: self.shared.clone() };
         while let Some(ask) = self.waiting.pop_front() {
             match ask.send(permit) {
                 Ok(()) => break,
@@ -208,7 +208,7 @@ impl Acquirer {
         if !is_without && held < 2 {
             return Ok(());
         }
-        match self.queue.try_hold(&self.wanted).await? {
+        match self.queue.try_lock(&self.wanted).await? {
             Some(hand) => {
                 self.hand = is_without.then_some(hand);
                 self.found = 0;
@@ -242,8 +242,8 @@ mod tests {
 
     use super::*;
 
-    fn worker(queue: &Embedded, concurrency: u32, shutdown: &CancellationToken) -> Permits {
-        let (permits, acquirer) = Permits::new(Arc::new(queue.clone()), "buses", concurrency);
+    fn worker(queue: &Embedded, concurrency: u32, shutdown: &CancellationToken) -> DistributedSemaphore {
+        let (permits, acquirer) = DistributedSemaphore::new(Arc::new(queue.clone()), "buses", concurrency);
         tokio::spawn(acquirer.run(shutdown.clone()));
         permits
     }

@@ -17,7 +17,7 @@ const GRAIN: u32 = 1_024;
 
 /// Lets items start at a rate.
 #[derive(Debug)]
-pub(crate) struct Limiter {
+pub(crate) struct RateLimiter {
     items: u64,
     /// With the margin.
     window: Duration,
@@ -38,7 +38,7 @@ struct Start {
     items: u64,
 }
 
-impl Limiter {
+impl RateLimiter {
     /// One whose allowance is spent: somebody else may have started whatever the rate allows until `now`, in
     /// requests of at most `batch` items.
     pub(crate) fn new(items: u32, per: Duration, batch: usize, now: Instant) -> Self {
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn batches_start_evenly_and_the_first_waits() {
         let begin = Instant::now();
-        let mut limiter = Limiter::new(60, MINUTE, 20, begin);
+        let mut limiter = RateLimiter::new(60, MINUTE, 20, begin);
         let mut now = begin;
         let mut waits = Vec::new();
         for _ in 0..5 {
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_rate_of_single_items_is_nearly_used_up() {
         let begin = Instant::now();
-        let mut limiter = Limiter::new(7, Duration::from_secs(1), 1, begin);
+        let mut limiter = RateLimiter::new(7, Duration::from_secs(1), 1, begin);
         let (mut now, mut started) = (begin, 0);
         while now < begin + MINUTE {
             match limiter.start(1, now) {
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_large_rate_needs_little_memory() {
         let begin = Instant::now();
-        let mut limiter = Limiter::new(1_000_000, Duration::from_secs(10), 1, begin);
+        let mut limiter = RateLimiter::new(1_000_000, Duration::from_secs(10), 1, begin);
         let mut now = begin;
         for _ in 0..200_000 {
             now += Duration::from_micros(100);
@@ -177,13 +177,13 @@ mod tests {
         ) {
             let (batch, per) = (batch.min(items as usize), Duration::from_millis(per));
             let mut now = Instant::now();
-            let mut limiter = Limiter::new(items, per, batch, now);
+            let mut limiter = RateLimiter::new(items, per, batch, now);
             let mut starts = Vec::new();
             for (pause, size, fate) in steps {
                 now += Duration::from_millis(pause);
                 let size = size.min(batch) as u64;
                 if fate == 0 {
-                    limiter = Limiter::new(items, per, batch, now);
+                    limiter = RateLimiter::new(items, per, batch, now);
                 }
                 let mut asked = 0;
                 while let Err(at) = limiter.start(size, now) {
@@ -195,7 +195,7 @@ mod tests {
                 starts.push((now, size));
                 if fate == 1 {
                     // Killed right after a start.
-                    limiter = Limiter::new(items, per, batch, now);
+                    limiter = RateLimiter::new(items, per, batch, now);
                 }
             }
             prop_assert!(busiest(&starts, per) <= u64::from(items));

@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use waybill_source::Limit;
 
 use crate::{
-    limits::rate_limiter::Limiter,
+    limits::rate_limiter::RateLimiter,
     retry::{GaveUp, LONGEST_RETRY_AFTER},
 };
 
 /// One source's.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct Throttle {
     limit: Limit,
     /// What each request waited, in seconds.
     waits: Histogram,
@@ -33,8 +33,8 @@ pub(crate) struct Gate {
 
 #[derive(Debug)]
 struct State {
-    /// Where there is a rate, only while this worker has the lane.
-    limiter: Option<Limiter>,
+    /// Where there is a rate, only while this worker has the queue.
+    limiter: Option<RateLimiter>,
     paused_until: Option<Instant>,
     /// How long it took to open for the next request.
     opening: Duration,
@@ -44,12 +44,12 @@ struct State {
 enum Shut {
     Until(Instant),
     /// Another worker keeps the rate.
-    Elsewhere,
+    LeasedElsewhere,
     /// Not with this limit.
     Never(u64),
 }
 
-impl Gate {
+impl Throttle {
     /// What requests wait is told to `waits`.
     pub(crate) fn new(limit: Limit, waits: Histogram) -> Self {
         let state = Mutex::new(State { limiter: None, paused_until: None, opening: Duration::ZERO });
@@ -59,7 +59,7 @@ impl Gate {
     /// Begins to keep the rate, with nothing allowed yet: another worker kept it until now.
     pub(crate) fn take_over(&self, batch: usize) {
         if let Limit::Rate { items, per } = self.limit {
-            self.lock().limiter = Some(Limiter::new(items, per, batch, Instant::now()));
+            self.lock().limiter = Some(RateLimiter::new(items, per, batch, Instant::now()));
             self.changed.send_replace(());
         }
     }
@@ -123,7 +123,7 @@ impl Gate {
             loop {
                 match self.shut(items as u64, Instant::now(), true) {
                     Ok(()) => return Ok(began.elapsed()),
-                    Err(Shut::Elsewhere) => return Err(GaveUp::Interrupted),
+                    Err(Shut::LeasedElsewhere) => return Err(GaveUp::Interrupted),
                     Err(Shut::Never(most)) => {
                         let reason = format!("a request of {items} items never fits into a rate of {most}");
                         return Err(GaveUp::Never { reason });
@@ -147,7 +147,7 @@ impl Gate {
         }
         match (&mut state.limiter, self.limit) {
             (_, Limit::Concurrency(_)) => Ok(()),
-            (None, Limit::Rate { .. }) => Err(Shut::Elsewhere),
+            (None, Limit::Rate { .. }) => Err(Shut::LeasedElsewhere),
             (Some(limiter), _) if items > limiter.most() => Err(Shut::Never(limiter.most())),
             (Some(limiter), _) if start => limiter.start(items, now).map_err(Shut::Until),
             (Some(limiter), _) => match limiter.ready(items, now) {
@@ -180,41 +180,42 @@ mod tests {
 
     const RATE: Limit = Limit::Rate { items: 10, per: Duration::from_millis(100) };
 
-    fn gate(limit: Limit) -> Gate {
-        Gate::new(limit, Histogram::new([]))
+    fn throttle(limit: Limit) -> Throttle {
+        Throttle::new(limit, Histogram::new([]))
     }
 
     #[tokio::test]
     async fn what_is_kept_elsewhere_lets_nothing_through() {
-        let (gate, running) = (gate(RATE), CancellationToken::new());
-        assert_eq!(gate.pass(1, &running).await, Err(GaveUp::Interrupted));
-        gate.take_over(5);
-        let waited = gate.pass(5, &running).await.unwrap();
+        let (throttle, running) = (throttle(RATE), CancellationToken::new());
+        assert_eq!(throttle.pass(1, &running).await, Err(GaveUp::Interrupted));
+        throttle.take_over(5);
+        let waited = throttle.pass(5, &running).await.unwrap();
         assert!(waited >= Duration::from_millis(100), "{waited:?}");
-        assert!(matches!(gate.pass(11, &running).await, Err(GaveUp::Never { .. })));
-        let (waiting, ()) = tokio::join!(gate.pass(10, &running), async { gate.let_go() });
+        assert!(matches!(throttle.pass(11, &running).await, Err(GaveUp::Never { .. })));
+        let (waiting, ()) = tokio::join!(throttle.pass(10, &running), async { throttle.let_go() });
         assert_eq!(waiting, Err(GaveUp::Interrupted));
     }
 
     #[tokio::test]
     async fn a_pause_holds_for_its_own_source_alone() {
-        let (gate, other) = (gate(Limit::Concurrency(4)), gate(Limit::Concurrency(4)));
+        let (throttle, other) = (throttle(Limit::Concurrency(4)), throttle(Limit::Concurrency(4)));
         let began = Instant::now();
-        let ((), ()) = tokio::join!(gate.paused(), async { gate.pause(Duration::from_millis(60)) });
-        gate.pause(Duration::from_millis(1));
-        assert!(gate.is_paused() && !other.is_paused());
+        let ((), ()) = tokio::join!(throttle.paused(), async { throttle.pause(Duration::from_millis(60)) });
+        throttle.pause(Duration::from_millis(1));
+        assert!(throttle.is_paused() && !other.is_paused());
         other.open(1).await;
-        gate.open(1).await;
-        assert!(began.elapsed() >= Duration::from_millis(60) && !gate.is_paused());
+        throttle.open(1).await;
+        assert!(began.elapsed() >= Duration::from_millis(60) && !throttle.is_paused());
     }
 
     #[tokio::test]
     async fn a_pause_reaches_who_waits_already() {
-        let gate = gate(RATE);
-        gate.take_over(1);
+        let throttle = throttle(RATE);
+        throttle.take_over(1);
         let began = Instant::now();
         let running = CancellationToken::new();
-        let (passed, ()) = tokio::join!(gate.pass(1, &running), async { gate.pause(Duration::from_millis(300)) });
+        let (passed, ()) =
+            tokio::join!(throttle.pass(1, &running), async { throttle.pause(Duration::from_millis(300)) });
         assert!(passed.unwrap() >= Duration::from_millis(300) && began.elapsed() < Duration::from_secs(3));
     }
 }

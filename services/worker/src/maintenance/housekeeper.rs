@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use waybill_ledger::Recovery;
-use waybill_queue::{Hold, Lane, QueueError};
+use waybill_queue::{Lock, QueueError, QueueName};
 
 use crate::{context::Context, limits::distributed_semaphore::jittered, maintenance::garbage::Sweep, retry::pause};
 
@@ -19,7 +19,7 @@ const SELDOM: Duration = Duration::from_secs(60 * 60);
 
 /// Keeps house whenever no other worker does, until shutdown.
 pub(crate) async fn keep(context: &Context) {
-    let mut house = House {
+    let mut house = Housekeeper {
         context,
         // After a start with a queue that was in memory only.
         everything: !context.worker.queue.is_durable(),
@@ -28,10 +28,10 @@ pub(crate) async fn keep(context: &Context) {
     };
     let metrics = &context.worker.metrics;
     metrics.may_keep_house();
-    while let Some(hold) = hold(context).await {
+    while let Some(lock) = lock(context).await {
         tracing::info!("keeping house");
-        while hold.is_held() {
-            house.turn(&hold).await;
+        while lock.is_held() {
+            house.turn(&lock).await;
             if pause(context.worker.housekeeping, &context.shutdown).await.is_err() {
                 return;
             }
@@ -41,10 +41,10 @@ pub(crate) async fn keep(context: &Context) {
 }
 
 /// Waits until nobody else keeps house; `None` at shutdown.
-async fn hold(context: &Context) -> Option<Hold> {
+async fn lock(context: &Context) -> Option<Lock> {
     loop {
-        match context.worker.queue.try_hold(NAME).await {
-            Ok(Some(hold)) => return Some(hold),
+        match context.worker.queue.try_lock(NAME).await {
+            Ok(Some(lock)) => return Some(lock),
             Ok(None) => {}
             Err(QueueError::Closed) => return None,
             Err(error) => tracing::debug!(%error, "nobody can say who keeps house"),
@@ -54,7 +54,7 @@ async fn hold(context: &Context) -> Option<Hold> {
     }
 }
 
-struct House<'a> {
+struct Housekeeper<'a> {
     context: &'a Context,
     /// Every unfinished job is to be sent out again, which is tried until it works.
     everything: bool,
@@ -62,20 +62,20 @@ struct House<'a> {
     next_seldom: Instant,
 }
 
-impl House<'_> {
+impl Housekeeper<'_> {
     /// One look at everything, until shutdown or until the hold is lost.
-    async fn turn(&mut self, hold: &Hold) {
+    async fn turn(&mut self, lock: &Lock) {
         let shutdown = self.context.shutdown.clone();
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = hold.lost() => tracing::warn!("another worker may keep house now"),
+            () = lock.lost() => tracing::warn!("another worker may keep house now"),
             () = self.look() => {}
         }
     }
 
     async fn look(&mut self) {
         let worker = &self.context.worker;
-        match worker.ledger.recover_within(Timestamp::now(), self.everything, worker.patience).await {
+        match worker.ledger.recover_within(Timestamp::now(), self.everything, worker.lost_after).await {
             Ok(Recovery { messages, unfinished }) => {
                 self.everything = false;
                 worker.metrics.acted("message_sent_again", messages);
@@ -106,21 +106,21 @@ impl House<'_> {
         self.count_messages().await;
         worker.metrics.acted("looked", 1);
         if self.next_seldom <= Instant::now() {
-            self.look_seldom().await;
+            self.run_hourly().await;
         }
     }
 
-    /// Says how many messages wait on each lane, for whoever watches.
+    /// Says how many messages wait on each queue, for whoever watches.
     async fn count_messages(&self) {
         let worker = &self.context.worker;
-        let lanes = worker.catalog.iter().map(|definition| Lane::Source(definition.name().to_owned()));
-        for lane in std::iter::once(Lane::Plans).chain(lanes) {
-            let waiting = worker.queue.waiting(&lane).await;
-            worker.metrics.saw_waiting(&lane, waiting.ok());
+        let queues = worker.catalog.iter().map(|definition| QueueName::Source(definition.name().to_owned()));
+        for queue_name in std::iter::once(QueueName::Plans).chain(queues) {
+            let waiting = worker.queue.waiting(&queue_name).await;
+            worker.metrics.saw_waiting(&queue_name, waiting.ok());
         }
     }
 
-    async fn look_seldom(&mut self) {
+    async fn run_hourly(&mut self) {
         let worker = &self.context.worker;
         self.next_seldom = Instant::now() + SELDOM;
         match worker.ledger.expire(Timestamp::now()).await {

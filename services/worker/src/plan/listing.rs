@@ -9,7 +9,7 @@ use waybill_source::Definition;
 use crate::{
     context::Context,
     download::client::{Target, dropped, refused},
-    retry::{Fault, GaveUp, Patience},
+    retry::{Fault, GaveUp, RetryBudget},
 };
 
 /// The largest listing that is accepted, in bytes.
@@ -25,11 +25,11 @@ pub(crate) async fn read(context: &Context, definition: &Definition, target: &Ta
 }
 
 async fn persist(context: &Context, definition: &Definition, target: &Target) -> Result<Bytes, GaveUp> {
-    let mut patience = Patience::new(context.worker.retry, &context.shutdown);
+    let mut lost_after = RetryBudget::new(context.worker.retry, &context.shutdown);
     loop {
         match attempt(context, definition, target).await {
             Ok(body) => return Ok(body),
-            Err(fault) => patience.wait(fault).await?,
+            Err(fault) => lost_after.wait(fault).await?,
         }
         context.counts(definition.name()).retries.inc();
     }

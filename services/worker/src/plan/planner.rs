@@ -15,7 +15,7 @@ use crate::{
     delivery::{
         outcome::{Outcome, Work},
         redelivery,
-        work_delivery::Parcel,
+        work_delivery::WorkDelivery,
     },
     plan::listing,
     task::job_context,
@@ -27,20 +27,20 @@ const AT_ONCE: usize = 8;
 const MOST: usize = 1_000_000;
 
 /// Plans the job that a message asks for.
-pub(crate) async fn run(context: &Context, work: Work, parcel: &Parcel) -> Outcome {
-    start(context, work, redelivery::is_again(parcel)).await.unwrap_or_else(|ended| ended)
+pub(crate) async fn run(context: &Context, work: Work, delivery: &WorkDelivery) -> Outcome {
+    start(context, work, redelivery::is_redelivery(delivery)).await.unwrap_or_else(|ended| ended)
 }
 
 async fn start(context: &Context, work: Work, again: bool) -> Result<Outcome, Outcome> {
     let (ledger, job) = (&context.worker.ledger, work.job);
     let Some(request) = ledger.request(job).await? else {
-        return Err(Outcome::Orphaned { reason: "there is no such job".to_owned() });
+        return Err(Outcome::JobNotFound { reason: "there is no such job".to_owned() });
     };
     if ledger.is_cancelled(job).await? {
         return Ok(Outcome::Cancelled);
     }
     // Whoever sends out a large plan says so too, and is not to be helped.
-    redelivery::not_elsewhere(context, work).await?;
+    redelivery::check_lease(context, work).await?;
     if let Some(plan) = ledger.plan(job).await? {
         return send_out(context, request, plan, true).await;
     }

@@ -29,7 +29,7 @@ const MOST: usize = 5_000;
 /// Unknown items that an error names.
 const NAMED: usize = 3;
 
-/// Fetches the items, and stores what came of them.
+/// ObjectVersions the items, and stores what came of them.
 pub(crate) async fn run(task: &Task<'_>, items: &[Item]) -> Result<Outcome, Outcome> {
     let known = pieces(task).await?;
     let time = fetch_time(Timestamp::now(), known.iter().max_by_key(|name| name.fetched_at));

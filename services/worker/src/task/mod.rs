@@ -13,13 +13,13 @@ use waybill_source::{Definition, Item, JobContext};
 
 use crate::{
     context::Context,
-    delivery::{outcome::Outcome, work_delivery::Parcel},
+    delivery::{outcome::Outcome, work_delivery::WorkDelivery},
     download::{
         client::Target,
         fetch::{self, Answer, Validators, Wanted},
     },
-    limits::throttle::Gate,
-    task::object_versions::Fetches,
+    limits::throttle::Throttle,
+    task::object_versions::ObjectVersions,
 };
 
 /// A job as templates see it.
@@ -31,8 +31,8 @@ pub(crate) fn job_context(request: &Request) -> JobContext {
 #[derive(Debug)]
 pub(crate) struct Task<'a> {
     pub(crate) context: &'a Context,
-    pub(crate) gate: &'a Gate,
-    pub(crate) parcel: &'a Parcel,
+    pub(crate) throttle: &'a Throttle,
+    pub(crate) delivery: &'a WorkDelivery,
     pub(crate) definition: &'a Definition,
     pub(crate) request: &'a Request,
     pub(crate) about: JobContext,
@@ -44,8 +44,8 @@ pub(crate) struct Task<'a> {
 }
 
 impl Task<'_> {
-    pub(crate) fn fetches(&self) -> Fetches<'_> {
-        Fetches { store: &self.context.worker.store, prefix: &self.prefix, item: &self.key }
+    pub(crate) fn fetches(&self) -> ObjectVersions<'_> {
+        ObjectVersions { store: &self.context.worker.store, prefix: &self.prefix, item: &self.key }
     }
 
     /// What is asked for some of the task's items.
@@ -62,7 +62,7 @@ impl Task<'_> {
         max_bytes: u64,
         known: &Validators,
     ) -> Result<Answer, Outcome> {
-        let wanted = Wanted { definition: self.definition, target, items, parcel: self.parcel, max_bytes, known };
-        Ok(fetch::fetch(self.context, self.gate, wanted).await?)
+        let wanted = Wanted { definition: self.definition, target, items, delivery: self.delivery, max_bytes, known };
+        Ok(fetch::fetch(self.context, self.throttle, wanted).await?)
     }
 }

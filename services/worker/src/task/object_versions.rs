@@ -13,7 +13,7 @@ const MOST: usize = 1_000;
 
 /// An item's place in data/.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fetches<'a> {
+pub(crate) struct ObjectVersions<'a> {
     pub(crate) store: &'a Store,
     /// As [`waybill_source::item_prefix`] makes it.
     pub(crate) prefix: &'a str,
@@ -28,7 +28,7 @@ pub(crate) struct Existing {
     pub(crate) head: Head,
 }
 
-impl Fetches<'_> {
+impl ObjectVersions<'_> {
     /// All of them, oldest first.
     async fn list(&self) -> Result<Vec<ObjectName>, StoreError> {
         let entries = self.store.list(self.prefix, None, MOST).await?;

@@ -13,30 +13,30 @@ use crate::{
     delivery::{
         outcome::{Outcome, Work},
         redelivery,
-        work_delivery::Parcel,
+        work_delivery::WorkDelivery,
     },
     task::{Task, batch, job_context, single_item},
 };
 
 /// Runs the task that a message asks for.
-pub(crate) async fn run(context: &Context, work: Work, message: &RunTask, parcel: &Parcel) -> Outcome {
-    start(context, work, message, parcel).await.unwrap_or_else(|ended| ended)
+pub(crate) async fn run(context: &Context, work: Work, message: &RunTask, delivery: &WorkDelivery) -> Outcome {
+    start(context, work, message, delivery).await.unwrap_or_else(|ended| ended)
 }
 
-async fn start(context: &Context, work: Work, message: &RunTask, parcel: &Parcel) -> Result<Outcome, Outcome> {
+async fn start(context: &Context, work: Work, message: &RunTask, delivery: &WorkDelivery) -> Result<Outcome, Outcome> {
     let (ledger, job) = (&context.worker.ledger, work.job);
-    let again = redelivery::is_again(parcel);
+    let again = redelivery::is_redelivery(delivery);
     if again && ledger.is_settled(job, message.task, message.round).await? {
         return Ok(Outcome::Settled);
     }
     let Some(request) = ledger.request(job).await? else {
-        return Err(Outcome::Orphaned { reason: "there is no such job".to_owned() });
+        return Err(Outcome::JobNotFound { reason: "there is no such job".to_owned() });
     };
     if context.is_cancelled(job).await? {
         return Ok(Outcome::Cancelled);
     }
     if again {
-        redelivery::not_elsewhere(context, work).await?;
+        redelivery::check_lease(context, work).await?;
         redelivery::count(context, work).await?;
     }
     let definition = &*ledger.definition(&request.source, &request.definition).await?;
@@ -46,15 +46,15 @@ async fn start(context: &Context, work: Work, message: &RunTask, parcel: &Parcel
     let partition = definition.partition(&about, &items)?;
     let key = definition.object_item_key(&items)?;
     tracing::Span::current().record("item", &key);
-    let Some(gate) = context.gate(&request.source) else {
-        // Only a message on the wrong lane gets here.
+    let Some(throttle) = context.throttle(&request.source) else {
+        // Only a message on the wrong queue gets here.
         return Err(Outcome::Failed { reason: format!("there is no source `{}` here", request.source) });
     };
     let prefix = item_prefix(definition.name(), &partition, &key);
     let task = Task {
         context,
-        gate,
-        parcel,
+        throttle,
+        delivery,
         definition,
         request: &request,
         about,

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Fetches the item, and stores what is new.
+/// ObjectVersions the item, and stores what is new.
 pub(crate) async fn run(task: &Task<'_>, item: &Item) -> Result<Outcome, Outcome> {
     let target = task.target(std::slice::from_ref(item))?;
     let existing = task.fetches().newest().await?;
@@ -42,7 +42,7 @@ pub(crate) async fn run(task: &Task<'_>, item: &Item) -> Result<Outcome, Outcome
     keep(task, item, &target, *file, time).await
 }
 
-/// Fetches and stores, whatever is there.
+/// ObjectVersions and stores, whatever is there.
 async fn run_anew(task: &Task<'_>, item: &Item, target: &Target) -> Result<Outcome, Outcome> {
     let existing = task.fetches().newest().await?;
     let time = fetch_time(Timestamp::now(), existing.as_ref().map(|it| &it.name));

@@ -74,7 +74,7 @@ async fn a_bad_file_is_quarantined_and_the_others_are_not_held_up() {
         assert_eq!(report["path"], file(city), "{what}");
     }
     assert_eq!(system.objects("quarantine/").await.len(), 2 * bad.len());
-    assert_eq!(system.queue.buried().len(), bad.len());
+    assert_eq!(system.queue.dead_letters().len(), bad.len());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 use waybill_ledger::State;
-use waybill_queue::{Lane, Queue};
+use waybill_queue::{Queue, QueueName};
 use waybill_upstream::{Options, Upstream as StandIn};
 
 use crate::support::{BUSES, PATIENCE, System, Upstream, until};
@@ -19,13 +19,13 @@ async fn nothing_is_stored_any_more() {
     let job = system.submit().await;
     until("two files are asked for", || stand_in.requests().data == 2).await;
     assert_eq!(system.ledger.cancel(job, Timestamp::now()).await.unwrap().state, State::Cancelled);
-    let lane = Lane::Source("buses".to_owned());
-    while system.queue.waiting(&lane).await.unwrap() > 0 {
+    let queue_name = QueueName::Source("buses".to_owned());
+    while system.queue.waiting(&queue_name).await.unwrap() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     system.stop().await;
     assert_eq!(stand_in.requests().data, 2, "no other task was begun");
-    assert_eq!((system.data().await.len(), system.queue.buried().len()), (0, 0));
+    assert_eq!((system.data().await.len(), system.queue.dead_letters().len()), (0, 0));
     let status = system.status(job).await;
     assert_eq!((status.state, status.tasks.pending), (State::Cancelled, 6));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use waybill_ledger::State;
-use waybill_queue::{Lane, Queue};
+use waybill_queue::{Queue, QueueName};
 
 use crate::support::{BUSES, PATIENCE, System, Upstream};
 
@@ -13,7 +13,7 @@ const SOON: Duration = Duration::from_millis(20);
 async fn superseded_objects_are_removed_by_whoever_keeps_house() {
     let mut system = System::stopped(BUSES, Upstream::with_cities(1).await, PATIENCE).await;
     system.worker.housekeeping = SOON;
-    let hold = system.queue.try_hold("housekeeper").await.unwrap().unwrap();
+    let lock = system.queue.try_lock("housekeeper").await.unwrap().unwrap();
     system.run();
     let key = |second: u32| {
         format!("data/buses/country=peru/date=2024-05-01/0-city-0.20240501T0800{second:02}.000000Z-0123456789ab.json")
@@ -23,7 +23,7 @@ async fn superseded_objects_are_removed_by_whoever_keeps_house() {
     }
     tokio::time::sleep(4 * SOON).await;
     assert_eq!(system.data().await.len(), 3, "somebody else keeps house");
-    drop(hold);
+    drop(lock);
     while system.data().await.len() > 1 {
         tokio::time::sleep(SOON).await;
     }
@@ -34,15 +34,15 @@ async fn superseded_objects_are_removed_by_whoever_keeps_house() {
 async fn tasks_that_the_queue_lost_are_sent_again() {
     let mut system = System::stopped(&BUSES.replace("= 16 ", "= 2 "), Upstream::with_cities(3).await, PATIENCE).await;
     system.worker.housekeeping = SOON;
-    system.worker.patience = Duration::from_millis(100);
+    system.worker.lost_after = Duration::from_millis(100);
     // Nobody may run anything, until the queue has lost it.
     let mut permits = Vec::new();
     for number in 0..2 {
-        permits.push(system.queue.try_hold(&format!("permit.buses.{number}")).await.unwrap().unwrap());
+        permits.push(system.queue.try_lock(&format!("permit.buses.{number}")).await.unwrap().unwrap());
     }
     system.run();
     let job = system.submit().await;
-    let mut thief = system.queue.consume(&Lane::Source("buses".to_owned())).await.unwrap();
+    let mut thief = system.queue.consume(&QueueName::Source("buses".to_owned())).await.unwrap();
     for _ in 0..3 {
         thief.next().await.unwrap().ack().await;
     }

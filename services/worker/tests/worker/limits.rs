@@ -82,7 +82,7 @@ async fn a_retry_after_pauses_its_lane_and_no_other() {
     upstream.on("/data/2.5/group", move |asked| {
         asked_at.lock().unwrap().push(Instant::now());
         match asked.nth {
-            // Long enough for the other lane on a machine that is busy.
+            // Long enough for the other queue on a machine that is busy.
             0 => Reply::status(429).header("Retry-After", "2"),
             _ => Reply::body(r#"{"list":[{"id":0},{"id":1},{"id":2}]}"#),
         }
@@ -97,7 +97,7 @@ async fn a_retry_after_pauses_its_lane_and_no_other() {
     let other = system.submit_to("buses").await;
     assert_eq!(system.ended(other).await.state, State::Succeeded);
     let asked = times.lock().unwrap().clone();
-    assert_eq!(asked.len(), 1, "the other lane went on, and this one waits");
+    assert_eq!(asked.len(), 1, "the other queue went on, and this one waits");
     system.ended(job).await;
     let asked = times.lock().unwrap().clone();
     assert_eq!(asked.len(), 3);
@@ -110,9 +110,9 @@ async fn a_message_waits_on_the_lane_until_its_task_may_start() {
     system.run();
     let job = system.submit().await;
     until("the first request came", || stand_in.requests().weather == 1).await;
-    let lane = waybill_queue::Lane::Source("weather".to_owned());
+    let queue_name = waybill_queue::QueueName::Source("weather".to_owned());
     // At most the next one was taken.
-    let waiting = waybill_queue::Queue::waiting(&system.queue, &lane).await.unwrap();
+    let waiting = waybill_queue::Queue::waiting(&system.queue, &queue_name).await.unwrap();
     assert!(waiting >= 3, "{waiting}");
     system.ended(job).await;
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 use waybill_ledger::State;
-use waybill_queue::{Lane, Message, PlanJob, Queue};
+use waybill_queue::{Message, PlanJob, Queue, QueueName};
 use waybill_upstream::{Options, Running, Upstream as StandIn};
 
 use crate::support::{BUSES, PATIENCE, Reply, System, Upstream, file, until};
@@ -16,7 +16,7 @@ async fn slow() -> (System, StandIn, Running) {
     let mut system = System::stopped(BUSES, Upstream::start().await, PATIENCE).await;
     system.worker.base_urls = HashMap::from([("buses".to_owned(), running.base_url().to_owned())]);
     system.worker.lease = Duration::from_millis(30);
-    system.worker.hand_on = Duration::from_millis(100);
+    system.worker.requeue_after = Duration::from_millis(100);
     (system, stand_in, running)
 }
 
@@ -34,7 +34,7 @@ async fn a_long_task_is_handed_on_and_done_once() {
     until_leased(&system, job, Some(0)).await;
     let status = system.ended(job).await;
     assert_eq!((status.state, stand_in.requests().data), (State::Succeeded, 1));
-    assert_eq!(system.queue.buried().len(), 0);
+    assert_eq!(system.queue.dead_letters().len(), 0);
 }
 
 #[tokio::test]
@@ -44,14 +44,14 @@ async fn a_long_planning_is_handed_on_and_done_once() {
     let job = system.submit().await;
     until_leased(&system, job, None).await;
     // As the housekeeper of another worker might, who does not know yet.
-    let message = PlanJob { job_id: job.to_string(), source: "buses".into(), attempt: 1, handed_on: false };
+    let message = PlanJob { job_id: job.to_string(), source: "buses".into(), attempt: 1, requeued: false };
     for _ in 0..4 {
         let plan = Message::PlanJob(message.clone());
-        system.queue.publish(&Lane::Plans, &plan, Duration::ZERO).await.unwrap();
+        system.queue.publish(&QueueName::Plans, &plan, Duration::ZERO).await.unwrap();
     }
     let status = system.ended(job).await;
     assert_eq!((status.state, stand_in.requests().list), (State::Succeeded, 1));
-    assert_eq!(system.queue.buried().len(), 0);
+    assert_eq!(system.queue.dead_letters().len(), 0);
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_planning_that_ends_its_worker_every_time_is_given_up() {
     assert_eq!(status.state, State::Failed);
     let reason = System::reason(&status);
     assert_eq!(reason, "given up: it was begun again 2 times, and neither ended well nor said why");
-    assert_eq!(system.queue.buried()[0].reason, reason);
+    assert_eq!(system.queue.dead_letters()[0].reason, reason);
     assert_eq!(system.upstream.asked("/cities").len(), 3);
 }
 
@@ -121,6 +121,6 @@ async fn a_task_that_ends_its_worker_every_time_is_given_up() {
     assert_eq!(status.state, State::Failed);
     let reason = System::reason(&status);
     assert_eq!(reason, "given up: it was begun again 2 times, and neither ended well nor said why");
-    assert_eq!(system.queue.buried()[0].reason, reason);
+    assert_eq!(system.queue.dead_letters()[0].reason, reason);
     assert_eq!(system.upstream.asked(&file(0)).len(), 3);
 }

@@ -34,7 +34,7 @@ async fn a_listing_is_tried_as_often_as_a_file() {
     let (reason, attempts, system) = failure(Reply::status(503)).await;
     assert_eq!((reason.as_str(), attempts), ("the upstream answered 503 Service Unavailable for /cities", 2));
     assert_eq!(system.upstream.asked("/cities").len(), (PATIENCE.tries * PATIENCE.attempts) as usize);
-    assert_eq!(system.queue.buried().len(), 1);
+    assert_eq!(system.queue.dead_letters().len(), 1);
 
     let (reason, attempts, _) = failure(Reply::status(403)).await;
     assert_eq!((reason.as_str(), attempts), ("the upstream answered 403 Forbidden for /cities", 1));
@@ -52,10 +52,10 @@ async fn a_plan_that_is_there_is_not_made_again() {
     let status = system.good_job().await;
     // The plan's message once more, as after a lost acknowledgement.
     let job_id = status.request.job.to_string();
-    let again = waybill_queue::PlanJob { job_id, source: "buses".into(), attempt: 2, handed_on: false };
+    let again = waybill_queue::PlanJob { job_id, source: "buses".into(), attempt: 2, requeued: false };
     let again = waybill_queue::Message::PlanJob(again);
     let queue = &system.worker.queue;
-    queue.publish(&waybill_queue::Lane::Plans, &again, std::time::Duration::ZERO).await.unwrap();
+    queue.publish(&waybill_queue::QueueName::Plans, &again, std::time::Duration::ZERO).await.unwrap();
     system.good_job().await;
     assert_eq!(system.upstream.asked("/cities").len(), 2);
     assert_eq!(system.data().await.len(), 3);
@@ -76,11 +76,11 @@ async fn a_message_without_a_job_is_put_aside() {
     for job_id in ["nonsense".to_owned(), unknown] {
         let message = waybill_queue::RunTask { job_id, source: "buses".into(), ..Default::default() };
         let message = waybill_queue::Message::RunTask(message);
-        let lane = waybill_queue::Lane::Source("buses".into());
-        system.worker.queue.publish(&lane, &message, std::time::Duration::ZERO).await.unwrap();
+        let queue_name = waybill_queue::QueueName::Source("buses".into());
+        system.worker.queue.publish(&queue_name, &message, std::time::Duration::ZERO).await.unwrap();
     }
-    crate::support::until("both are buried", || system.queue.buried().len() == 2).await;
-    let reasons: Vec<_> = system.queue.buried().into_iter().map(|buried| buried.reason).collect();
+    crate::support::until("both are buried", || system.queue.dead_letters().len() == 2).await;
+    let reasons: Vec<_> = system.queue.dead_letters().into_iter().map(|dead_letters| dead_letters.reason).collect();
     assert!(reasons.contains(&"the message names no job".to_owned()), "{reasons:?}");
     assert!(reasons.contains(&"there is no such job".to_owned()), "{reasons:?}");
     system.good_job().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use waybill_ledger::State;
-use waybill_queue::{Lane, Queue};
+use waybill_queue::{Queue, QueueName};
 
 use crate::support::{BUSES, KEY, PATIENCE, Reply, System, Upstream, weather};
 
@@ -16,8 +16,8 @@ async fn a_source_that_lacks_its_key_is_not_served_and_the_others_are() {
     let job = system.submit_to("weather").await;
     let other = system.submit_to("buses").await;
     assert_eq!(system.ended(other).await.state, State::Succeeded);
-    let lane = Lane::Source("weather".to_owned());
-    while system.queue.waiting(&lane).await.unwrap() < 2 {
+    let queue_name = QueueName::Source("weather".to_owned());
+    while system.queue.waiting(&queue_name).await.unwrap() < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(system.status(job).await.state, State::Running);
@@ -49,5 +49,5 @@ async fn a_secret_is_sent_and_kept_nowhere() {
     assert_eq!(System::reason(&status), "the upstream answered 401 Unauthorized for /data/2.5/group");
     assert!(system.upstream.asked("/data/2.5/group")[0].query.contains(KEY));
     assert!(!system.whole_bucket().await.contains(KEY));
-    assert!(!format!("{:?}", system.queue.buried()).contains(KEY));
+    assert!(!format!("{:?}", system.queue.dead_letters()).contains(KEY));
 }

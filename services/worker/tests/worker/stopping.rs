@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use waybill_ledger::State;
-use waybill_queue::{Lane, Message, Queue, RunTask};
+use waybill_queue::{Message, Queue, QueueName, RunTask};
 
 use crate::support::{BUSES, PATIENCE, Reply, System, Upstream, buses, file, until};
 
@@ -88,14 +88,14 @@ async fn a_task_that_comes_twice_is_done_once() {
         attempt: 1,
         again: false,
         items: serde_json::to_string(&plan.tasks[0]).unwrap(),
-        handed_on: false,
+        requeued: false,
     };
-    let lane = Lane::Source("buses".into());
+    let queue_name = QueueName::Source("buses".into());
     // Not marked as sent before: it is done again, and changes nothing.
-    system.queue.publish(&lane, &Message::RunTask(task.clone()), Duration::ZERO).await.unwrap();
+    system.queue.publish(&queue_name, &Message::RunTask(task.clone()), Duration::ZERO).await.unwrap();
     until("it was done again", || system.upstream.asked(&file(0)).len() == 2).await;
     let marked = Message::RunTask(RunTask { again: true, ..task });
-    system.queue.publish(&lane, &marked, Duration::ZERO).await.unwrap();
+    system.queue.publish(&queue_name, &marked, Duration::ZERO).await.unwrap();
     system.good_job().await;
     assert_eq!(system.upstream.asked(&file(0)).len(), 3, "once marked, it was not even asked for");
     let data = system.data().await;

@@ -10,11 +10,11 @@ use std::{
 
 use async_trait::async_trait;
 use waybill_ledger::Ledger;
-use waybill_queue::{Consumer, Hold, Lane, Message, Queue, QueueError};
+use waybill_queue::{Consumer, Lock, Message, Queue, QueueError, QueueName};
 
 use crate::support::{BUSES, PATIENCE, Reply, System, Upstream, buses, file};
 
-/// A queue that meets each message for a source's lane with trouble, so many times, before it takes any.
+/// A queue that meets each message for a source's queue with trouble, so many times, before it takes any.
 #[derive(Debug)]
 struct Troubled {
     queue: Arc<dyn Queue>,
@@ -30,30 +30,30 @@ impl Troubled {
 
 #[async_trait]
 impl Queue for Troubled {
-    async fn publish(&self, lane: &Lane, message: &Message, delay: Duration) -> Result<(), QueueError> {
-        let trouble = *lane != Lane::Plans
+    async fn publish(&self, queue_name: &QueueName, message: &Message, delay: Duration) -> Result<(), QueueError> {
+        let trouble = *queue_name != QueueName::Plans
             && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
         assert!(!(trouble && self.panics), "as the test wants it");
         if trouble {
             return Err(QueueError::Unavailable("as the test wants it".to_owned()));
         }
-        self.queue.publish(lane, message, delay).await
+        self.queue.publish(queue_name, message, delay).await
     }
 
-    async fn consume(&self, lane: &Lane) -> Result<Box<dyn Consumer>, QueueError> {
-        self.queue.consume(lane).await
+    async fn consume(&self, queue_name: &QueueName) -> Result<Box<dyn Consumer>, QueueError> {
+        self.queue.consume(queue_name).await
     }
 
-    async fn bury(&self, lane: &Lane, message: &Message, reason: &str) -> Result<(), QueueError> {
-        self.queue.bury(lane, message, reason).await
+    async fn dead_letter(&self, queue_name: &QueueName, message: &Message, reason: &str) -> Result<(), QueueError> {
+        self.queue.dead_letter(queue_name, message, reason).await
     }
 
-    async fn try_hold(&self, name: &str) -> Result<Option<Hold>, QueueError> {
-        self.queue.try_hold(name).await
+    async fn try_lock(&self, name: &str) -> Result<Option<Lock>, QueueError> {
+        self.queue.try_lock(name).await
     }
 
-    async fn waiting(&self, lane: &Lane) -> Result<u64, QueueError> {
-        self.queue.waiting(lane).await
+    async fn waiting(&self, queue_name: &QueueName) -> Result<u64, QueueError> {
+        self.queue.waiting(queue_name).await
     }
 
     async fn check(&self) -> Result<(), QueueError> {

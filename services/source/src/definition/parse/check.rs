@@ -18,7 +18,7 @@ use crate::{
         },
         template::{
             Template,
-            scope::{Place, Scope},
+            scope::{Scope, Section},
         },
     },
     hash::sha256_hex,
@@ -52,11 +52,11 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     let (sets, items) = items_node.map_or_else(Default::default, |nodes| items::read(report, nodes, &params));
     let (mut fetch, record) = (root.table(report, "fetch"), root.table(report, "record"));
     let batched = fetch.as_mut().is_some_and(fetch::is_batched);
-    let scope = Scope { params: &params, items: &sets, later: &[], place: Place::Fetch, batched };
+    let scope = Scope { params: &params, items: &sets, later: &[], place: Section::Fetch, batched };
     let schema = record.and_then(|table| record::read(report, table));
     let fetch = fetch.and_then(|table| fetch::read(report, table, &scope, schema.as_ref()));
     let statistics = root.optional_table(report, "stats").map(|table| stats::read(report, &table, schema.as_ref()));
-    let scope = Scope { place: Place::Partition, ..scope };
+    let scope = Scope { place: Section::Partition, ..scope };
     let partition = root.table(report, "store").and_then(|table| store::read(report, table, &scope));
     root.close(report);
     let (items, fetch) = (items?, fetch?);

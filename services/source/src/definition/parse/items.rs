@@ -16,7 +16,7 @@ use crate::{
         plan::inline_items,
         template::{
             Destination, Template,
-            scope::{ItemSet, Place, Scope},
+            scope::{ItemSet, Scope, Section},
         },
     },
     params::Param,
@@ -79,10 +79,10 @@ pub(crate) fn read(
     let mut key = None;
     for (at, table) in tables.into_iter().enumerate() {
         let Some(mut table) = table else { continue };
-        let above = Scope { params, items: &sets[..at], later: &sets[at..], place: Place::Listing, batched: false };
+        let above = Scope { params, items: &sets[..at], later: &sets[at..], place: Section::Listing, batched: false };
         let origin = origin(report, &mut table, &above, &sets[at]);
         if at == last {
-            let below = Scope { params, items: &sets, later: &[], place: Place::Key, batched: false };
+            let below = Scope { params, items: &sets, later: &[], place: Section::Key, batched: false };
             key = table.string(report, "key").and_then(|text| below.template(report, text, Destination::Name));
         } else if let Some(node) = table.optional("key") {
             report.add(node.span().start, "only the last [[items]] has a key");

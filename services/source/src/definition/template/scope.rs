@@ -29,14 +29,14 @@ pub(crate) struct Scope<'a> {
     /// The item sets that come later in the file.
     pub(crate) later: &'a [ItemSet],
     /// Which part of the definition it is.
-    pub(crate) place: Place,
+    pub(crate) place: Section,
     /// Whether items are fetched several at a time.
     pub(crate) batched: bool,
 }
 
 /// A part of a definition that has templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Section {
     /// The request of `[[items]]`.
     Listing,
     /// An item's key.
@@ -121,18 +121,18 @@ impl Scope<'_> {
         let says = |message: String, help: &str| Some((message, help.to_owned()));
         let members: Vec<&str> = match (root, self.place) {
             ("params", _) => self.params.iter().map(|param| param.name.as_str()).collect(),
-            ("job", Place::Key) => {
+            ("job", Section::Key) => {
                 return says(
                     "`job` is not offered in a key".into(),
                     "a key names an item, and is the same in every job",
                 );
             }
             ("job", _) => vec!["id", "date"],
-            ("env", Place::Key | Place::Partition) => {
+            ("env", Section::Key | Section::Partition) => {
                 let help = "a secret goes into the requests of [fetch] and [[items]] only: keys are seen by everybody";
                 return says("`env` is not offered here".into(), help);
             }
-            ("env", Place::Listing | Place::Fetch) => {
+            ("env", Section::Listing | Section::Fetch) => {
                 return match member.map(|member| member.split_once('.').map_or(member, |(name, _)| name)) {
                     None => says("`env` is no text".into(), "name one variable, such as `env.API_KEY`"),
                     Some(name) if member != Some(name) => {
@@ -141,21 +141,21 @@ impl Scope<'_> {
                     Some(_) => None,
                 };
             }
-            ("batch", Place::Fetch) if self.batched => {
+            ("batch", Section::Fetch) if self.batched => {
                 let member = member?;
                 return says(format!("`batch` is a list and has no `{member}`"), &self.batch_example(None));
             }
-            ("batch", Place::Fetch) => {
+            ("batch", Section::Fetch) => {
                 let help = "add `batch = 20` to [fetch], and that many items are fetched with one request";
                 return says("`batch` is used without being set".into(), help);
             }
             ("batch", _) => return says("`batch` is not offered here".into(), "only the request of [fetch] sees it"),
             _ => match self.items.iter().find(|set| set.name == root) {
-                Some(_) if self.batched && self.place == Place::Fetch => {
+                Some(_) if self.batched && self.place == Section::Fetch => {
                     let help = self.batch_example(Some(reference));
                     return says(format!("`{root}` is one item, and a batch has several"), &help);
                 }
-                Some(_) if self.batched && self.place == Place::Partition => {
+                Some(_) if self.batched && self.place == Section::Partition => {
                     let message = format!("`{root}` differs within a batch, which is stored as one object");
                     return says(message, "make the partition of `params` and `job`");
                 }
@@ -203,15 +203,15 @@ impl Scope<'_> {
     /// Every name that stands alone, once: a set whose name was refused may be empty or one of two.
     fn roots(&self) -> Vec<&str> {
         let mut roots = vec!["params"];
-        if self.place != Place::Key {
+        if self.place != Section::Key {
             roots.push("job");
         }
-        if matches!(self.place, Place::Listing | Place::Fetch) {
+        if matches!(self.place, Section::Listing | Section::Fetch) {
             roots.push("env");
         }
         match self.place {
-            Place::Fetch if self.batched => roots.push("batch"),
-            Place::Partition if self.batched => {}
+            Section::Fetch if self.batched => roots.push("batch"),
+            Section::Partition if self.batched => {}
             _ => {
                 for set in self.items {
                     if !set.name.is_empty() && !roots.contains(&set.name.as_str()) {
@@ -226,7 +226,7 @@ impl Scope<'_> {
     /// A value for every name, as good as any.
     fn sample(&self, references: &[String], missed: &Missed) -> Value {
         let env = references.iter().filter_map(|reference| Some((reference.strip_prefix("env.")?, "sample")));
-        let mut all: Vec<(&str, Value)> = if self.batched && self.place == Place::Fetch {
+        let mut all: Vec<(&str, Value)> = if self.batched && self.place == Section::Fetch {
             vec![("batch", missed.batch(self.items))]
         } else {
             self.items.iter().map(|set| (set.name.as_str(), template_probe::item(set))).collect()

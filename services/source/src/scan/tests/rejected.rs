@@ -314,7 +314,7 @@ fn a_spent_scanner_says_the_same_again() {
 
 #[test]
 fn a_sum_that_is_too_large_is_refused() {
-    let mut tally = Tally::new(&statistics());
+    let mut tally = Accumulator::new(&statistics());
     let mut row = compiled_schema::Row::new(8);
     row.set(2, compiled_schema::Value::Number(i128::MAX));
     assert_eq!(tally.add(&row), Ok(()));

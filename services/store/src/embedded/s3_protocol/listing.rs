@@ -13,8 +13,8 @@ use s3s::{
 };
 
 use crate::embedded::{
-    dir_index::behind,
-    listing::{self, Item, Page, Query, behind_folder},
+    dir_index::key_after,
+    listing::{self, Item, Page, Query, key_after_folder},
     object::time,
     s3_protocol::Service,
 };
@@ -62,7 +62,7 @@ impl Asked {
                     storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
                     ..Object::default()
                 }),
-                Item::Folder(key) => answer.common_prefixes.push(CommonPrefix { prefix: Some(self.encode(&key)) }),
+                Item::DirIndex(key) => answer.common_prefixes.push(CommonPrefix { prefix: Some(self.encode(&key)) }),
             }
         }
         answer
@@ -74,7 +74,7 @@ impl Service {
         let input = request.input;
         let from = match (&input.continuation_token, &input.start_after) {
             (Some(token), _) => token_to_key(token)?,
-            (None, Some(key)) if !key.is_empty() => behind(key),
+            (None, Some(key)) if !key.is_empty() => key_after(key),
             _ => String::new(),
         };
         let asked = Asked {
@@ -111,9 +111,9 @@ impl Service {
             None | Some("") => String::new(),
             // A marker that is a folder of the last page stands for all that is in it.
             Some(marker) if delimiter.is_some() && marker.ends_with('/') && marker.len() > prefix_len => {
-                behind_folder(marker)
+                key_after_folder(marker)
             }
-            Some(marker) => behind(marker),
+            Some(marker) => key_after(marker),
         };
         let asked = Asked {
             bucket: input.bucket,

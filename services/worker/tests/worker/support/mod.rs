@@ -85,9 +85,9 @@ impl System {
             env: Env::new(),
             retry,
             housekeeping: Duration::from_secs(3_600),
-            patience: waybill_ledger::PATIENCE,
+            lost_after: waybill_ledger::LOST_AFTER,
             lease: Duration::from_secs(30),
-            hand_on: Duration::from_secs(900),
+            requeue_after: Duration::from_secs(900),
             metrics: waybill_worker::Metrics::default(),
         };
         let shutdown = CancellationToken::new();

@@ -11,16 +11,16 @@ use std::{
 
 use futures::{FutureExt, future::join_all};
 use tokio::{sync::Barrier, time::sleep};
-use waybill_queue::{Hold, QueueError};
+use waybill_queue::{Lock, QueueError};
 
 use super::{SharedQueue, buses, consumer, next, send, task, within};
 
 /// Tries until it has it.
-pub(crate) async fn hold(queue: &SharedQueue, name: &str) -> Hold {
+pub(crate) async fn lock(queue: &SharedQueue, name: &str) -> Lock {
     within(async {
         loop {
-            if let Ok(Some(hold)) = queue.try_hold(name).await {
-                return hold;
+            if let Ok(Some(lock)) = queue.try_lock(name).await {
+                return lock;
             }
             sleep(Duration::from_millis(10)).await;
         }
@@ -29,26 +29,26 @@ pub(crate) async fn hold(queue: &SharedQueue, name: &str) -> Hold {
 }
 
 pub(crate) async fn one_process_holds_a_name(one: SharedQueue, other: SharedQueue) {
-    let mine = within(one.try_hold("housekeeper")).await.unwrap().unwrap();
+    let mine = within(one.try_lock("housekeeper")).await.unwrap().unwrap();
     assert_eq!((mine.name(), mine.is_held()), ("housekeeper", true));
     for queue in [&other, &one] {
-        assert!(within(queue.try_hold("housekeeper")).await.unwrap().is_none());
+        assert!(within(queue.try_lock("housekeeper")).await.unwrap().is_none());
     }
     // Another name is another matter.
-    let theirs = hold(&other, "rate.buses").await;
-    assert!(within(one.try_hold("rate.buses")).await.unwrap().is_none());
+    let theirs = lock(&other, "rate.buses").await;
+    assert!(within(one.try_lock("rate.buses")).await.unwrap().is_none());
     assert!(mine.lost().now_or_never().is_none() && theirs.is_held());
 }
 
 pub(crate) async fn dropped_is_free_for_others(one: SharedQueue, other: SharedQueue) {
-    let mine = hold(&one, "housekeeper").await;
-    assert!(within(other.try_hold("housekeeper")).await.unwrap().is_none());
+    let mine = lock(&one, "housekeeper").await;
+    assert!(within(other.try_lock("housekeeper")).await.unwrap().is_none());
     drop(mine);
-    let theirs = hold(&other, "housekeeper").await;
-    assert!(within(one.try_hold("housekeeper")).await.unwrap().is_none());
+    let theirs = lock(&other, "housekeeper").await;
+    assert!(within(one.try_lock("housekeeper")).await.unwrap().is_none());
     drop(theirs);
     // Also for the one who had it before.
-    assert!(hold(&one, "housekeeper").await.is_held());
+    assert!(lock(&one, "housekeeper").await.is_held());
 }
 
 /// 200 rounds, each of them a name that four in two processes want at the same time, and each of the four gets.
@@ -64,10 +64,10 @@ pub(crate) async fn two_never_hold_the_same_name(one: SharedQueue, other: Shared
                     let (start, holders) = (start.clone(), holders.clone());
                     tokio::spawn(async move {
                         start.wait().await;
-                        let hold = hold(&queue, &name).await;
+                        let lock = lock(&queue, &name).await;
                         assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold {name}");
                         tokio::task::yield_now().await;
-                        assert!(hold.is_held());
+                        assert!(lock.is_held());
                         holders.fetch_sub(1, Ordering::SeqCst);
                     })
                 });
@@ -88,18 +88,18 @@ pub(crate) async fn a_try_that_is_cancelled_leaves_nothing_held(one: SharedQueue
         let name = format!("permit.buses.{round}");
         // So short that most are cancelled, at every point of the way.
         let patience = Duration::from_micros(fastrand::u64(0..4_000));
-        let tried = tokio::time::timeout(patience, one.try_hold(&name)).await;
+        let tried = tokio::time::timeout(patience, one.try_lock(&name)).await;
         drop(tried);
         names.insert(name);
     }
-    join_all(names.iter().map(|name| hold(&other, name))).await;
+    join_all(names.iter().map(|name| lock(&other, name))).await;
 }
 
 pub(crate) async fn closing_takes_no_hold_away(one: SharedQueue, _: SharedQueue) {
-    let mine = hold(&one, "housekeeper").await;
+    let mine = lock(&one, "housekeeper").await;
     within(one.close()).await;
     assert!(mine.is_held());
-    assert!(matches!(within(one.try_hold("rate.buses")).await, Err(QueueError::Closed)));
+    assert!(matches!(within(one.try_lock("rate.buses")).await, Err(QueueError::Closed)));
 }
 
 pub(crate) async fn what_waits_is_counted(one: SharedQueue, other: SharedQueue) {
