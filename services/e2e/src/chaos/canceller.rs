@@ -7,7 +7,10 @@ use std::{
 
 use fastrand::Rng;
 
-use crate::chaos::{fleet::Fleet, http_log::Ask, submitter::Accepted};
+use crate::chaos::{
+    fleet::{Fleet, Post},
+    submitter::Accepted,
+};
 
 pub(super) struct Canceller {
     rng: Rng,
@@ -72,6 +75,6 @@ impl Canceller {
 /// Asks for it once; the status of the answer.
 pub(super) async fn act(fleet: &Fleet, api: usize, job: &str, action: &str) -> Option<u16> {
     let path = format!("/v1/jobs/{job}/{action}");
-    let answer = fleet.post(api, Ask { path: &path, submit: None, fine: &[200, 202, 409] }).await;
+    let answer = fleet.post(api, Post { path: &path, submit: None, allowed: &[200, 202, 409] }).await;
     answer.map(|(status, _)| status)
 }

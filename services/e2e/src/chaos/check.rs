@@ -19,17 +19,11 @@ use crate::{
 };
 
 /// Waits until every accepted job is terminal.
-pub(super) async fn settle(
-    fleet: &Fleet,
-    accepted: &[String],
-    lost_after: Duration,
-    report: &mut Report,
-    promise: &str,
-) {
+pub(super) async fn settle(fleet: &Fleet, accepted: &[String], deadline: Duration, report: &mut Report, promise: &str) {
     let start = Instant::now();
     let mut open: BTreeSet<&String> = accepted.iter().collect();
     let mut last = BTreeMap::new();
-    while !open.is_empty() && start.elapsed() < lost_after {
+    while !open.is_empty() && start.elapsed() < deadline {
         for id in open.clone() {
             if let Some(job) = fleet.get("api", &format!("/v1/jobs/{id}")).await {
                 let state = job["state"].as_str().unwrap_or_default().to_owned();
@@ -49,10 +43,10 @@ pub(super) async fn settle(
 }
 
 /// Every promise that can be checked from outside.
-pub(super) async fn all(fleet: &Fleet, accepted: &[String], meddler: &Canceller, report: &mut Report) {
+pub(super) async fn all(fleet: &Fleet, accepted: &[String], canceller: &Canceller, report: &mut Report) {
     dead::check(fleet, report).await;
     retries(fleet, accepted, report).await;
-    outcomes(fleet, accepted, meddler, report).await;
+    outcomes(fleet, accepted, canceller, report).await;
     statistics(fleet, report).await;
     objects(fleet, report).await;
     let requests = fleet.upstream.requests();
@@ -64,7 +58,7 @@ pub(super) async fn all(fleet: &Fleet, accepted: &[String], meddler: &Canceller,
 async fn retries(fleet: &Fleet, accepted: &[String], report: &mut Report) {
     let mut failed = Vec::new();
     for id in accepted {
-        let job = patient_get(fleet, "api", &format!("/v1/jobs/{id}")).await.unwrap_or_default();
+        let job = get_when_up(fleet, "api", &format!("/v1/jobs/{id}")).await.unwrap_or_default();
         if job["state"] == "partial" || job["state"] == "failed" {
             act(fleet, failed.len(), id, "retry").await;
             failed.push(id.clone());
@@ -75,7 +69,7 @@ async fn retries(fleet: &Fleet, accepted: &[String], report: &mut Report) {
 }
 
 /// Every job has succeeded, or somebody cancelled it; and the markers in the bucket say the same as the API.
-async fn outcomes(fleet: &Fleet, accepted: &[String], meddler: &Canceller, report: &mut Report) {
+async fn outcomes(fleet: &Fleet, accepted: &[String], canceller: &Canceller, report: &mut Report) {
     let mut done: BTreeMap<String, u64> = BTreeMap::new();
     for key in fleet.bucket.keys("jobs/").await {
         if key.ends_with(".done") {
@@ -84,7 +78,7 @@ async fn outcomes(fleet: &Fleet, accepted: &[String], meddler: &Canceller, repor
     }
     let (mut tasks, mut cancelled, mut wrong) = (0, 0, Vec::new());
     for id in accepted {
-        let Some(job) = patient_get(fleet, "api", &format!("/v1/jobs/{id}")).await else {
+        let Some(job) = get_when_up(fleet, "api", &format!("/v1/jobs/{id}")).await else {
             wrong.push(format!("{id} cannot be read"));
             continue;
         };
@@ -96,11 +90,12 @@ async fn outcomes(fleet: &Fleet, accepted: &[String], meddler: &Canceller, repor
             // A marker may come after the end of a job: its task ran when it was cancelled.
             "cancelled" => {
                 cancelled += 1;
-                meddler.perhaps_cancelled.contains(id) && ended <= marked
+                canceller.perhaps_cancelled.contains(id) && ended <= marked
             }
             _ => false,
         };
-        let is_granted = !meddler.cancelled.contains(id) || job["state"] == "cancelled" || job["state"] == "succeeded";
+        let is_granted =
+            !canceller.cancelled.contains(id) || job["state"] == "cancelled" || job["state"] == "succeeded";
         if !is_right || !is_granted || (job["state"] == "succeeded" && ended != marked) {
             wrong.push(format!("{id}: {}, {}, {marked} markers", job["state"], job["tasks"]));
         }
@@ -126,7 +121,7 @@ async fn statistics(fleet: &Fleet, report: &mut Report) {
     }
     settle(fleet, &ids, Duration::from_secs(120), report, "a quiet fetch of every date ends").await;
     let expected = reference_country_stats(fleet.upstream.base_url(), &DATES, &[]).await;
-    let found = patient_get(fleet, "stats", &format!("/country-stats?from={}&to={}", DATES[0], DATES[5])).await;
+    let found = get_when_up(fleet, "stats", &format!("/country-stats?from={}&to={}", DATES[0], DATES[5])).await;
     report.expect(found.as_ref() == Some(&expected), "statistics equal an independent computation", || {
         format!("expected {expected}, found {found:?}")
     });
@@ -152,7 +147,7 @@ async fn objects(fleet: &Fleet, report: &mut Report) {
     report.expect(superseded.is_empty(), "no superseded object is left", || superseded.join(", "));
 }
 
-async fn patient_get(fleet: &Fleet, target: &str, path: &str) -> Option<Value> {
+async fn get_when_up(fleet: &Fleet, target: &str, path: &str) -> Option<Value> {
     for _ in 0..20 {
         if let Some(answer) = fleet.get(target, path).await {
             return Some(answer);

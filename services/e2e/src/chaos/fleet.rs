@@ -1,15 +1,14 @@
 //! The fleet: two APIs, three workers, statistics; RabbitMQ and S3 behind proxies; the upstream in this process.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use waybill_upstream::{Options, Running, Upstream};
 
-use crate::{
-    Bucket, Process, Proxy,
-    chaos::{health::Sample, http_log::HttpLog},
-    rabbitmqctl, required, weather_definition,
-};
+use crate::{Bucket, Process, Proxy, rabbitmqctl, required, weather_definition};
 
 /// What each process runs. The last worker and the last API are never killed: a leak would show there.
 const TARGETS: [&str; 6] = ["api", "api", "worker", "worker", "worker", "stats"];
@@ -17,6 +16,54 @@ const TARGETS: [&str; 6] = ["api", "api", "worker", "worker", "worker", "stats"]
 /// The places of those that are killed, and of those that never are.
 pub(super) const KILLABLE: [usize; 4] = [0, 2, 3, 5];
 const SURVIVORS: [usize; 2] = [1, 4];
+
+/// Memory and files of one process at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sample {
+    pub(super) mebibytes: u64,
+    pub(super) files: u64,
+}
+
+/// A POST to an API.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Post<'a> {
+    pub(super) path: &'a str,
+    /// The body and the idempotency key of a submit.
+    pub(super) submit: Option<(&'a Value, &'a str)>,
+    /// Statuses that are allowed, beside 503 with `Retry-After`.
+    pub(super) allowed: &'static [u16],
+}
+
+/// What came of a POST.
+#[derive(Debug)]
+pub(super) struct Posted {
+    pub(super) path: String,
+    pub(super) is_submit: bool,
+    pub(super) allowed: &'static [u16],
+    /// The longest that it may take.
+    pub(super) limit: Duration,
+    pub(super) elapsed: Duration,
+    pub(super) answer: Answered,
+}
+
+/// How a POST was answered.
+#[derive(Debug)]
+pub(super) enum Answered {
+    Status {
+        status: u16,
+        has_retry_after: bool,
+        text: String,
+    },
+    TimedOut,
+    /// The connection broke: its process was killed.
+    Disconnected,
+}
+
+/// The 2 seconds that a submit may take, and what a busy machine adds to it.
+const SUBMIT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The 30 seconds that any other request may take, and the same.
+const OTHER_LIMIT: Duration = Duration::from_secs(33);
 
 pub(super) struct Fleet {
     pub(super) upstream: Running,
@@ -30,7 +77,7 @@ pub(super) struct Fleet {
     processes: Mutex<Vec<(&'static str, Option<Process>)>>,
     environment: Vec<(String, String)>,
     pub(super) http: reqwest::Client,
-    pub(super) http_log: Mutex<HttpLog>,
+    posts: Mutex<Vec<Posted>>,
 }
 
 impl Fleet {
@@ -77,7 +124,7 @@ impl Fleet {
             processes: Mutex::new(processes.into()),
             environment,
             http,
-            http_log: Mutex::new(HttpLog::default()),
+            posts: Mutex::default(),
         }
     }
 
@@ -126,6 +173,46 @@ impl Fleet {
             return None;
         }
         response.json().await.ok()
+    }
+
+    /// Posts to the `n`th API that is up. `None` where the connection broke, or nobody is there.
+    pub(super) async fn post(&self, n: usize, post: Post<'_>) -> Option<(u16, Value)> {
+        let limit = if post.submit.is_some() { SUBMIT_LIMIT } else { OTHER_LIMIT };
+        let url = self.url("api", n)?;
+        let mut request = self.http.post(format!("{url}{}", post.path)).timeout(limit);
+        if let Some((body, key)) = post.submit {
+            request = request.header("Idempotency-Key", key).json(body);
+        }
+        let start = Instant::now();
+        let answer = async {
+            let response = request.send().await?;
+            let (status, has_retry_after) =
+                (response.status().as_u16(), response.headers().contains_key("Retry-After"));
+            Ok::<_, reqwest::Error>(Answered::Status { status, has_retry_after, text: response.text().await? })
+        };
+        let answer = match answer.await {
+            Ok(answer) => answer,
+            Err(error) if error.is_timeout() => Answered::TimedOut,
+            Err(_) => Answered::Disconnected,
+        };
+        let answered = match &answer {
+            Answered::Status { status, text, .. } => Some((*status, serde_json::from_str(text).unwrap_or_default())),
+            Answered::TimedOut | Answered::Disconnected => None,
+        };
+        self.posts.lock().expect("no holder panics").push(Posted {
+            path: post.path.to_owned(),
+            is_submit: post.submit.is_some(),
+            allowed: post.allowed,
+            limit,
+            elapsed: start.elapsed(),
+            answer,
+        });
+        answered
+    }
+
+    /// Every POST so far.
+    pub(super) fn posts(&self) -> Vec<Posted> {
+        std::mem::take(&mut self.posts.lock().expect("no holder panics"))
     }
 
     /// Ends every process with SIGTERM.

@@ -1,8 +1,11 @@
-//! Memory and files of the processes that are never killed, through the whole run: what leaks grows.
+//! Watches memory and open files of the processes that are never killed: what leaks, grows.
 
 use std::time::{Duration, Instant};
 
-use crate::chaos::{Report, fleet::Fleet};
+use crate::chaos::{
+    Report,
+    fleet::{Fleet, Sample},
+};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(2);
@@ -15,13 +18,6 @@ const MOST_FILES: u64 = 256;
 /// fill up, and the allocator does not give all back. Files: as many connections as work at one moment needs.
 const GROWTH_MIB: u64 = 32;
 const GROWTH_FILES: u64 = 24;
-
-/// One process at one moment.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sample {
-    pub(super) mebibytes: u64,
-    pub(super) files: u64,
-}
 
 /// What was seen of the processes that are never killed.
 #[derive(Debug, Default)]

@@ -43,19 +43,20 @@ impl Chaos {
         let end = Instant::now() + self.duration;
         let accepted = Mutex::new(Vec::new());
         let mut submitter = submitter::Submitter::new(rng.fork());
-        let mut meddler = canceller::Canceller::new(rng.fork());
+        let mut canceller = canceller::Canceller::new(rng.fork());
         let [mut killer, mut stormer, mut restarter] = [(); 3].map(|()| fault_injector::FaultInjector::new(rng.fork()));
         let mut health = health::Health::default();
         tokio::join!(
             submitter.run(&fleet, &accepted, end),
-            meddler.run(&fleet, &accepted, end),
+            canceller.run(&fleet, &accepted, end),
             killer.kill(&fleet, end),
             restarter.restart(&fleet, end),
             stormer.storm(&fleet, end),
             health.watch(&fleet, end),
         );
         let accepted = accepted.into_inner().expect("no holder panics");
-        report.done = [killer.done, restarter.done, stormer.done, meddler.done.clone()].into_iter().flatten().collect();
+        report.done =
+            [killer.done, restarter.done, stormer.done, canceller.done.clone()].into_iter().flatten().collect();
         report.submitted = accepted.len();
         report.retried_submits = submitter.retried;
         report.kills_are_enough();
@@ -64,8 +65,8 @@ impl Chaos {
         let settling = Instant::now();
         check::settle(&fleet, &accepted, SETTLE, &mut report, "every accepted job is terminal").await;
         report.settled_after = settling.elapsed();
-        check::all(&fleet, &accepted, &meddler, &mut report).await;
-        fleet.http_log.lock().expect("no holder panics").judge(&mut report);
+        check::all(&fleet, &accepted, &canceller, &mut report).await;
+        http_log::judge(&fleet.posts(), &mut report);
         health.judge(&mut report);
         fleet.stop().await;
         report
