@@ -52,7 +52,7 @@ async fn a_job_is_one_trace(mode: Mode) {
     let submit = only(&request, "submit");
     assert_eq!((&submit.attributes["job"], submit.attributes["source"].as_str()), (&id, "buses"));
     let plan = only(&submit, "plan");
-    assert_eq!((&plan.attributes["job"], plan.attributes["queue"].as_str(), plan.kind), (&id, "plans", 5));
+    assert_eq!((&plan.attributes["job"], plan.attributes["queue_name"].as_str(), plan.kind), (&id, "plans", 5));
     let tasks = children(&plan, "task");
     let numbers: BTreeSet<_> = tasks.iter().map(|task| task.attributes["task"].clone()).collect();
     assert_eq!(numbers, (0..CITIES).map(|number| number.to_string()).collect());
