@@ -74,15 +74,15 @@ def constant(file, name):
     return product
 
 
-DRAIN = constant("waybill/src/server.rs", "DRAIN")
-HAND_ON = constant("waybill/src/server.rs", "HAND_ON")
-HTTP_GRACE = constant("web/src/listen.rs", "GRACE")
+DRAIN = constant("waybill/src/server/mod.rs", "DRAIN")
+REQUEUE_AFTER = constant("waybill/src/server/mod.rs", "REQUEUE_AFTER")
+HTTP_GRACE = constant("web/src/server/mod.rs", "GRACE")
 CHECK_LIMIT = constant("web/src/probes.rs", "CHECK_LIMIT")
 
 
 def settings():
     """The variables that the program reads, as WAYBILL_*."""
-    names = re.search(r"const NAMES: \[&str; \d+\] =\s*\[(.*?)\]", (ROOT / "services/waybill/src/settings.rs").read_text(), re.S)
+    names = re.search(r"const NAMES: \[&str; \d+\] =\s*\[(.*?)\]", (ROOT / "services/waybill/src/server/settings.rs").read_text(), re.S)
     return {f"WAYBILL_{name.upper()}" for name in re.findall(r'"(\w+)"', names[1])} | {"WAYBILL_CONFIG", "WAYBILL_LOG"}
 
 
@@ -312,7 +312,7 @@ class Overlay:
                 self.expect(re.search(triggers["anything"]["queueName"], queue), item, f"{queue} is not counted in `anything`")
             steps = re.search(r"const STEPS: \[u32; \d+\] = \[([^\]]+)\]", (ROOT / "services/queue/src/rabbitmq/topology.rs").read_text())
             longest = int(steps[1].split(",")[-1])
-            self.expect(longest == HAND_ON, item, "long tasks do not wait in the longest step")
+            self.expect(longest == REQUEUE_AFTER, item, "long tasks do not wait in the longest step")
             self.expect(re.search(triggers["long-tasks"]["queueName"], f"waybill.delay.{longest}s"), item, "long tasks are not counted")
             self.expect(re.search(triggers["plans"]["queueName"], "waybill.plans"), item, "plans are not counted")
             for name, metadata in triggers.items():
@@ -324,7 +324,7 @@ class Overlay:
     def broker(self):
         for item in self.of("RabbitmqCluster"):
             timeout = re.search(r"^consumer_timeout = (\d+)$", item["spec"]["rabbitmq"]["additionalConfig"], re.M)
-            self.expect(timeout and int(timeout[1]) / 1000 >= HAND_ON + 300, item, f"consumer_timeout is not well above the {HAND_ON} s after which tasks are handed on")
+            self.expect(timeout and int(timeout[1]) / 1000 >= REQUEUE_AFTER + 300, item, f"consumer_timeout is not well above the {REQUEUE_AFTER} s after which tasks are handed on")
             self.expect(item["spec"]["replicas"] == 3, item, "quorum queues want three nodes")
 
 

@@ -1,5 +1,5 @@
 //! One HTTP request on its way to S3, and what may happen to it there. Each has a connection of its own, so that
-//! every request can meet another mishap; nothing in here knows what is asked for.
+//! every request can meet another fault; nothing in here knows what is asked for.
 
 use std::{
     io,
@@ -33,7 +33,7 @@ const UNMISTAKABLE: usize = 3;
 /// The longest head that is read, in bytes.
 const LONGEST_HEAD: u64 = 64 * 1024;
 
-/// A mishap for every other request.
+/// A fault for every other request.
 pub(crate) fn draw(rng: &mut Rng) -> Option<Fault> {
     match rng.u8(..16) {
         0 | 1 => Some(Fault::Status(500)),

@@ -26,9 +26,9 @@ pub enum Weather {
     Refuse,
     /// Takes new ones and says nothing.
     Stall,
-    /// The same mishap for every HTTP request.
+    /// The same fault for every HTTP request.
     Http(Fault),
-    /// A mishap, drawn at random, for half of the HTTP requests.
+    /// A fault, drawn at random, for half of the HTTP requests.
     Gusts,
 }
 
@@ -70,7 +70,7 @@ impl Proxy {
         self.address
     }
 
-    /// How many HTTP requests met a mishap so far.
+    /// How many HTTP requests met a fault so far.
     pub fn faults(&self) -> u64 {
         self.faults.load(Ordering::Relaxed)
     }

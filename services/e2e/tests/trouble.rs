@@ -160,7 +160,7 @@ async fn requests_to_the_store_that_go_wrong_lose_no_job() {
     s3.set(Weather::Gusts);
     s3.cut();
     // Of six kinds, so that each is among them.
-    wait_until("many requests to meet a mishap", async || (s3.faults() >= 40).then_some(())).await;
+    wait_until("many requests to meet a fault", async || (s3.faults() >= 40).then_some(())).await;
     s3.set(Weather::Fair);
     for job in jobs {
         let job = system.finish(&job).await;

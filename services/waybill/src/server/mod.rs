@@ -126,7 +126,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                 housekeeping: HOUSEKEEPING,
                 lost_after: waybill_ledger::LOST_AFTER,
                 lease: LEASE,
-                requeue_after: HAND_ON,
+                requeue_after: REQUEUE_AFTER,
                 metrics: worker_metrics,
             };
             (app, target.works().then_some(worker))
@@ -166,7 +166,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(30);
 const LEASE: Duration = Duration::from_secs(30);
 
 /// When a long task is handed on: RabbitMQ waits half an hour for an acknowledgement.
-const HAND_ON: Duration = Duration::from_secs(15 * 60);
+const REQUEUE_AFTER: Duration = Duration::from_secs(15 * 60);
 
 fn boxed(app: impl Endpoint<Output = Response> + 'static) -> BoxEndpoint<'static, Response> {
     app.boxed()
