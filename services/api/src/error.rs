@@ -47,7 +47,7 @@ pub(crate) fn retry(job: JobId, error: RetryError) -> Problem {
         ),
         RetryError::NothingFailed => (
             "nothing-to-retry",
-            format!("job {job} succeeded: nothing of it failed"),
+            format!("nothing of job {job} failed, and no item is known to be missing"),
             "a job that is partial or failed",
         ),
         RetryError::Cancelled => (

@@ -180,7 +180,14 @@ impl JobsApi {
         known_query(request, &["date"])?;
         let definition = self.source("buses")?;
         let given = BTreeMap::from([("date".to_owned(), date.0.0)]);
-        self.accept(&Caller::of(request), definition, submit::bind(definition, &given, "")?, None).await
+        self.accept(
+            &Caller::of(request),
+            definition,
+            submit::bind(definition, &given, "")?,
+            "POST /process-request",
+            None,
+        )
+        .await
     }
 
     /// Watch a job
@@ -200,8 +207,8 @@ impl JobsApi {
 
     /// Retry what failed of a job
     ///
-    /// Tasks that failed, or the planning, are tried again, as a new round of the same job; what ended well is left
-    /// alone. Of several requests at once one begins the round, and the others are answered the same, or find
+    /// Tasks that failed or lack items, or the planning, are tried again, as a new round of the same job; what ended
+    /// well is left alone. Of several requests at once one begins the round, and the others are answered the same, or find
     /// that the job has not ended.
     ///
     /// Refused with 403 where another key submitted the job, unless this one is of scope `admin`; with 409 where the job stands otherwise: `/problems/job-not-finished`, `/problems/nothing-to-retry`,

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use waybill_api::JobsApi;
-use waybill_ledger::{Done, Failure, JobId, Ledger, Outcome, Plan};
+use waybill_ledger::{Done, Failure, JobId, Ledger, MissingItem, Outcome, Plan};
 use waybill_queue::{Consumer, Lock, Message, Queue, QueueError, QueueName};
 use waybill_source::{Catalog, Env, Item};
-use waybill_store::Embedded;
+use waybill_store::{Embedded, Store};
 use waybill_web::{AppConfig, Probes, app};
 
 /// 2024-05-01T08:00:00Z, in seconds.
@@ -67,6 +67,7 @@ partition = ["harbour={{ params.harbour }}"]
 struct Room {
     client: TestClient<BoxEndpoint<'static, Response>>,
     ledger: Ledger,
+    store: Store,
     folder: TempDir,
     _embedded: Embedded,
 }
@@ -121,11 +122,22 @@ impl Room {
         job
     }
 
-    async fn done(&self, job: JobId, task: u32, outcome: Outcome) {
+    fn done_with(task: u32, outcome: Outcome) -> Done {
         let object = format!("data/buses/country=chile/date=2024-05-01/{task}-city-{task}.json");
         let (finished, missing) = (at(5), Vec::new());
-        let done = Done { outcome, object, bytes: 1_000, records: 10, seconds: 0.25, attempts: 1, finished, missing };
-        self.ledger.record_done(job, task, &done).await.unwrap();
+        Done { outcome, object, bytes: 1_000, records: 10, seconds: 0.25, attempts: 1, finished, missing }
+    }
+
+    async fn done(&self, job: JobId, task: u32, outcome: Outcome) {
+        self.ledger.record_done(job, task, 0, &Self::done_with(task, outcome)).await.unwrap();
+    }
+
+    /// A task that ended well in a round, but for its item, which the upstream does not have.
+    async fn incomplete(&self, job: JobId, task: u32, round: u32) {
+        let reason = "the upstream answered 404 Not Found".to_owned();
+        let missing = vec![MissingItem { item: format!("{task}-city-{task}"), reason }];
+        let done = Done { missing, ..Self::done_with(task, Outcome::Stored) };
+        self.ledger.record_done(job, task, round, &done).await.unwrap();
     }
 
     async fn failed(&self, job: JobId, task: u32) {

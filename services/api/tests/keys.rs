@@ -43,12 +43,18 @@ async fn room(scopes: &[&[&str]]) -> Room<impl Endpoint<Output = Response>> {
     let jobs = JobsApi::new(ledger, Arc::new(Catalog::shipped()), &Env::new(), Timestamp::now);
     let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
     let front = AppConfig { keys: ApiKeys::new(&settings).unwrap(), ..AppConfig::default() };
-    Room { client: TestClient::new(app(jobs, probes, front)), keys, store, _embedded: embedded, _folder: folder }
+    Room {
+        client: TestClient::new(app((jobs, weather), probes, front)),
+        keys,
+        store,
+        _embedded: embedded,
+        _folder: folder,
+    }
 }
 
 impl<E: Endpoint<Output = Response>> Room<E> {
     async fn post(&self, key: usize, path: &str, body: Option<Value>) -> (u16, Value) {
-        let mut request = self.client.post(path).header("authorization", format!("Bearer {}", self.keys[key].key));
+        let mut request = self.request(key, self.client.post(path));
         if let Some(body) = body {
             request = request.content_type("application/json").body(body.to_string());
         }

@@ -26,4 +26,5 @@ impl LedgerError {
     pub(crate) fn damaged(key: impl Into<String>, reason: impl ToString) -> Self {
         Self::Damaged { key: key.into(), reason: reason.to_string() }
     }
+    /// The reason may repeat what is in the object, so that it is cut.
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use futures::try_join;
+use futures::future::try_join_all;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -13,17 +13,7 @@ use waybill_queue::Queue;
 use waybill_source::Definition;
 use waybill_store::Store;
 
-use crate::{
-    Done, Failure, JobId, LedgerError, Metrics, Plan, Request,
-    cache::Cache,
-    changes::{plan::Outline, submit::ANNOUNCING},
-    layout::{
-        keys::{self, Name},
-        objects::SMALL,
-    },
-    recovery::lost::Watch,
-    views::progress::SharedProgress,
-};
+use crate::{Done, Failure, JobId, LedgerError, Metrics, Plan, Request, cache::Cache, changes::{plan::Outline, submit::ANNOUNCING}, layout::{keys::{self, Name}, objects::SMALL}, recovery::lost::Watch, views::progress::SharedProgress};
 
 /// The longest reason that is kept, in characters, so that a marker can always be read again.
 const REASON_LIMIT: usize = 4_000;
@@ -155,9 +145,11 @@ impl Ledger {
         self.record(job, Name::PlanFailed { round }, &shortened(failure)).await
     }
 
-    /// Says that a task ended well; the first to say so counts.
-    pub async fn record_done(&self, job: JobId, task: u32, done: &Done) -> Result<(), LedgerError> {
-        self.record(job, Name::Done { task }, done).await
+    /// Says that a task ended well; the first to say so counts. Where items are missing, only until a later round
+    /// begins.
+    pub async fn record_done(&self, job: JobId, task: u32, round: u32, done: &Done) -> Result<(), LedgerError> {
+        let name = if done.missing.is_empty() { Name::Done { task } } else { Name::Partial { task, round } };
+        self.record(job, name, done).await
     }
 
     /// Says that a task was given up in this round.
@@ -176,12 +168,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether a task ended, well or (in this round) not: nothing to do for whoever holds its message.
+    /// Whether a task ended for good, or in this round: nothing to do for whoever holds its message.
     pub async fn is_settled(&self, job: JobId, task: u32, round: u32) -> Result<bool, LedgerError> {
-        let done = keys::of(job, Name::Done { task });
-        let failed = keys::of(job, Name::Failed { task, round });
-        let (done, failed) = try_join!(self.store.head(&done), self.store.head(&failed))?;
-        Ok(done.is_some() || failed.is_some())
+        let names = [Name::Done { task }, Name::Partial { task, round }, Name::Failed { task, round }];
+        let heads = names.map(|name| async move { self.store.head(&keys::of(job, name)).await });
+        Ok(try_join_all(heads).await?.iter().any(Option::is_some))
     }
 }
 

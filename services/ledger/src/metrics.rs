@@ -69,7 +69,7 @@ mod tests {
         ledger.status(job).await.unwrap();
         let looked = ledger.recover_within(at(1), false, crate::LOST_AFTER).await.unwrap();
         assert_eq!((count(), looked.unfinished.get("buses")), (0, Some(&1)));
-        ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         for _ in 0..2 {
             ledger.status(job).await.unwrap();
             let looked = ledger.recover_within(at(5), false, crate::LOST_AFTER).await.unwrap();

@@ -12,11 +12,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use uuid::Uuid;
-use waybill_queue::{Consumer, Lock, Message, Queue, QueueError, QueueName};
+use waybill_queue::{Consumer, Lock, QueueName, Message, Queue, QueueError};
 use waybill_source::{Catalog, Definition, Item, Params};
 use waybill_store::{Embedded, Store};
 
-use crate::{Done, Failure, JobId, Ledger, Outcome, Plan, Request, Submission, SubmitError, Submitted};
+use crate::{Done, Failure, JobId, Ledger, MissingItem, Outcome, Plan, Request, Submission, SubmitError, Submitted};
 
 /// 2024-05-01T08:00:00Z, in seconds.
 pub(crate) const MORNING: i64 = 1_714_550_400;
@@ -49,6 +49,12 @@ pub(crate) fn done(outcome: Outcome, second: i64) -> Done {
 pub(crate) fn failure(reason: &str, second: i64) -> Failure {
     Failure { reason: reason.to_owned(), quarantine: None, attempts: 3, finished: at(second) }
 }
+/// A task that ended well, but for one item.
+pub(crate) fn partial(second: i64) -> Done {
+    let missing = MissingItem { item: "7".to_owned(), reason: "the upstream answered 404 Not Found".to_owned() };
+    Done { missing: vec![missing], ..done(Outcome::Stored, second) }
+}
+
 
 /// A plan of so many tasks of one city each.
 pub(crate) fn plan(tasks: usize) -> Plan {

@@ -21,7 +21,7 @@ pub(crate) enum JobState {
     Running,
     /// Every task ended well.
     Succeeded,
-    /// Some tasks ended well, the others failed.
+    /// Some tasks ended well, the others failed; or items are missing that the upstream does not have.
     Partial,
     /// No task ended well, or the planning failed.
     Failed,
@@ -115,7 +115,7 @@ struct Links {
     tasks: String,
     /// The statistics of its date, where the source keeps any by date.
     statistics: Option<String>,
-    /// A POST here tries again what failed; there while that is possible.
+    /// A POST here tries again what failed or is missing; there while that is possible.
     retry: Option<String>,
     /// A POST here cancels it; there while that is possible.
     cancel: Option<String>,
@@ -126,6 +126,7 @@ impl Job {
     pub(crate) fn new(status: Status, by_date: bool, now: Timestamp) -> Self {
         let Status { request, state, started, finished, tasks, bytes, records, errors } = status;
         let seconds = started.map(|started| seconds(started, finished.unwrap_or(now)));
+        let is_retryable = status.is_retryable();
         let rate = seconds.filter(|seconds| *seconds > 0.0);
         let errors = errors.into_iter().map(|error| JobError {
             task: error.task,
@@ -135,7 +136,7 @@ impl Job {
         });
         Self {
             id: request.job.into(),
-            links: Links::new(&request, state, by_date),
+            links: Links::new(&request, state, is_retryable, by_date),
             source: request.source,
             params: request.params.0,
             definition: request.definition,
@@ -168,14 +169,14 @@ impl Job {
 }
 
 impl Links {
-    fn new(request: &Request, state: State, by_date: bool) -> Self {
+    fn new(request: &Request, state: State, is_retryable: bool, by_date: bool) -> Self {
         let action = |name: &str| format!("{}/{name}", location(request.job));
         let date = request.params.0.get("date").filter(|_| by_date);
         Self {
             this: location(request.job),
             tasks: format!("{}/tasks", location(request.job)),
             statistics: date.map(|date| format!("/v1/stats/{}?from={date}&to={date}", request.source)),
-            retry: matches!(state, State::Partial | State::Failed).then(|| action("retry")),
+            retry: is_retryable.then(|| action("retry")),
             cancel: (!state.is_terminal()).then(|| action("cancel")),
         }
     }
@@ -183,7 +184,7 @@ impl Links {
 
 impl From<TaskTally> for TaskCounts {
     fn from(tally: TaskTally) -> Self {
-        let TaskTally { total, pending, stored, unchanged, failed } = tally;
+        let TaskTally { total, pending, stored, unchanged, failed, incomplete: _ } = tally;
         Self { total, pending, stored, unchanged, failed }
     }
 }

@@ -3,13 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    JobId, Ledger, LedgerError, State, Status,
-    layout::{
-        keys::{self, Name},
-        objects::SMALL,
-    },
-};
+use crate::{JobId, Ledger, LedgerError, State, Status, layout::{keys::{self, Name}, objects::SMALL}};
 
 /// `cancelled.json`: no more tasks are begun.
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,7 +92,7 @@ mod tests {
         let request = room.planned(job, 3).await;
         let another = room.another();
         assert!(!another.is_cancelled(job).await.unwrap());
-        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         let status = room.ledger.cancel(job, at(5)).await.unwrap();
         assert_eq!((status.state, status.tasks.pending, status.finished), (State::Cancelled, 2, Some(at(5))));
         assert!(another.is_cancelled(job).await.unwrap() && room.ledger.is_cancelled(job).await.unwrap());
@@ -137,7 +131,7 @@ mod tests {
                 if task < failed {
                     room.ledger.record_failure(job, task, 0, &failure("gone", 4)).await.unwrap();
                 } else {
-                    room.ledger.record_done(job, task, &done(Outcome::Stored, 3)).await.unwrap();
+                    room.ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap();
                 }
             }
             let before = room.another().status(job).await.unwrap();
@@ -160,7 +154,7 @@ mod tests {
             let (one, two) = (room.another(), room.another());
             let cancel = tokio::spawn(async move { one.cancel(job, at(5)).await });
             let end = tokio::spawn(async move {
-                two.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+                two.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
                 two.status(job).await.unwrap().unwrap().state
             });
             let (cancelled, seen) = (cancel.await.unwrap(), end.await.unwrap());

@@ -3,14 +3,7 @@
 
 use jiff::{Timestamp, ToSpan};
 
-use crate::{
-    JobId, Ledger, LedgerError, Request,
-    layout::{
-        id::utc_day,
-        keys::{self, Name},
-        objects::SMALL,
-    },
-};
+use crate::{JobId, Ledger, LedgerError, Request, layout::{id::utc_day, keys::{self, Name}, objects::SMALL}};
 
 /// How long a job is kept after the day it was made, in days.
 const KEPT: i64 = 90;
@@ -154,7 +147,7 @@ mod tests {
                 ledger.lease(job, Some(0), "one", at(5)).await.unwrap();
                 for task in 0..3 {
                     match (kind, task) {
-                        (2, _) | (3, 0) => ledger.record_done(job, task, &done(Outcome::Stored, 3)).await.unwrap(),
+                        (2, _) | (3, 0) => ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap(),
                         _ => ledger.record_failure(job, task, 0, &failure("gone", 4)).await.unwrap(),
                     }
                 }
@@ -206,7 +199,7 @@ mod tests {
         assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Cancelled);
         assert_eq!(housekeeper.expire(at(91 * DAY + 60)).await.unwrap(), 1);
         // A task that ran all the while leaves a marker that belongs to nothing, until the next time.
-        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         assert!(room.ledger.status(job).await.unwrap().is_none());
         assert!(room.ledger.tasks(job, None, 0, 1).await.unwrap().is_none());
         assert_eq!(housekeeper.expire(at(92 * DAY)).await.unwrap(), 1);

@@ -8,16 +8,9 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
-use waybill_queue::{Message, PlanJob, QueueName, RunTask};
+use waybill_queue::{QueueName, Message, PlanJob, RunTask};
 
-use crate::{
-    Ledger, LedgerError, Plan, Request,
-    layout::{
-        facts::Facts,
-        keys::{self, Name},
-        objects::SMALL,
-    },
-};
+use crate::{Ledger, LedgerError, Plan, Request, layout::{facts::Facts, keys::{self, Name}, objects::SMALL}};
 
 /// Publishes that wait for their confirms at once.
 const PUBLISHES_AT_ONCE: usize = 32;
@@ -128,11 +121,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Outcome,
-        layout::keys::{self, Name},
-        testing::{Room, done, failure, id},
-    };
+    use crate::{Outcome, layout::keys::{self, Name}, testing::{Room, done, failure, id}};
 
     #[tokio::test]
     async fn a_task_is_sent_with_all_that_it_takes_to_run_it() {
@@ -162,7 +151,7 @@ mod tests {
         let job = id(0, 1);
         let request = room.planned(job, 4).await;
         let plan = room.another().plan(job).await.unwrap().unwrap();
-        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         room.ledger.record_failure(job, 1, 0, &failure("gone", 3)).await.unwrap();
         room.queue.take_only(1);
         room.queue.sent();

@@ -1,16 +1,10 @@
-//! What had failed is tried again, as a new round. What ended well is left alone.
+//! Retries: a new round of the tasks that failed or lack items. What ended well is left alone.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use waybill_store::Created;
 
-use crate::{
-    JobId, Ledger, LedgerError, State,
-    layout::{
-        keys::{self, Name},
-        objects::SMALL,
-    },
-};
+use crate::{JobId, Ledger, LedgerError, State, layout::{keys::{self, Name}, objects::SMALL}};
 
 /// `rounds/{n}.json`, and `retries/{job}.{n}` beside the jobs: a round was asked for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,7 +30,7 @@ pub enum RetryError {
     /// It has not ended yet; a retry that came a moment before may be the reason.
     #[error("the job has not ended: it is {0}")]
     NotFinished(State),
-    /// Every task ended well.
+    /// Every task ended well, and no item was missing.
     #[error("nothing of the job failed")]
     NothingFailed,
     /// It was cancelled, for good.
@@ -48,7 +42,7 @@ pub enum RetryError {
 }
 
 impl Ledger {
-    /// Begins a new round with what failed in the latest: tasks, or the planning. Of several who ask at once one
+    /// Begins a new round with what failed in the latest, tasks or the planning, and with tasks that lack items. Of several who ask at once one
     /// begins it, and those who saw the same end of the job get the same answer; whoever comes later finds a job
     /// that has not ended.
     ///
@@ -89,16 +83,16 @@ mod tests {
 
     use super::*;
     use crate::{
-        CancelError, Outcome,
-        testing::{Room, at, done, failure, id, plan},
+        CancelError, Outcome, Status,
+        testing::{Room, at, done, failure, id, partial, plan},
     };
 
     /// A job of three tasks, of which the second failed.
-    async fn partial(room: &Room, job: JobId) {
+    async fn partial_job(room: &Room, job: JobId) {
         let request = room.planned(job, 3).await;
         room.ledger.publish_tasks(&request, &plan(3), false).await.unwrap();
         for task in [0, 2] {
-            room.ledger.record_done(job, task, &done(Outcome::Stored, 3)).await.unwrap();
+            room.ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap();
         }
         room.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
     }
@@ -111,7 +105,7 @@ mod tests {
     async fn only_what_failed_is_sent_with_the_new_round() {
         let room = Room::new().await;
         let job = id(0, 1);
-        partial(&room, job).await;
+        partial_job(&room, job).await;
         let other = room.another();
         assert_eq!(state(&other, job).await, State::Partial);
         room.queue.sent();
@@ -136,7 +130,7 @@ mod tests {
         other.record_failure(job, 1, 1, &failure("still gone", 20)).await.unwrap();
         assert_eq!(state(&room.ledger, job).await, State::Partial);
         assert_eq!(room.ledger.retry(job, at(30)).await.unwrap().round, 2);
-        other.record_done(job, 1, &done(Outcome::Stored, 40)).await.unwrap();
+        other.record_done(job, 1, 0, &done(Outcome::Stored, 40)).await.unwrap();
         assert_eq!(state(&room.another(), job).await, State::Succeeded);
         assert!(matches!(room.another().retry(job, at(50)).await, Err(RetryError::NothingFailed)));
     }
@@ -191,7 +185,7 @@ mod tests {
         let room = Room::new().await;
         for n in 0..5 {
             let job = id(0, n);
-            partial(&room, job).await;
+            partial_job(&room, job).await;
             room.queue.sent();
             let retries = (0..16).map(|n| {
                 let ledger = room.another();
@@ -217,7 +211,7 @@ mod tests {
         let mut ends = BTreeSet::new();
         for n in 0..40 {
             let job = id(0, n);
-            partial(&room, job).await;
+            partial_job(&room, job).await;
             let (one, two) = (room.another(), room.another());
             let retry = tokio::spawn(async move { one.retry(job, at(10)).await });
             let cancel = tokio::spawn(async move {
@@ -248,7 +242,7 @@ mod tests {
     async fn a_retried_job_is_looked_after_though_it_had_ended() {
         let room = Room::new().await;
         let job = id(0, 1);
-        partial(&room, job).await;
+        partial_job(&room, job).await;
         let housekeeper = room.another();
         let day = 86_400;
         // 60 days later it is older than anything else that is looked after.
@@ -281,7 +275,7 @@ mod tests {
     async fn a_round_that_never_came_about_is_forgotten() {
         let room = Room::new().await;
         let job = id(0, 1);
-        partial(&room, job).await;
+        partial_job(&room, job).await;
         let key = keys::retry(job, 1);
         room.ledger.create(&key, &Round { retried: at(10) }, SMALL).await.unwrap();
         room.another().recover(at(20), false).await.unwrap();

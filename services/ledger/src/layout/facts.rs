@@ -2,10 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::{
-    JobId, Ledger, LedgerError, State, TaskTally,
-    layout::keys::{self, Name},
-};
+use crate::{JobId, Ledger, LedgerError, State, TaskTally, layout::keys::{self, Name}};
 
 /// Keys a LIST answers at a time, which is S3's own limit.
 const PAGE: usize = 1_000;
@@ -13,10 +10,19 @@ const PAGE: usize = 1_000;
 /// A task's marker; the greater of two counts, in whichever order they were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Marker {
-    /// Given up in this round.
-    Failed(u32),
-    /// Ended well.
+    /// Counts until a later round begins, in which the task is tried again.
+    Round(u32, End),
+    /// Ended well, for good.
     Done,
+}
+
+/// How a task ended that a retry tries again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum End {
+    /// Given up.
+    Failed,
+    /// Ended well, but without items that the upstream does not have.
+    Partial,
 }
 
 /// The objects of a job that are there.
@@ -27,7 +33,7 @@ pub(crate) struct Facts {
     pub(crate) started: bool,
     pub(crate) planned: bool,
     pub(crate) cancelled: bool,
-    /// The latest round: 0, then one more for each retry of what had failed.
+    /// The latest round: 0, then one more for each retry.
     pub(crate) round: u32,
     /// Objects seen. It only grows while anybody works on the job.
     pub(crate) objects: u64,
@@ -52,7 +58,8 @@ impl Facts {
             Name::Round(round) => self.round = self.round.max(round),
             Name::PlanFailed { round } => self.plan_failed = self.plan_failed.max(Some(round)),
             Name::Done { task } => self.mark(task, Marker::Done),
-            Name::Failed { task, round } => self.mark(task, Marker::Failed(round)),
+            Name::Failed { task, round } => self.mark(task, Marker::Round(round, End::Failed)),
+            Name::Partial { task, round } => self.mark(task, Marker::Round(round, End::Partial)),
             Name::Sent { round } => self.sent = self.sent.max(Some(round)),
             Name::Running { task } => self.running.extend(task),
             Name::Attempt { task, .. } => self.repeated.extend(task),
@@ -65,9 +72,9 @@ impl Facts {
         *counts = marker.max(*counts);
     }
 
-    /// How a task ended, if it did: what failed in an earlier round is being tried again.
+    /// How a task ended, if it did: what failed or lacked items in an earlier round is being tried again.
     pub(crate) fn marker(&self, task: u32) -> Option<Marker> {
-        self.markers.get(&task).copied().filter(|marker| *marker >= Marker::Failed(self.round))
+        self.markers.get(&task).copied().filter(|marker| *marker >= Marker::Round(self.round, End::Failed))
     }
 
     /// The round in which the planning was given up, unless it is being tried again.
@@ -101,7 +108,11 @@ impl Facts {
         for task in 0..total {
             match self.marker(task) {
                 None => tally.pending += 1,
-                Some(Marker::Failed(_)) => tally.failed += 1,
+                Some(Marker::Round(_, End::Failed)) => tally.failed += 1,
+                Some(Marker::Round(_, End::Partial)) => {
+                    tally.stored += 1;
+                    tally.incomplete += 1;
+                }
                 Some(Marker::Done) => tally.stored += 1,
             }
         }
@@ -115,7 +126,7 @@ impl Facts {
     /// included.
     pub(crate) fn state(&self, tally: Option<&TaskTally>) -> State {
         match tally {
-            Some(tally) if tally.pending + tally.failed == 0 => State::Succeeded,
+            Some(tally) if tally.pending + tally.failed + tally.incomplete == 0 => State::Succeeded,
             _ if self.cancelled => State::Cancelled,
             None if self.plan_failed().is_some() => State::Failed,
             None if self.started => State::Planning,

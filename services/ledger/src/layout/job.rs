@@ -1,10 +1,12 @@
 //! A job's facts, one object each. Their JSON is for people who look into the bucket.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use waybill_source::{Item, Params};
 
-use crate::JobId;
+use crate::{JobId, layout::keys};
 
 /// `jobs/{day}/{job}/request.json`: from here on the job exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +48,8 @@ pub enum Outcome {
     Unchanged,
 }
 
-/// `tasks/{task}.done`: a task that ended well; it outranks every failure.
+/// `tasks/{task}.done`: a task that ended well; it outranks everything else. `tasks/{task}.partial.{round}`: one that
+/// ended well in this round, but for missing items; it outranks the failures of its round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     /// How.
@@ -63,10 +66,49 @@ pub struct Done {
     pub attempts: u32,
     /// When it ended.
     pub finished: Timestamp,
-    /// Items of the task that the upstream does not have, each as `key: reason`. They are not in the object, and
-    /// the job is no full success.
+    /// Items of the task that the upstream does not have. They are not in the object, and the job is no full success.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<String>,
+    pub missing: Vec<MissingItem>,
+}
+
+/// An item that the upstream does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "MissingItemText")]
+pub struct MissingItem {
+    /// The item's key.
+    pub item: String,
+    /// What the upstream said of it.
+    pub reason: String,
+}
+
+impl fmt::Display for MissingItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.item, self.reason)
+    }
+}
+
+/// As [`MissingItem`] is spelled in the bucket.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum MissingItemText {
+    Fields {
+        item: String,
+        reason: String,
+    },
+    /// `item: reason`, as earlier releases wrote it.
+    Line(String),
+}
+
+impl From<MissingItemText> for MissingItem {
+    fn from(text: MissingItemText) -> Self {
+        match text {
+            MissingItemText::Fields { item, reason } => Self { item, reason },
+            MissingItemText::Line(line) => {
+                let (item, reason) = line.split_once(": ").unwrap_or((&line, ""));
+                Self { item: item.to_owned(), reason: reason.to_owned() }
+            }
+        }
+    }
 }
 
 /// `tasks/{task}.failed.{round}` (and `plan.failed.{round}`): given up in this round.
@@ -86,10 +128,7 @@ pub struct Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        layout::keys::{self, Name},
-        testing::{Room, at, done, failure, id, plan},
-    };
+    use crate::{layout::keys::{self, Name}, testing::{Room, at, done, failure, id, plan}};
 
     /// These are read by people and by later versions: a change here is a change of the layout.
     #[tokio::test]
@@ -99,7 +138,7 @@ mod tests {
         let request = room.submit(job, "2024-05-01", Some("monday")).await.unwrap().request;
         room.ledger.record_start(job, at(1)).await.unwrap();
         room.ledger.record_plan(job, plan(2)).await.unwrap();
-        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         let quarantined =
             Failure { quarantine: Some("quarantine/buses/1-city-1.json".to_owned()), ..failure("not JSON", 4) };
         room.ledger.record_failure(job, 1, 0, &quarantined).await.unwrap();
@@ -137,3 +176,11 @@ mod tests {
         assert_eq!(key, room.text(&keys::of(job, Name::Request)).await);
     }
 }
+
+    #[test]
+    fn missing_items_of_earlier_releases_are_read() {
+        let read = |json| serde_json::from_str::<Vec<MissingItem>>(json).unwrap();
+        let item = MissingItem { item: "7".to_owned(), reason: "404: not here".to_owned() };
+        let now = serde_json::to_string(&[&item]).unwrap();
+        assert_eq!([read(r#"["7: 404: not here"]"#), read(&now)], [[item.clone()], [item]]);
+    }

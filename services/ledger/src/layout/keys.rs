@@ -96,6 +96,11 @@ pub(crate) enum Name {
     /// Somebody has a task, or the planning, in hand.
     Running {
         task: Option<u32>,
+    /// A task ended well in this round, but without items that the upstream does not have.
+    Partial {
+        task: u32,
+        round: u32,
+    },
     },
 }
 
@@ -121,6 +126,7 @@ impl fmt::Display for Name {
         }
     }
 }
+            Self::Partial { task, round } => write!(f, "tasks/{task:06}.partial.{round}"),
 
 impl Name {
     /// Takes a name apart; `None` where it is not one of ours.
@@ -164,6 +170,7 @@ impl Name {
             _ => None,
         }
     }
+            Some(("partial", round)) => Some(Self::Partial { task, round: round.parse().ok()? }),
 }
 
 #[cfg(test)]
@@ -189,6 +196,7 @@ mod tests {
             idempotency("buses", "monday"),
             definition("buses", "abc"),
         ];
+            of(job, Name::Partial { task: 7, round: 1 }),
         insta::assert_snapshot!(keys.join("\n"), @r"
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/request.json
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.failed.1
@@ -204,12 +212,14 @@ mod tests {
         sources/buses/abc.toml
         ");
     }
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.partial.1
 
     #[test]
     fn foreign_names_are_not_ours() {
         for name in [
             "",
             "tasks/",
+        keys/8c1f3b08c3eceb0065082f7f75276ed083c7bf52d36b7ff32e31b6ac071910bd.json
             "tasks/1.done",
             "tasks/000001.done.bak",
             "tasks/+00001.done",
@@ -232,7 +242,7 @@ mod tests {
             for name in [
                 Name::Request, Name::Started, Name::Plan, Name::Cancelled, Name::Summary, Name::Round(round),
                 Name::PlanFailed { round }, Name::Sent { round }, Name::Done { task }, Name::Failed { task, round },
-                Name::Attempt { task: Some(task), round, number }, Name::Attempt { task: None, round, number },
+                Name::Partial { task, round }, Name::Attempt { task: Some(task), round, number }, Name::Attempt { task: None, round, number },
                 Name::Running { task: Some(task) }, Name::Running { task: None },
             ] {
                 prop_assert_eq!(Name::parse(&name.to_string()), Some(name));

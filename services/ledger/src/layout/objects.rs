@@ -16,7 +16,7 @@ pub(crate) const SUMMARY: usize = 64 << 20;
 const JSON: &str = "application/json";
 
 impl Ledger {
-    /// Reads a fact; `None` where there is none.
+    /// Reads a fact; `None` where there is none. Of the objects larger than [`SMALL`], one at a time is in memory.
     pub(crate) async fn read<T: DeserializeOwned>(&self, key: &str, limit: usize) -> Result<Option<T>, LedgerError> {
         match self.store.get(key, limit).await? {
             Some(body) => serde_json::from_slice(&body).map(Some).map_err(|error| LedgerError::damaged(key, error)),

@@ -7,15 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use waybill_store::Created;
 
-use crate::{
-    JobId, Ledger, LedgerError,
-    layout::{
-        facts::Facts,
-        keys::{self, Name},
-        objects::SMALL,
-    },
-    views::progress::READS_AT_ONCE,
-};
+use crate::{JobId, Ledger, LedgerError, layout::{facts::Facts, keys::{self, Name}, objects::SMALL}, views::progress::READS_AT_ONCE};
 
 /// Attempts that are counted. Whoever asks gives a task up long before.
 const COUNTED: usize = 1_000;

@@ -148,7 +148,7 @@ mod tests {
         let mut seconds = 0;
         for task in 0..3 {
             assert_eq!(sends_every(1_200, &room.ledger, seconds, seconds + 7_200).await, []);
-            room.ledger.record_done(job, task, &done(Outcome::Stored, seconds)).await.unwrap();
+            room.ledger.record_done(job, task, 0, &done(Outcome::Stored, seconds)).await.unwrap();
             seconds += 7_200;
         }
         // The last are in hand, and the queue is empty for the first time.
@@ -165,7 +165,7 @@ mod tests {
         room.job(planning).await;
         room.ledger.record_start(planning, at(1)).await.unwrap();
         sent(&room, running, 3).await;
-        room.ledger.record_done(running, 1, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_done(running, 1, 0, &done(Outcome::Stored, 3)).await.unwrap();
         room.queue.sent();
 
         let housekeeper = room.another();
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(sends(&room.ledger, 0, 600).await, []);
         let mut sends_at = Vec::new();
         for task in 0..200 {
-            room.ledger.record_done(busy, task, &done(Outcome::Stored, 600)).await.unwrap();
+            room.ledger.record_done(busy, task, 0, &done(Outcome::Stored, 600)).await.unwrap();
             let second = 600 + i64::from(task) * 3;
             sends_at.extend(sends(&room.ledger, second, second + 1).await);
         }
@@ -217,7 +217,7 @@ mod tests {
             let second = i64::from(task) * 90;
             assert_eq!(sends(&room.ledger, second, second + 90).await, []);
             match task % 3 {
-                0 => room.ledger.record_done(job, task, &done(Outcome::Stored, second)).await.unwrap(),
+                0 => room.ledger.record_done(job, task, 0, &done(Outcome::Stored, second)).await.unwrap(),
                 1 => room.ledger.lease(job, Some(task), "one", at(second)).await.unwrap(),
                 _ => drop(room.ledger.record_attempt(job, Some(task), 0).await.unwrap()),
             }
@@ -250,7 +250,7 @@ mod tests {
         sent(&room, job, 2).await;
         room.ledger.record_attempt(job, Some(0), 0).await.unwrap();
         assert_eq!(sends(&room.another(), 0, 1_200).await, [(960, 2)]);
-        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         assert_eq!(sends(&room.another(), 0, 150).await, [(120, 1)]);
     }
 

@@ -16,13 +16,9 @@ use std::{
 
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
-use waybill_queue::{QueueError, QueueName};
+use waybill_queue::{QueueName, QueueError};
 
-use crate::{
-    JobId, Ledger, LedgerError, Request, State,
-    changes::{publish::Sent, retry::Round},
-    layout::{facts::Facts, id::utc_day, keys, objects::SMALL},
-};
+use crate::{JobId, Ledger, LedgerError, Request, State, changes::{publish::Sent, retry::Round}, layout::{facts::Facts, id::utc_day, keys, objects::SMALL}};
 
 /// How far back jobs are looked after.
 const DAYS: i64 = 30;
@@ -289,9 +285,7 @@ impl Ledger {
         let due = everything
             || match state {
                 State::Queued => self.is_forgotten(&request, pass).await,
-                _ if by_planner => {
-                    self.is_lost(job, &facts, QueueName::Plans, pass.patience_times(FOR_A_PLAN), pass).await
-                }
+                _ if by_planner => self.is_lost(job, &facts, QueueName::Plans, pass.patience_times(FOR_A_PLAN), pass).await,
                 _ => {
                     let lost_after = pass.patience_times(if facts.is_put_off() { FOR_THE_PUT_OFF } else { 1 });
                     self.is_lost(job, &facts, QueueName::Source(request.source.clone()), lost_after, pass).await
@@ -365,11 +359,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Outcome,
-        layout::keys::Name,
-        testing::{Room, at, done, failure, id},
-    };
+    use crate::{Outcome, layout::keys::Name, testing::{Room, at, done, failure, id}};
 
     #[tokio::test]
     async fn a_job_that_nobody_began_is_sent_again_but_not_over_and_over() {
@@ -402,11 +392,11 @@ mod tests {
         room.ledger.record_start(jobs[1], at(1)).await.unwrap();
         for job in &jobs[2..4] {
             room.planned(*job, 4).await;
-            room.ledger.record_done(*job, 1, &done(Outcome::Stored, 3)).await.unwrap();
+            room.ledger.record_done(*job, 1, 0, &done(Outcome::Stored, 3)).await.unwrap();
             room.ledger.record_failure(*job, 3, 0, &failure("gone", 3)).await.unwrap();
         }
         for task in [0, 2] {
-            room.ledger.record_done(jobs[3], task, &done(Outcome::Stored, 3)).await.unwrap();
+            room.ledger.record_done(jobs[3], task, 0, &done(Outcome::Stored, 3)).await.unwrap();
         }
         // Older than what is looked after.
         room.job(id(-40 * 86_400, 9)).await;

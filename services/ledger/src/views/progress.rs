@@ -8,21 +8,14 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 
-use crate::{
-    Done, Failure, JobId, Ledger, LedgerError, Outcome, TaskTally,
-    changes::plan::Outline,
-    layout::{
-        facts::{Facts, Marker},
-        keys::{self, Name},
-        objects::SMALL,
-    },
-};
+use crate::{Done, Failure, JobId, Ledger, LedgerError, Outcome, TaskTally, changes::plan::Outline, layout::{facts::{End, Facts, Marker}, keys::{self, Name}, objects::SMALL}};
 
 /// Markers read at once.
 pub(crate) const READS_AT_ONCE: usize = 64;
-/// Failures told in a status.
-pub(crate) const FAILURES_TOLD: usize = 10;
+/// Errors told in a status.
+const ERRORS_TOLD: usize = 10;
 
 /// One job's progress, shared by all who ask for it.
 pub(crate) type SharedProgress = Arc<Mutex<Progress>>;
@@ -34,12 +27,14 @@ pub(crate) struct Progress {
     planned: Timestamp,
     round: u32,
     cells: Vec<Cell>,
-    pub(crate) bytes: u64,
-    pub(crate) records: u64,
-    /// Some of the first failures; [`Progress::first_failures`] says which there should be.
-    failures: BTreeMap<u32, Failure>,
-    /// The first tasks that ended well but for items that the upstream does not have.
-    missing: BTreeMap<u32, Done>,
+    /// Bytes and records of tasks that are done for good.
+    sizes: (u64, u64),
+    /// Bytes and records of tasks that lack items.
+    partial: BTreeMap<u32, (u64, u64)>,
+    /// Whether items are missing from a task that is done for good, as in jobs of earlier releases.
+    pub(crate) lacks_items: bool,
+    /// Some of the first markers that tell of an error; [`Progress::first_errors`] says which there should be.
+    errors: BTreeMap<u32, Body>,
 }
 
 /// What was counted of one task.
@@ -47,23 +42,60 @@ pub(crate) struct Progress {
 enum Cell {
     Pending,
     Failed { round: u32, finished: Timestamp },
-    Done { outcome: Outcome, finished: Timestamp },
+    Partial { round: u32, outcome: Outcome, finished: Timestamp },
+    Done { outcome: Outcome, lacks_items: bool, finished: Timestamp },
 }
 
 /// A marker that was read.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     Failed(u32, Failure),
+    Partial(u32, Done),
     Done(Done),
 }
 
+impl Body {
+    fn marker(&self) -> Marker {
+        match self {
+            Self::Failed(round, _) => Marker::Round(*round, End::Failed),
+            Self::Partial(round, _) => Marker::Round(*round, End::Partial),
+            Self::Done(_) => Marker::Done,
+        }
+    }
+
+    fn tells_of_an_error(&self) -> bool {
+        match self {
+            Self::Failed(..) | Self::Partial(..) => true,
+            Self::Done(done) => !done.missing.is_empty(),
+        }
+    }
+}
+
 impl Cell {
+    fn new(body: &Body) -> Self {
+        match body {
+            Body::Failed(round, failure) => Self::Failed { round: *round, finished: failure.finished },
+            Body::Partial(round, Done { outcome, finished, .. }) => {
+                Self::Partial { round: *round, outcome: *outcome, finished: *finished }
+            }
+            Body::Done(Done { outcome, finished, missing, .. }) => {
+                Self::Done { outcome: *outcome, lacks_items: !missing.is_empty(), finished: *finished }
+            }
+        }
+    }
+
     fn marker(self) -> Option<Marker> {
         match self {
             Self::Pending => None,
-            Self::Failed { round, .. } => Some(Marker::Failed(round)),
+            Self::Failed { round, .. } => Some(Marker::Round(round, End::Failed)),
+            Self::Partial { round, .. } => Some(Marker::Round(round, End::Partial)),
             Self::Done { .. } => Some(Marker::Done),
         }
+    }
+
+    /// Unless a later round than the marker's has begun.
+    fn marker_in(self, round: u32) -> Option<Marker> {
+        self.marker().filter(|marker| *marker >= Marker::Round(round, End::Failed))
     }
 }
 
@@ -78,16 +110,8 @@ impl Progress {
 
     fn of(total: u32, planned: Timestamp, started: Option<Timestamp>) -> Self {
         let cells = vec![Cell::Pending; total as usize];
-        Self {
-            started,
-            planned,
-            round: 0,
-            cells,
-            bytes: 0,
-            records: 0,
-            failures: BTreeMap::new(),
-            missing: BTreeMap::new(),
-        }
+        let (partial, errors) = (BTreeMap::new(), BTreeMap::new());
+        Self { started, planned, round: 0, cells, sizes: (0, 0), partial, lacks_items: false, errors }
     }
 
     /// The markers that are there and were not counted yet.
@@ -103,38 +127,34 @@ impl Progress {
     /// Counts a marker, unless it or one that outranks it was counted.
     pub(crate) fn count(&mut self, task: u32, body: Body) {
         let Some(cell) = self.cells.get_mut(task as usize) else { return };
-        match body {
-            Body::Done(done) if cell.marker() < Some(Marker::Done) => {
-                *cell = Cell::Done { outcome: done.outcome, finished: done.finished };
-                self.bytes = self.bytes.saturating_add(done.bytes);
-                self.records = self.records.saturating_add(done.records);
-                self.failures.remove(&task);
-                if !done.missing.is_empty() {
-                    self.missing.insert(task, done);
-                    if self.missing.len() > FAILURES_TOLD {
-                        self.missing.pop_last();
-                    }
-                }
+        if Some(body.marker()) <= cell.marker() {
+            return;
+        }
+        *cell = Cell::new(&body);
+        self.partial.remove(&task);
+        self.errors.remove(&task);
+        match &body {
+            Body::Failed(..) => {}
+            Body::Partial(_, done) => drop(self.partial.insert(task, (done.bytes, done.records))),
+            Body::Done(done) => {
+                self.sizes = sum(self.sizes, (done.bytes, done.records));
+                self.lacks_items |= !done.missing.is_empty();
             }
-            Body::Failed(round, failure) if cell.marker() < Some(Marker::Failed(round)) => {
-                *cell = Cell::Failed { round, finished: failure.finished };
-                self.keep(task, failure);
+        }
+        if body.tells_of_an_error() {
+            self.errors.insert(task, body);
+            if self.errors.len() > ERRORS_TOLD {
+                self.errors.pop_last();
             }
-            Body::Done(_) | Body::Failed(..) => {}
         }
     }
 
-    fn keep(&mut self, task: u32, failure: Failure) {
-        self.failures.insert(task, failure);
-        if self.failures.len() > FAILURES_TOLD {
-            self.failures.pop_last();
-        }
-    }
-
-    /// How a task ended well, if that was counted.
-    pub(crate) fn outcome(&self, task: u32) -> Option<Outcome> {
-        match self.cells.get(task as usize)? {
-            Cell::Done { outcome, .. } => Some(*outcome),
+    /// How a task ended well, if that was counted, and its marker.
+    pub(crate) fn ended_well(&self, task: u32) -> Option<(Outcome, Marker)> {
+        let cell = self.cells.get(task as usize)?;
+        let marker = cell.marker_in(self.round)?;
+        match cell {
+            Cell::Done { outcome, .. } | Cell::Partial { outcome, .. } => Some((*outcome, marker)),
             Cell::Pending | Cell::Failed { .. } => None,
         }
     }
@@ -148,12 +168,19 @@ impl Progress {
         let mut tally = TaskTally { total: self.cells.len() as u64, ..TaskTally::default() };
         for cell in &self.cells {
             match cell {
-                Cell::Done { outcome: Outcome::Stored, .. } => tally.stored += 1,
-                Cell::Done { outcome: Outcome::Unchanged, .. } => tally.unchanged += 1,
-                Cell::Failed { round, .. } if *round >= self.round => tally.failed += 1,
-                Cell::Failed { .. } | Cell::Pending => tally.pending += 1,
+            if cell.marker_in(self.round).is_none() {
+                tally.pending += 1;
+                continue;
+            }
+                Cell::Pending => {}
+                Cell::Failed { .. } => tally.failed += 1,
+                Cell::Partial { outcome, .. } | Cell::Done { outcome, .. } => match outcome {
+                    Outcome::Stored => tally.stored += 1,
+                    Outcome::Unchanged => tally.unchanged += 1,
+                },
             }
         }
+            tally.incomplete += u64::from(matches!(cell, Cell::Partial { .. }));
         tally
     }
 
@@ -161,24 +188,29 @@ impl Progress {
     pub(crate) fn finished(&self) -> Timestamp {
         let ends = self.cells.iter().filter_map(|cell| match cell {
             Cell::Pending => None,
-            Cell::Failed { finished, .. } | Cell::Done { finished, .. } => Some(*finished),
+            Cell::Failed { finished, .. } | Cell::Partial { finished, .. } | Cell::Done { finished, .. } => {
+                Some(*finished)
+            }
         });
         ends.max().unwrap_or(self.planned)
     }
 
-    /// The first tasks that failed, by number, each with its failure where that is still known.
-    pub(crate) fn first_failures(&self) -> Vec<(u32, u32, Option<Failure>)> {
-        let failed = (0..).zip(&self.cells).filter_map(|(task, cell)| match cell {
-            Cell::Failed { round, .. } if *round >= self.round => {
-                Some((task, *round, self.failures.get(&task).cloned()))
-            }
-            _ => None,
+    /// The first tasks that failed or lack items, by number, each with its marker, read where it is still known.
+    pub(crate) fn first_errors(&self) -> Vec<(u32, Marker, Option<Body>)> {
+        let errors = (0..).zip(&self.cells).filter_map(|(task, cell)| {
+            let marker = cell.marker_in(self.round)?;
+            let is_error = !matches!(cell, Cell::Done { lacks_items: false, .. });
+            is_error.then(|| (task, marker, self.errors.get(&task).cloned()))
         });
         failed.take(FAILURES_TOLD).collect()
     }
 }
 
 impl Ledger {
+fn sum(left: (u64, u64), right: (u64, u64)) -> (u64, u64) {
+    (left.0.saturating_add(right.0), left.1.saturating_add(right.1))
+}
+
     /// Counts every marker in `facts`, of a job that has a plan. Memory: a few bytes for each task.
     pub(crate) async fn progress(&self, job: JobId, facts: &Facts) -> Result<SharedProgress, LedgerError> {
         let progress = match self.memory.progress.get(&job) {
@@ -202,21 +234,21 @@ impl Ledger {
         Ok(progress)
     }
 
-    /// Failures whole, by task: those that were pushed out by others, which have since ended well, are read again.
-    pub(crate) async fn failures(
+    /// Markers whole, by task: those that were pushed out by others, which have since ended well, are read again.
+    pub(crate) async fn bodies(
         &self,
         job: JobId,
-        first: Vec<(u32, u32, Option<Failure>)>,
-    ) -> Result<Vec<(u32, Failure)>, LedgerError> {
-        let mut failures = Vec::with_capacity(first.len());
-        for (task, round, known) in first {
-            if let Some(failure) = known {
-                failures.push((task, failure));
-            } else if let Body::Failed(_, failure) = self.marker(job, task, Marker::Failed(round)).await? {
-                failures.push((task, failure));
-            }
+        first: Vec<(u32, Marker, Option<Body>)>,
+    ) -> Result<Vec<(u32, Body)>, LedgerError> {
+        let mut bodies = Vec::with_capacity(first.len());
+        for (task, marker, known) in first {
+            let body = match known {
+                Some(body) => body,
+                None => self.marker(job, task, marker).await?,
+            };
+            bodies.push((task, body));
         }
-        Ok(failures)
+        Ok(bodies)
     }
 
     /// Reads a marker whose name was seen.
@@ -227,9 +259,8 @@ impl Ledger {
                 let key = keys::of(job, Name::Done { task });
                 Ok(Body::Done(self.read(&key, SMALL).await?.ok_or_else(|| gone(&key))?))
             }
-            Marker::Failed(round) => {
-                let key = keys::of(job, Name::Failed { task, round });
-                Ok(Body::Failed(round, self.read(&key, SMALL).await?.ok_or_else(|| gone(&key))?))
+            Marker::Round(round, End::Failed) => {
+                Body::Failed(round, self.seen(&keys::of(job, Name::Failed { task, round })).await?)
             }
         }
     }
@@ -242,7 +273,7 @@ mod tests {
     use super::*;
     use crate::{
         State,
-        testing::{at, done, failure},
+        testing::{at, done, failure, partial},
     };
 
     const TOTAL: u32 = 12;
@@ -256,19 +287,13 @@ mod tests {
     }
 
     /// Markers as a bucket holds them: one for each name, some of tasks that the plan does not have.
+            (0..3_u32, 0..100_i64).prop_map(|(round, second)| Body::Partial(round, partial(second))),
     fn markers() -> impl Strategy<Value = Vec<(u32, Body)>> {
         vec((0..TOTAL + 2, body()), 0..60).prop_map(|mut markers| {
             let mut names = std::collections::HashSet::new();
-            markers.retain(|(task, body)| names.insert((*task, name(body))));
+            markers.retain(|(task, body)| names.insert((*task, body.marker())));
             markers
         })
-    }
-
-    fn name(body: &Body) -> Marker {
-        match body {
-            Body::Done(_) => Marker::Done,
-            Body::Failed(round, _) => Marker::Failed(*round),
-        }
     }
 
     fn facts<'a>(markers: impl IntoIterator<Item = &'a (u32, Body)>, round: u32) -> Facts {
@@ -282,6 +307,7 @@ mod tests {
             });
         }
         facts
+                Body::Partial(round, _) => Name::Partial { task: *task, round: *round },
     }
 
     /// What counts, task by task, over all markers at once.
@@ -291,11 +317,13 @@ mod tests {
         for task in 0..TOTAL {
             let of_task = || markers.iter().filter(|(of, _)| *of == task).map(|(_, body)| body);
             let done = of_task().find_map(|body| if let Body::Done(done) = body { Some(done) } else { None });
-            let failed = of_task().filter_map(|body| match body {
-                Body::Failed(of, failure) if *of >= round => Some((*of, failure.finished)),
+            // In a round, the one that lacks items counts before one that failed.
+            let ended = of_task().filter_map(|body| match body {
+                Body::Failed(of, failure) if *of >= round => Some((*of, false, failure.finished)),
+                Body::Partial(of, done) if *of >= round => Some((*of, true, done.finished)),
                 _ => None,
             });
-            match (done, failed.max()) {
+            match (done, ended.max()) {
                 (Some(done), _) => {
                     match done.outcome {
                         Outcome::Stored => tally.stored += 1,
@@ -304,8 +332,13 @@ mod tests {
                     bytes += done.bytes;
                     finished = finished.max(Some(done.finished));
                 }
-                (None, Some((_, at))) => {
-                    tally.failed += 1;
+                (None, Some((_, is_partial, at))) => {
+                    if is_partial {
+                        (tally.stored, tally.incomplete, bytes) =
+                            (tally.stored + 1, tally.incomplete + 1, bytes + 1_000);
+                    } else {
+                        tally.failed += 1;
+                    }
                     finished = finished.max(Some(at));
                 }
                 (None, None) => tally.pending += 1,
@@ -337,7 +370,7 @@ mod tests {
                 let mut uncounted = progress.uncounted(&facts);
                 uncounted.reverse();
                 for (task, marker) in uncounted {
-                    let (_, body) = seen.iter().find(|(of, body)| *of == task && name(body) == marker).unwrap();
+                    let (_, body) = seen.iter().find(|(of, body)| *of == task && body.marker() == marker).unwrap();
                     progress.count(task, body.clone());
                     // Twice is once.
                     progress.count(task, body.clone());
@@ -347,14 +380,15 @@ mod tests {
                 prop_assert!(tally.total - tally.pending >= ended_before);
                 ended_before = tally.total - tally.pending;
                 let by_name = facts.tally(TOTAL);
-                prop_assert_eq!((by_name.stored, by_name.failed), (tally.stored + tally.unchanged, tally.failed));
+                let ended = (tally.stored + tally.unchanged, tally.failed, tally.incomplete);
+                prop_assert_eq!((by_name.stored, by_name.failed, by_name.incomplete), ended);
             }
             let (tally, bytes, finished) = naive(&markers, round);
-            prop_assert_eq!((progress.tally(), progress.bytes, progress.records), (tally, bytes, bytes / 100));
+            prop_assert_eq!((progress.tally(), progress.sizes()), (tally, (bytes, bytes / 100)));
             if tally.pending == 0 {
                 prop_assert_eq!(Some(progress.finished()), finished);
             }
-            prop_assert_eq!(progress.first_failures().len() as u64, tally.failed.min(10));
+            prop_assert_eq!(progress.first_errors().len() as u64, (tally.failed + tally.incomplete).min(10));
             prop_assert_eq!(facts(&markers, round).state(Some(&tally)) == State::Running, tally.pending > 0);
         }
     }

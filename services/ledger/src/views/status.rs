@@ -1,20 +1,11 @@
 //! A job's state, derived from the objects that are there.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Done, Failure, JobId, Ledger, LedgerError, Request,
-    layout::{
-        facts::Facts,
-        keys::{self, Name},
-        objects,
-    },
-    ledger::shortened,
-    views::progress::{FAILURES_TOLD, lock},
-};
+use crate::{Failure, JobId, Ledger, LedgerError, MissingItem, Request, changes::plan::Outline, layout::{facts::Facts, keys::{self, Name}, objects}, ledger::shortened, views::progress::{Body, lock}};
 
 /// Where a job stands. It only moves forward, but for a retry of what had failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -73,6 +64,9 @@ pub struct TaskTally {
 }
 
 /// A task that failed, for people.
+    /// Of those stored or unchanged: without items that the upstream does not have. A retry tries them again.
+    #[serde(default)]
+    pub incomplete: u64,
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskError {
     /// Its number; none where the planning failed.
@@ -107,6 +101,17 @@ pub struct Status {
 /// `summary.json`: the status of a job that has ended, as it was written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Summary {
+impl Status {
+    /// Whether [`Ledger::retry`] has something to try again.
+    pub fn is_retryable(&self) -> bool {
+        match self.state {
+            State::Failed => true,
+            State::Partial => self.tasks.failed + self.tasks.incomplete > 0,
+            _ => false,
+        }
+    }
+}
+
     /// The round that ended with it.
     pub(crate) round: u32,
     #[serde(flatten)]
@@ -120,11 +125,12 @@ impl Summary {
         let Status { state, tasks, .. } = &self.status;
         let tally = facts.planned.then(|| facts.tally(u32::try_from(tasks.total).unwrap_or(u32::MAX)));
         let well = tasks.stored + tasks.unchanged;
-        // Names do not tell that items are missing.
-        let named = if *state == State::Partial && tasks.failed == 0 { State::Succeeded } else { *state };
-        self.round == facts.round
-            && named == facts.state(tally.as_ref())
-            && tally.is_none_or(|tally| tally.stored == well && tally.failed == tasks.failed)
+        // The names of earlier releases do not tell that items are missing.
+        let is_unnamed = *state == State::Partial && tasks.failed + tasks.incomplete == 0;
+        let named = if is_unnamed { State::Succeeded } else { *state };
+        let is_same =
+            |tally: TaskTally| (tally.stored, tally.failed, tally.incomplete) == (well, tasks.failed, tasks.incomplete);
+        self.round == facts.round && named == facts.state(tally.as_ref()) && tally.is_none_or(is_same)
     }
 }
 
@@ -177,13 +183,12 @@ impl Ledger {
     async fn derive_planned(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
         let job = request.job;
         let progress = self.progress(job, facts).await?;
-        let (mut status, first_failures, first_missing) = {
+        let (mut status, first_errors) = {
             // One look at all of it, so that the numbers of a status belong together.
             let progress = lock(&progress);
             let tally = progress.tally();
-            let first_missing = progress.first_missing();
             let state = match facts.state(Some(&tally)) {
-                State::Succeeded if !first_missing.is_empty() => State::Partial,
+                State::Succeeded if progress.lacks_items => State::Partial,
                 state => state,
             };
             let status = Status {
@@ -192,13 +197,13 @@ impl Ledger {
                 started: progress.started,
                 finished: state.is_terminal().then(|| progress.finished()),
                 tasks: tally,
-                bytes: progress.bytes,
-                records: progress.records,
+                bytes,
+                records,
                 errors: Vec::new(),
             };
-            (status, progress.first_failures(), first_missing)
+            (status, progress.first_errors())
         };
-        if !first_failures.is_empty() {
+        if !first_errors.is_empty() {
             let outline = self.outline(job).await?;
             let failures = self.failures(job, first_failures).await?;
             let errors = failures.into_iter().map(|(task, failure)| TaskError {
@@ -208,9 +213,6 @@ impl Ledger {
             });
             status.errors = errors.collect();
         }
-        status.errors.extend(first_missing.into_iter().map(|(task, done)| not_there(task, &done)));
-        status.errors.sort_by_key(|error| error.task);
-        status.errors.truncate(FAILURES_TOLD);
         Ok(status)
     }
 
@@ -222,6 +224,7 @@ impl Ledger {
         };
         Ok(Status {
             request: request.clone(),
+            let (bytes, records) = progress.sizes();
             state: facts.state(None),
             started: if facts.started { self.started(job).await? } else { None },
             finished: failure.as_ref().map(|failure| failure.finished),
@@ -269,7 +272,7 @@ mod tests {
     use super::*;
     use crate::{
         Outcome,
-        testing::{Room, at, done, failure, id, plan},
+        testing::{Room, at, done, failure, id, partial, plan},
     };
 
     #[tokio::test]
@@ -286,14 +289,14 @@ mod tests {
         ledger.record_plan(job, plan(3)).await.unwrap();
         assert_eq!(ledger.record_plan(job, plan(9)).await.unwrap().tasks.len(), 3);
         assert_eq!(state().await, Some(State::Running));
-        ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         ledger.record_failure(job, 1, 0, &failure("the upstream answers 503", 9)).await.unwrap();
         assert_eq!(state().await, Some(State::Running));
-        ledger.record_done(job, 2, &done(Outcome::Unchanged, 4)).await.unwrap();
+        ledger.record_done(job, 2, 0, &done(Outcome::Unchanged, 4)).await.unwrap();
 
         let status = ledger.status(job).await.unwrap().unwrap();
         assert_eq!(status.state, State::Partial);
-        assert_eq!(status.tasks, TaskTally { total: 3, pending: 0, stored: 1, unchanged: 1, failed: 1 });
+        assert_eq!(status.tasks, TaskTally { total: 3, pending: 0, stored: 1, unchanged: 1, failed: 1, incomplete: 0 });
         assert_eq!((status.started, status.finished), (Some(at(1)), Some(at(9))));
         assert_eq!((status.bytes, status.records), (2_000, 20));
         let error = TaskError {
@@ -319,7 +322,7 @@ mod tests {
             let job = id(0, n as u64);
             room.planned(job, 2.min(well + badly) as usize).await;
             for task in 0..well {
-                room.ledger.record_done(job, task, &done(Outcome::Stored, 3)).await.unwrap();
+                room.ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap();
             }
             for task in well..well + badly {
                 room.ledger.record_failure(job, task, 0, &failure("gone", 4)).await.unwrap();
@@ -347,7 +350,7 @@ mod tests {
 
         room.ledger.record_plan(job, plan(1)).await.unwrap();
         assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Running);
-        room.ledger.record_done(job, 0, &done(Outcome::Stored, 8)).await.unwrap();
+        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 8)).await.unwrap();
         assert_eq!(room.another().status(job).await.unwrap().unwrap().state, State::Succeeded);
     }
 
@@ -356,17 +359,16 @@ mod tests {
         let room = Room::new().await;
         let job = id(0, 1);
         room.planned(job, 2).await;
-        let missing = vec!["7: the upstream answered 404 Not Found for /group".to_owned()];
-        room.ledger.record_done(job, 0, &done(Outcome::Stored, 8)).await.unwrap();
-        room.ledger.record_done(job, 1, &Done { missing: missing.clone(), ..done(Outcome::Stored, 9) }).await.unwrap();
+        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 8)).await.unwrap();
+        room.ledger.record_done(job, 1, 0, &partial(9)).await.unwrap();
         // Derived, read from the summary, and by somebody who remembers nothing.
         for ledger in [&room.ledger, &room.ledger, &room.another()] {
             let status = ledger.status(job).await.unwrap().unwrap();
             assert_eq!((status.state, status.tasks.stored, status.tasks.failed), (State::Partial, 2, 0));
             let [error] = status.errors.as_slice() else { panic!("{:?}", status.errors) };
             assert_eq!(
-                (error.task, error.items.as_slice(), &error.failure.reason),
-                (Some(1), ["7".to_owned()].as_slice(), &missing[0])
+                (error.task, error.items.as_slice(), error.failure.reason.as_str()),
+                (Some(1), ["7".to_owned()].as_slice(), "7: the upstream answered 404 Not Found")
             );
         }
         assert_eq!(room.ledger.recover(at(20), false).await.unwrap(), 0);
@@ -380,7 +382,7 @@ mod tests {
         assert_eq!(room.ledger.cancel(job, at(7)).await.unwrap().finished, Some(at(7)));
         assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Cancelled);
         // A task that was past the point of looking still counts.
-        room.ledger.record_done(job, 0, &done(Outcome::Stored, 8)).await.unwrap();
+        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 8)).await.unwrap();
         let status = room.another().status(job).await.unwrap().unwrap();
         assert_eq!((status.state, status.tasks.stored, status.tasks.pending), (State::Cancelled, 1, 1));
     }
@@ -388,15 +390,31 @@ mod tests {
     #[tokio::test]
     async fn a_success_outranks_a_failure_even_after_the_summary() {
         let room = Room::new().await;
+            assert_eq!((status.tasks.incomplete, status.bytes), (1, 2_000));
         let job = id(0, 1);
         room.planned(job, 2).await;
-        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         room.ledger.record_failure(job, 1, 0, &failure("lost its worker", 4)).await.unwrap();
         assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Partial);
-        room.ledger.record_done(job, 1, &done(Outcome::Stored, 6)).await.unwrap();
+        room.ledger.record_done(job, 1, 0, &done(Outcome::Stored, 6)).await.unwrap();
         for ledger in [room.ledger.clone(), room.another()] {
             let status = ledger.status(job).await.unwrap().unwrap();
             assert_eq!((status.state, status.finished), (State::Succeeded, Some(at(6))));
+    /// Earlier releases wrote `.done` whether items were missing or not.
+    #[tokio::test]
+    async fn missing_items_in_a_done_marker_make_a_job_partial_that_offers_no_retry() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 1).await;
+        room.ledger.create(&keys::of(job, Name::Done { task: 0 }), &partial(9), objects::SMALL).await.unwrap();
+        for ledger in [&room.ledger, &room.ledger, &room.another()] {
+            let status = ledger.status(job).await.unwrap().unwrap();
+            assert_eq!((status.state, status.is_retryable()), (State::Partial, false));
+            assert_eq!(status.errors[0].items, ["7"]);
+        }
+        assert!(room.ledger.retry(job, at(20)).await.is_err());
+    }
+
             assert_eq!((status.tasks.failed, status.errors), (0, vec![]));
         }
         // The other way round nothing changes.
@@ -419,7 +437,7 @@ mod tests {
         let expected = |tasks: std::ops::Range<u64>| tasks.map(|n| (n, format!("reason {n}"))).collect::<Vec<_>>();
         assert_eq!(told(&room.ledger).await, expected(0..10));
         for task in 0..5 {
-            room.ledger.record_done(job, task, &done(Outcome::Stored, 6)).await.unwrap();
+            room.ledger.record_done(job, task, 0, &done(Outcome::Stored, 6)).await.unwrap();
         }
         assert_eq!(told(&room.ledger).await, expected(5..15));
     }
@@ -440,7 +458,7 @@ mod tests {
         let room = Room::new().await;
         let job = id(0, 1);
         room.planned(job, 2).await;
-        room.ledger.record_done(job, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         room.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
         assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Partial);
         room.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
@@ -462,7 +480,7 @@ mod tests {
         room.planned(job, TASKS as usize).await;
         let outcome = done(Outcome::Stored, 3);
         let writes = stream::iter(0..TASKS)
-            .map(|task| ledger.record_done(job, task, &outcome))
+            .map(|task| ledger.record_done(job, task, 0, &outcome))
             .buffer_unordered(16)
             .for_each(async |result| result.unwrap());
         let reads = async {

@@ -3,11 +3,7 @@
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Done, Failure, JobId, Ledger, LedgerError, Outcome,
-    layout::facts::Marker,
-    views::progress::{Body, READS_AT_ONCE, lock},
-};
+use crate::{Done, Failure, JobId, Ledger, LedgerError, Outcome, layout::facts::{End, Marker}, views::progress::{Body, READS_AT_ONCE, lock}};
 
 /// How one task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +86,7 @@ impl Ledger {
             let (state, done, failure) = match marker {
                 None => (TaskState::Pending, None, None),
                 Some(marker) => match self.marker(job, task, marker).await? {
-                    Body::Done(done) => (done.outcome.into(), Some(done), None),
+                    Body::Partial(_, done) | Body::Done(done) => (done.outcome.into(), Some(done), None),
                     Body::Failed(_, failure) => (TaskState::Failed, None, Some(failure)),
                 },
             };
@@ -115,8 +111,8 @@ mod tests {
         room.planned(job, 20).await;
         for task in 0..20 {
             match task % 4 {
-                0 => ledger.record_done(job, task, &done(Outcome::Stored, 3)).await.unwrap(),
-                1 => ledger.record_done(job, task, &done(Outcome::Unchanged, 3)).await.unwrap(),
+                0 => ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap(),
+                1 => ledger.record_done(job, task, 0, &done(Outcome::Unchanged, 3)).await.unwrap(),
                 2 => ledger.record_failure(job, task, 0, &failure("gone", 4)).await.unwrap(),
                 _ => {}
             }

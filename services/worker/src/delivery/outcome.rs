@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use waybill_ledger::{Done, Failure, JobId, LedgerError};
+use waybill_ledger::{Done, Failure, JobId, LedgerError, MissingItem};
 use waybill_queue::{Message, QueueName};
 use waybill_source::ItemError;
 use waybill_store::StoreError;
@@ -85,8 +85,8 @@ pub(crate) struct Object {
     pub(crate) key: String,
     pub(crate) bytes: u64,
     pub(crate) records: u64,
-    /// Items that the upstream does not have, each with its reason.
-    pub(crate) missing: Vec<String>,
+    /// Items that the upstream does not have.
+    pub(crate) missing: Vec<MissingItem>,
 }
 
 /// What a message is about.
@@ -216,7 +216,7 @@ async fn mark(context: &Context, work: Work, outcome: &Outcome, began: Instant) 
                 finished,
                 missing: object.missing.clone(),
             };
-            return ledger.record_done(work.job, task, &done).await;
+            return ledger.record_done(work.job, task, work.round, &done).await;
         }
         Outcome::Failed { reason } => (reason, None),
         Outcome::Rejected { reason, quarantine } => (reason, Some(quarantine.clone())),

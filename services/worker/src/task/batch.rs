@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, ops::Range, os::unix::fs::FileExt};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use waybill_ledger::MissingItem;
 use waybill_source::{Item, ObjectName};
 use waybill_store::{StoreError, UploadBody};
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, collections::HashMap, time::Duration};
 
+use jiff::Timestamp;
 use waybill_ledger::State;
 use waybill_upstream::{Options, Running, Upstream as StandIn};
 
@@ -52,9 +53,19 @@ async fn an_unknown_id_is_found_and_the_others_arrive() {
     assert_eq!((requests.weather, requests.violations), (8, 0));
     // All of the one fetch are there, and go with the next.
     assert_eq!(system.data().await.len(), 3 + 1);
+    // Tried again in vain, and once the upstream has it.
+    let job = status.request.job;
+    system.ledger.retry(job, Timestamp::now()).await.unwrap();
+    let status = system.ended(job).await;
+    assert_eq!((status.state, status.tasks.incomplete, status.records), (State::Partial, 1, 15));
+    assert_eq!(stand_in.requests().weather, 8 + 7);
     stand_in.change(waybill_upstream::Changes { weather_unknown: Some(BTreeSet::new()), ..Default::default() });
+    system.ledger.retry(job, Timestamp::now()).await.unwrap();
+    let status = system.ended(job).await;
+    assert_eq!((status.state, status.tasks.incomplete, status.records), (State::Succeeded, 0, 16));
+    assert_eq!(stand_in.requests().weather, 8 + 7 + 1);
     let status = system.good_job().await;
-    assert_eq!((status.tasks.stored, status.tasks.unchanged), (1, 1));
+    assert_eq!((status.tasks.stored, status.tasks.unchanged), (0, 2));
     assert_eq!(ids(&system).await, (0..16).collect());
     assert_eq!(system.data().await.len(), 2);
 }
