@@ -26,6 +26,8 @@ use crate::{
     submit::{self, NewJob},
 };
 
+/// Whose idempotency keys are of `/v1/jobs`.
+const ROUTE: &str = "POST /v1/jobs";
 /// How long a client waits to learn whether its job exists.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -71,6 +73,7 @@ impl JobsApi {
         caller: &Caller,
         definition: &Definition,
         params: Params,
+        route: &'static str,
         key: Option<String>,
     ) -> Result<Accepted, Problem> {
         if let [variable, ..] = self.lacks(definition) {
@@ -78,7 +81,7 @@ impl JobsApi {
         }
         let now = (self.now)();
         let (id, by) = (self.ids.fresh(now), caller.name().map(str::to_owned));
-        let submission = Submission { definition, params, idempotency_key: key, by, id, now };
+        let submission = Submission { definition, params, idempotency_key: key, route, by, id, now };
         let accepting = async {
             let submitted = self.ledger.submit(submission).await.map_err(error::submit)?;
             if submitted.is_new {
@@ -147,7 +150,7 @@ impl JobsApi {
     /// Submit a job
     ///
     /// It is done later, by whichever worker is free. The same `Idempotency-Key` with the same body is the
-    /// same job, however often it is sent.
+    /// same job, however often it is sent. Each API key has idempotency keys of its own.
     #[oai(path = "/v1/jobs", method = "post", operation_id = "submitJob")]
     async fn submit(
         &self,
@@ -164,7 +167,7 @@ impl JobsApi {
         let NewJob { source, params } = new.0;
         let definition = self.source(&source)?;
         let given = params.into_iter().map(|(name, value)| (name, value.0)).collect();
-        self.accept(&Caller::of(request), definition, submit::bind(definition, &given, "params.")?, key).await
+        self.accept(&Caller::of(request), definition, submit::bind(definition, &given, "params.")?, ROUTE, key).await
     }
 
     /// Fetch the buses of a date

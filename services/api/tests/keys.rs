@@ -4,11 +4,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use poem::{Endpoint, Response, test::TestClient};
+use poem::{
+    Endpoint, Response,
+    test::{TestClient, TestRequestBuilder},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use waybill_api::JobsApi;
+use waybill_api::{JobsApi, WeatherApi};
 use waybill_ledger::Ledger;
 use waybill_source::{Catalog, Env};
 use waybill_store::{Embedded, Store};
@@ -40,7 +43,10 @@ async fn room(scopes: &[&[&str]]) -> Room<impl Endpoint<Output = Response>> {
             rate: None,
         })
         .collect();
-    let jobs = JobsApi::new(ledger, Arc::new(Catalog::shipped()), &Env::new(), Timestamp::now);
+    let (catalog, env) =
+        (Arc::new(Catalog::shipped()), Env::from([("OPENWEATHER_API_KEY".to_owned(), "k".to_owned())]));
+    let jobs = JobsApi::new(ledger.clone(), catalog.clone(), &env, Timestamp::now);
+    let weather = WeatherApi::new(ledger, catalog, store.clone(), &env, Timestamp::now);
     let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
     let front = AppConfig { keys: ApiKeys::new(&settings).unwrap(), ..AppConfig::default() };
     Room {
@@ -58,10 +64,32 @@ impl<E: Endpoint<Output = Response>> Room<E> {
         if let Some(body) = body {
             request = request.content_type("application/json").body(body.to_string());
         }
-        let response = request.send().await.0;
-        let status = response.status().as_u16();
-        (status, serde_json::from_str(&response.into_body().into_string().await.unwrap()).unwrap())
+        answer(request).await
     }
+
+    async fn get(&self, key: usize, path: &str) -> (u16, Value) {
+        answer(self.request(key, self.client.get(path))).await
+    }
+
+    /// A job with an idempotency key, by one of the API keys if there are any.
+    async fn submit(&self, key: usize, idempotency_key: &str, source: &str, params: Value) -> (u16, Value) {
+        let body = json!({ "source": source, "params": params }).to_string();
+        let request = self.client.post("/v1/jobs").content_type("application/json").body(body);
+        answer(self.request(key, request.header("Idempotency-Key", idempotency_key))).await
+    }
+
+    fn request<'a>(&self, key: usize, request: TestRequestBuilder<'a, E>) -> TestRequestBuilder<'a, E> {
+        match self.keys.get(key) {
+            Some(key) => request.header("authorization", format!("Bearer {}", key.key)),
+            None => request,
+        }
+    }
+}
+
+async fn answer(request: TestRequestBuilder<'_, impl Endpoint<Output = Response>>) -> (u16, Value) {
+    let response = request.send().await.0;
+    let status = response.status().as_u16();
+    (status, serde_json::from_str(&response.into_body().into_string().await.unwrap()).unwrap())
 }
 
 #[tokio::test]
@@ -104,4 +132,52 @@ async fn where_nobody_is_asked_for_a_key_a_job_is_nobodys() {
     let response = room.client.post("/process-request?date=2024-05-01").send().await.0;
     let job: Value = serde_json::from_str(&response.into_body().into_string().await.unwrap()).unwrap();
     assert!(job.get("by").is_none());
+}
+
+#[tokio::test]
+async fn idempotency_keys_are_scoped_by_api_key() {
+    let room = room(&[&["submit", "read"], &["submit"]]).await;
+    let date = json!({ "date": "2024-05-01" });
+    let (status, first) = room.submit(0, "may-1", "buses", date.clone()).await;
+    assert_eq!(status, 202);
+    let (status, second) = room.submit(1, "may-1", "buses", date.clone()).await;
+    assert_eq!((status, &second["by"]), (202, &json!("key-1")));
+    assert_ne!(first["id"], second["id"]);
+    // Another body is no conflict with a job that the caller must not see.
+    let (status, third) = room.submit(1, "may-2", "buses", date.clone()).await;
+    assert_eq!((status, &third["state"]), (202, &json!("queued")));
+    let (status, fourth) = room.submit(0, "may-2", "buses", json!({ "date": "2024-05-02" })).await;
+    assert_eq!(status, 202, "{fourth}");
+    for (key, job) in [(0, &first), (1, &second)] {
+        let (status, again) = room.submit(key, "may-1", "buses", date.clone()).await;
+        assert_eq!((status, &again["id"]), (202, &job["id"]));
+        let path = format!("/v1/jobs/{}/cancel", job["id"].as_str().unwrap());
+        assert_eq!(room.post(key, &path, None).await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn idempotency_keys_are_scoped_by_route() {
+    for scopes in [&[][..], &[&["submit", "read"][..]]] {
+        let room = room(scopes).await;
+        let (status, job) = room.submit(0, "collect/x", "weather", json!({ "id": "other" })).await;
+        assert_eq!(status, 202, "{job}");
+        let (status, collection) = room.post(0, "/collect/", Some(json!({ "id": "x" }))).await;
+        assert_eq!((status, &collection["id"]), (202, &json!("x")), "{collection}");
+        assert_eq!(room.get(0, "/get/?id=x").await.0, 200);
+        for _ in 0..2 {
+            assert_eq!(room.post(0, "/collect/", Some(json!({ "id": "x" }))).await.0, 202);
+        }
+        let jobs = room.get(0, "/v1/jobs?source=weather").await.1;
+        assert_eq!(jobs["jobs"].as_array().unwrap().len(), 2, "{jobs}");
+    }
+}
+
+#[tokio::test]
+async fn a_collection_is_that_of_the_api_key() {
+    let room = room(&[&["submit", "read"], &["submit", "read"]]).await;
+    assert_eq!(room.post(0, "/collect/", Some(json!({ "id": "x" }))).await.0, 202);
+    assert_eq!((room.get(0, "/get/?id=x").await.0, room.get(1, "/get/?id=x").await.0), (200, 404));
+    assert_eq!(room.post(1, "/collect/", Some(json!({ "id": "x" }))).await.0, 202);
+    assert_eq!(room.get(0, "/v1/jobs").await.1["jobs"].as_array().unwrap().len(), 2);
 }

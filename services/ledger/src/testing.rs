@@ -21,6 +21,9 @@ use crate::{Done, Failure, JobId, Ledger, MissingItem, Outcome, Plan, Request, S
 /// 2024-05-01T08:00:00Z, in seconds.
 pub(crate) const MORNING: i64 = 1_714_550_400;
 
+/// The route of every submission.
+pub(crate) const ROUTE: &str = "POST /v1/jobs";
+
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(MORNING + second).unwrap()
 }
@@ -46,15 +49,15 @@ pub(crate) fn done(outcome: Outcome, second: i64) -> Done {
     }
 }
 
-pub(crate) fn failure(reason: &str, second: i64) -> Failure {
-    Failure { reason: reason.to_owned(), quarantine: None, attempts: 3, finished: at(second) }
-}
 /// A task that ended well, but for one item.
 pub(crate) fn partial(second: i64) -> Done {
     let missing = MissingItem { item: "7".to_owned(), reason: "the upstream answered 404 Not Found".to_owned() };
     Done { missing: vec![missing], ..done(Outcome::Stored, second) }
 }
 
+pub(crate) fn failure(reason: &str, second: i64) -> Failure {
+    Failure { reason: reason.to_owned(), quarantine: None, attempts: 3, finished: at(second) }
+}
 
 /// A plan of so many tasks of one city each.
 pub(crate) fn plan(tasks: usize) -> Plan {
@@ -97,6 +100,7 @@ impl Room {
             definition: &self.definition,
             params: Params([("date".to_owned(), date.to_owned())].into()),
             idempotency_key: key.map(str::to_owned),
+            route: ROUTE,
             by: None,
             id: Uuid::from(job),
             now: at(0),

@@ -16,6 +16,8 @@ use waybill_web::{Caller, JsonBody, Problem, known_query};
 use crate::{JobsApi, Metrics, error};
 
 const SOURCE: &str = "weather";
+/// Whose idempotency keys are the users' ids.
+const ROUTE: &str = "POST /collect/";
 /// Tasks and objects of one collection that are looked at: a thousand batches of twenty cities.
 const MOST: usize = 1_000;
 /// An object holds one batch of cities, about 10 KB; the source accepts no larger file than 1 MB.
@@ -90,7 +92,7 @@ struct City {
 impl WeatherApi {
     /// Collect the weather
     ///
-    /// The same id again is the same collection, not a second one.
+    /// The same id again is the same collection, not a second one. Each API key has ids of its own.
     #[oai(path = "/collect/", method = "post", operation_id = "collectWeather")]
     async fn collect(&self, request: &Request, collection: JsonBody<Collection>) -> Result<Collecting, Problem> {
         known_query(request, &[])?;
@@ -99,7 +101,7 @@ impl WeatherApi {
         let params = definition
             .bind(&[("id".to_owned(), id.clone())].into())
             .map_err(|error| Problem::invalid_parameter("id", &error.expected, &error.found))?;
-        self.jobs.accept(&Caller::of(request), definition, params, Some(key(&id))).await?;
+        self.jobs.accept(&Caller::of(request), definition, params, ROUTE, Some(id.clone())).await?;
         Ok(Collecting::Accepted(Json(Collection { id })))
     }
 
@@ -113,7 +115,8 @@ impl WeatherApi {
     ) -> Result<Json<Collected>, Problem> {
         known_query(request, &["id"])?;
         let definition = self.definition()?;
-        let asked = self.ledger.find(SOURCE, &key(&id)).await.map_err(error::ledger)?;
+        let by = Caller::of(request);
+        let asked = self.ledger.find(ROUTE, by.name(), SOURCE, &id).await.map_err(error::ledger)?;
         let asked = asked.ok_or_else(|| Problem::not_found("there is no collection of this id").at("id"))?;
         let tasks = self.ledger.tasks(asked.job, None, 0, MOST).await.map_err(error::ledger)?.unwrap_or_default();
         let cities = |pending: bool| -> usize {
@@ -148,11 +151,6 @@ impl WeatherApi {
             .await?;
         Ok(batches.into_iter().flatten().collect())
     }
-}
-
-/// Set apart from keys that clients of `/v1/jobs` choose.
-fn key(id: &str) -> String {
-    format!("collect/{id}")
 }
 
 /// Rounded to hundredths, and 1 only when all is done.

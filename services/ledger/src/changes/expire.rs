@@ -103,12 +103,12 @@ impl Ledger {
         Ok(self.store.list(prefix, None, PAGE).await?.into_iter().map(|entry| entry.key).collect())
     }
 
-    /// The object that leads from the job's idempotency key to it.
+    /// The object that leads from the job's idempotency key to it. Of a request that cannot be read it stays, until the
+    /// key is used again.
     async fn idempotency_key(&self, job: JobId) -> Result<Option<String>, LedgerError> {
-        let request: Option<Request> = self.read(&keys::of(job, Name::Request), SMALL).await?;
-        let Some(Request { source, idempotency_key: Some(key), .. }) = request else { return Ok(None) };
-        let key = keys::idempotency(&source, &key);
-        let holder: Option<Request> = self.read(&key, SMALL).await?;
+        let request: Option<Request> = self.read_intact(&keys::of(job, Name::Request), SMALL).await?;
+        let Some(key) = request.and_then(|request| request.key_object()) else { return Ok(None) };
+        let holder: Option<Request> = self.read_intact(&key, SMALL).await?;
         Ok(holder.filter(|holder| holder.job == job).map(|_| key))
     }
 }

@@ -136,6 +136,117 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn tasks_with_missing_items_are_tried_again_and_their_last_result_counts() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        let request = room.planned(job, 3).await;
+        room.ledger.publish_tasks(&request, &plan(3), false).await.unwrap();
+        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        for task in [1, 2] {
+            room.ledger.record_done(job, task, 0, &partial(4)).await.unwrap();
+        }
+        // It counts every marker as it comes, and never forgets any.
+        let other = room.another();
+        let seen = async |ledger: &Ledger| {
+            let Status { state, tasks, bytes, errors, .. } = ledger.status(job).await.unwrap().unwrap();
+            (state, tasks.pending, tasks.stored, tasks.failed, tasks.incomplete, bytes, errors.len())
+        };
+        let all_see = async |expected| {
+            for ledger in [&other, &room.ledger, &room.another()] {
+                assert_eq!(seen(ledger).await, expected);
+            }
+        };
+        all_see((State::Partial, 0, 3, 0, 2, 3_000, 2)).await;
+        assert!(room.ledger.is_settled(job, 1, 0).await.unwrap());
+
+        room.queue.sent();
+        assert_eq!(room.another().retry(job, at(10)).await.unwrap().round, 1);
+        all_see((State::Running, 2, 1, 0, 0, 1_000, 0)).await;
+        assert!(!room.ledger.is_settled(job, 1, 1).await.unwrap());
+        room.queue.sent();
+        other.publish_tasks(&request, &plan(3), true).await.unwrap();
+        let messages = room.queue.messages();
+        let sent = messages.iter().map(|message| match message {
+            Message::RunTask(task) => (task.task, task.round),
+            Message::PlanJob(_) => panic!("a task"),
+        });
+        assert_eq!(sent.collect::<Vec<_>>(), [(1, 1), (2, 1)]);
+        // A message of the first round that comes late changes nothing.
+        room.ledger.record_done(job, 1, 0, &partial(11)).await.unwrap();
+        all_see((State::Running, 2, 1, 0, 0, 1_000, 0)).await;
+        room.ledger.record_done(job, 1, 1, &partial(12)).await.unwrap();
+        room.ledger.record_failure(job, 2, 1, &failure("503", 12)).await.unwrap();
+        all_see((State::Partial, 0, 2, 1, 1, 2_000, 2)).await;
+
+        assert_eq!(room.another().retry(job, at(20)).await.unwrap().round, 2);
+        for task in [1, 2] {
+            room.ledger.record_done(job, task, 2, &done(Outcome::Unchanged, 21)).await.unwrap();
+        }
+        for ledger in [&other, &room.ledger, &room.another()] {
+            let status = ledger.status(job).await.unwrap().unwrap();
+            assert_eq!((status.state, status.tasks.unchanged, status.bytes), (State::Succeeded, 2, 3_000));
+        }
+        assert!(matches!(other.retry(job, at(30)).await, Err(RetryError::NothingFailed)));
+    }
+
+    /// Whoever retries or runs the task dies after any object that is written: the housekeeper sends out what is left,
+    /// and the job ends.
+    #[tokio::test]
+    async fn killed_at_any_step_a_retry_of_missing_items_comes_to_its_end() {
+        let steps = ["nothing", "retries/", "rounds/", "sent", "partial"];
+        for (killed, step) in steps.into_iter().enumerate() {
+            let room = Room::new().await;
+            let job = id(0, 1);
+            let request = room.planned(job, 2).await;
+            room.ledger.publish_tasks(&request, &plan(2), false).await.unwrap();
+            room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+            room.ledger.record_done(job, 1, 0, &partial(4)).await.unwrap();
+            assert_eq!(state(&room.ledger, job).await, State::Partial);
+            room.another().recover(at(5), false).await.unwrap();
+            let dying = room.another();
+            dying.memory.announcing.close();
+            let round = Round { retried: at(10) };
+            if killed >= 1 {
+                dying.create(&keys::retry(job, 1), &round, SMALL).await.unwrap();
+            }
+            if killed >= 2 {
+                dying.create(&keys::of(job, Name::Round(1)), &round, SMALL).await.unwrap();
+            }
+            if killed >= 3 {
+                dying.publish_tasks(&request, &plan(2), true).await.unwrap();
+            }
+            if killed >= 4 {
+                dying.record_done(job, 1, 1, &partial(11)).await.unwrap();
+            }
+            let expected = if killed == 2 || killed == 3 { State::Running } else { State::Partial };
+            assert_eq!(state(&room.another(), job).await, expected, "{step}");
+            if expected == State::Partial {
+                // Whoever asks again begins the round that is next.
+                let next = if killed == 4 { 2 } else { 1 };
+                assert_eq!(room.another().retry(job, at(12)).await.unwrap().round, next, "{step}");
+            }
+            // The queue loses all that was sent. A worker does what the housekeeper sends out again.
+            room.queue.sent();
+            let housekeeper = room.another();
+            for minute in 1..60 {
+                housekeeper.recover(at(minute * 60), false).await.unwrap();
+                for message in room.queue.messages() {
+                    match message {
+                        Message::PlanJob(_) => dying.publish_tasks(&request, &plan(2), true).await.unwrap(),
+                        Message::RunTask(task) => {
+                            assert_eq!(task.task, 1);
+                            let outcome = done(Outcome::Stored, 20);
+                            room.another().record_done(job, 1, task.round, &outcome).await.unwrap();
+                        }
+                    }
+                }
+            }
+            assert_eq!(state(&room.another(), job).await, State::Succeeded, "{step}");
+            assert_eq!(room.store.list(keys::RETRIES, None, 10).await.unwrap().len(), 0, "{step}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_planning_that_failed_is_tried_again() {
         let room = Room::new().await;
         let job = id(0, 1);

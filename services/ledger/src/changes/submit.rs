@@ -32,8 +32,11 @@ pub struct Submission<'a> {
     pub definition: &'a Definition,
     /// Bound parameters.
     pub params: Params,
-    /// The client's own name for the request, at most 255 characters; the same one twice is one job.
+    /// The client's own name for the request, at most 1,000 characters; the same one twice, by the same route and
+    /// caller, is one job.
     pub idempotency_key: Option<String>,
+    /// The route that the request came by.
+    pub route: &'static str,
     /// The name of the API key that asks for it.
     pub by: Option<String>,
     /// A fresh UUIDv7 of `now`.
@@ -71,12 +74,13 @@ impl Ledger {
     }
 
     async fn submit_in(&self, submission: Submission<'_>) -> Result<Submitted, SubmitError> {
-        let Submission { definition, params, idempotency_key, by, id, now } = submission;
+        let Submission { definition, params, idempotency_key, route, by, id, now } = submission;
         let request = Request {
             job: JobId::new(id),
             source: definition.name().to_owned(),
             params,
             definition: definition.hash().to_owned(),
+            route: idempotency_key.is_some().then(|| route.to_owned()),
             idempotency_key,
             by,
             created: now,
@@ -105,9 +109,15 @@ impl Ledger {
         Ok(submitted)
     }
 
-    /// The job that an idempotency key belongs to; `None` where the key is not known.
-    pub async fn find(&self, source: &str, key: &str) -> Result<Option<Request>, LedgerError> {
-        self.read(&keys::idempotency(source, key), SMALL).await
+    /// The job that a caller's idempotency key belongs to; `None` where the key is not known.
+    pub async fn find(
+        &self,
+        route: &str,
+        by: Option<&str>,
+        source: &str,
+        key: &str,
+    ) -> Result<Option<Request>, LedgerError> {
+        self.read(&keys::idempotency(route, by, source, key), SMALL).await
     }
 
     /// The text must be there before any request that names it.
@@ -124,10 +134,10 @@ impl Ledger {
     /// Whose the idempotency key is. Its object holds the whole request, so that whoever finds it can
     /// complete the job. The definition of the first time counts: a changed one is not another body.
     async fn settle_key(&self, request: Request) -> Result<Submitted, SubmitError> {
-        let Some(key) = &request.idempotency_key else {
+        let Some(key) = request.key_object() else {
             return Ok(Submitted { request, is_new: true });
         };
-        let holder = self.settle(&keys::idempotency(&request.source, key), request.clone(), SMALL).await?;
+        let holder = self.settle(&key, request.clone(), SMALL).await?;
         if holder.source != request.source || holder.params != request.params {
             return Err(SubmitError::KeyReused(holder.job));
         }
@@ -136,8 +146,7 @@ impl Ledger {
 
     /// Frees the request's idempotency key.
     async fn forget_key(&self, request: &Request) -> Result<(), LedgerError> {
-        let key = request.idempotency_key.as_ref().map(|key| keys::idempotency(&request.source, key));
-        Ok(self.store.delete(&Vec::from_iter(key)).await?)
+        Ok(self.store.delete(&Vec::from_iter(request.key_object())).await?)
     }
 
     /// Tells the queue, again and again where it does not take the message. The answer waits for the first try at most,
@@ -220,6 +229,49 @@ mod tests {
         assert!(matches!(&error, SubmitError::KeyReused(job) if *job == id(0, 1)));
         insta::assert_snapshot!(error, @"the idempotency key belongs to job 018f332a-e400-7000-8000-000000000001, which was asked for something else");
         assert!(room.ledger.request(id(5, 2)).await.unwrap().is_none());
+    }
+
+    /// Whoever asks by another route, or with another API key, has other keys.
+    #[tokio::test]
+    async fn a_key_belongs_to_a_route_and_a_caller() {
+        let room = Room::new().await;
+        let mut jobs = std::collections::HashSet::new();
+        for (n, route) in (0..).zip(["POST /v1/jobs", "POST /collect/"]) {
+            for (m, by) in (0..).zip([None, Some("one"), Some("two")]) {
+                let submission = || {
+                    let submission = room.submission(id(0, 10 * n + m), "2024-05-01", Some("monday"));
+                    Submission { route, by: by.map(str::to_owned), ..submission }
+                };
+                let submitted = room.ledger.submit(submission()).await.unwrap();
+                assert!(submitted.is_new && jobs.insert(submitted.request.job));
+                let again = Submission { id: id(5, 99).into(), ..submission() };
+                assert_eq!(room.another().submit(again).await.unwrap().request, submitted.request);
+                let found = room.another().find(route, by, "buses", "monday").await.unwrap();
+                assert_eq!(found, Some(submitted.request));
+            }
+        }
+        assert_eq!(room.store.list("keys/", None, 10).await.unwrap().len(), 6);
+        for days in 91..93 {
+            room.another().expire(at(days * 86_400)).await.unwrap();
+        }
+        assert_eq!(room.store.list("keys/", None, 10).await.unwrap().len(), 0);
+    }
+
+    /// Keys of earlier releases were not scoped: they lead nowhere, and go with their jobs.
+    #[tokio::test]
+    async fn a_key_of_an_earlier_release_is_not_looked_at_and_goes_with_its_job() {
+        let room = Room::new().await;
+        let mut request = room.job(id(0, 1)).await;
+        request.idempotency_key = Some("monday".to_owned());
+        let key = keys::unscoped_idempotency("buses", "monday");
+        for key in [&key, &keys::of(id(0, 1), Name::Request)] {
+            room.ledger.put(key, &request, SMALL).await.unwrap();
+        }
+        assert!(room.submit(id(5, 2), "2024-05-02", Some("monday")).await.unwrap().is_new);
+        for days in 91..93 {
+            room.another().expire(at(days * 86_400)).await.unwrap();
+        }
+        assert_eq!(room.store.list("", None, 10).await.unwrap().len(), 1, "the definition");
     }
 
     #[tokio::test]

@@ -22,11 +22,39 @@ pub struct Request {
     /// The client's own name for the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// The route that the idempotency key came by; none of earlier releases, whose keys were not scoped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
     /// The name of the API key that asked for it; none where nobody was asked for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// When it was accepted.
     pub created: Timestamp,
+}
+
+impl Request {
+    /// What is known of a request that cannot be read.
+    pub(crate) fn unreadable(job: JobId) -> Self {
+        Self {
+            job,
+            source: String::new(),
+            params: Params::default(),
+            definition: String::new(),
+            idempotency_key: None,
+            route: None,
+            by: None,
+            created: job.made(),
+        }
+    }
+
+    /// The object that leads from the idempotency key to the job, if there is a key.
+    pub(crate) fn key_object(&self) -> Option<String> {
+        let key = self.idempotency_key.as_deref()?;
+        Some(match &self.route {
+            Some(route) => keys::idempotency(route, self.by.as_deref(), &self.source, key),
+            None => keys::unscoped_idempotency(&self.source, key),
+        })
+    }
 }
 
 /// `plan.json`: the tasks, each with its items. A task's number is its place in the list.
@@ -128,7 +156,7 @@ pub struct Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{layout::keys::{self, Name}, testing::{Room, at, done, failure, id, plan}};
+    use crate::{layout::keys::Name, testing::{ROUTE, Room, at, done, failure, id, plan}};
 
     /// These are read by people and by later versions: a change here is a change of the layout.
     #[tokio::test]
@@ -160,7 +188,7 @@ mod tests {
         }
         insta::assert_snapshot!(seen, @r#"
         jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/request.json
-        {"job":"018f332a-e400-7000-8000-000000000007","source":"buses","params":{"date":"2024-05-01"},"definition":"{definition}","idempotency_key":"monday","created":"2024-05-01T08:00:00Z"}
+        {"job":"018f332a-e400-7000-8000-000000000007","source":"buses","params":{"date":"2024-05-01"},"definition":"{definition}","idempotency_key":"monday","route":"POST /v1/jobs","created":"2024-05-01T08:00:00Z"}
         jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/started.json
         {"started":"2024-05-01T08:00:01Z"}
         jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/plan.json
@@ -170,12 +198,11 @@ mod tests {
         jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/tasks/000001.failed.0
         {"reason":"not JSON","quarantine":"quarantine/buses/1-city-1.json","attempts":3,"finished":"2024-05-01T08:00:04Z"}
         jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/summary.json
-        {"round":0,"request":{"job":"018f332a-e400-7000-8000-000000000007","source":"buses","params":{"date":"2024-05-01"},"definition":"{definition}","idempotency_key":"monday","created":"2024-05-01T08:00:00Z"},"state":"partial","started":"2024-05-01T08:00:01Z","finished":"2024-05-01T08:00:04Z","tasks":{"total":2,"pending":0,"stored":1,"unchanged":0,"failed":1},"bytes":1000,"records":10,"errors":[{"task":1,"items":["1-city-1"],"failure":{"reason":"not JSON","quarantine":"quarantine/buses/1-city-1.json","attempts":3,"finished":"2024-05-01T08:00:04Z"}}]}
+        {"round":0,"request":{"job":"018f332a-e400-7000-8000-000000000007","source":"buses","params":{"date":"2024-05-01"},"definition":"{definition}","idempotency_key":"monday","route":"POST /v1/jobs","created":"2024-05-01T08:00:00Z"},"state":"partial","started":"2024-05-01T08:00:01Z","finished":"2024-05-01T08:00:04Z","tasks":{"total":2,"pending":0,"stored":1,"unchanged":0,"failed":1,"incomplete":0},"bytes":1000,"records":10,"errors":[{"task":1,"items":["1-city-1"],"failure":{"reason":"not JSON","quarantine":"quarantine/buses/1-city-1.json","attempts":3,"finished":"2024-05-01T08:00:04Z"}}]}
         "#);
-        let key = room.text(&keys::idempotency("buses", "monday")).await;
+        let key = room.text(&keys::idempotency(ROUTE, None, "buses", "monday")).await;
         assert_eq!(key, room.text(&keys::of(job, Name::Request)).await);
     }
-}
 
     #[test]
     fn missing_items_of_earlier_releases_are_read() {
@@ -184,3 +211,4 @@ mod tests {
         let now = serde_json::to_string(&[&item]).unwrap();
         assert_eq!([read(r#"["7: 404: not here"]"#), read(&now)], [[item.clone()], [item]]);
     }
+}

@@ -15,11 +15,20 @@ pub(crate) fn definition(source: &str, hash: &str) -> String {
     format!("sources/{source}/{hash}.toml")
 }
 
-/// What leads from an idempotency key to its job. The newline keeps (`a`, `bc`) and (`ab`, `c`) apart: no
-/// source's name has one.
-pub(crate) fn idempotency(source: &str, key: &str) -> String {
-    let hash = Sha256::digest(format!("{source}\n{key}"));
-    format!("keys/{}.json", base16ct::lower::encode_string(&hash))
+/// The object that leads from a request's idempotency key to its job. Keys are scoped by route, caller and source.
+pub(crate) fn idempotency(route: &str, by: Option<&str>, source: &str, key: &str) -> String {
+    // JSON keeps (`a`, `bc`) and (`ab`, `c`) apart.
+    keyed(&serde_json::to_string(&(route, by, source, key)).expect("texts are JSON"))
+}
+
+/// The object of an idempotency key from before keys were scoped. Nothing is looked up in it any more; it is deleted
+/// with its job.
+pub(crate) fn unscoped_idempotency(source: &str, key: &str) -> String {
+    keyed(&format!("{source}\n{key}"))
+}
+
+fn keyed(text: &str) -> String {
+    format!("keys/{}.json", base16ct::lower::encode_string(&Sha256::digest(text)))
 }
 
 /// What all keys of a day's jobs begin with.
@@ -87,6 +96,11 @@ pub(crate) enum Name {
         task: u32,
         round: u32,
     },
+    /// A task ended well in this round, but without items that the upstream does not have.
+    Partial {
+        task: u32,
+        round: u32,
+    },
     /// A task, or the planning, was begun again.
     Attempt {
         task: Option<u32>,
@@ -96,11 +110,6 @@ pub(crate) enum Name {
     /// Somebody has a task, or the planning, in hand.
     Running {
         task: Option<u32>,
-    /// A task ended well in this round, but without items that the upstream does not have.
-    Partial {
-        task: u32,
-        round: u32,
-    },
     },
 }
 
@@ -117,6 +126,7 @@ impl fmt::Display for Name {
             Self::Summary => f.write_str("summary.json"),
             Self::Done { task } => write!(f, "tasks/{task:06}.done"),
             Self::Failed { task, round } => write!(f, "tasks/{task:06}.failed.{round}"),
+            Self::Partial { task, round } => write!(f, "tasks/{task:06}.partial.{round}"),
             Self::Attempt { task: None, round, number } => write!(f, "plan.attempts.{round}.{number}"),
             Self::Attempt { task: Some(task), round, number } => {
                 write!(f, "tasks/{task:06}.attempts.{round}.{number}")
@@ -126,7 +136,6 @@ impl fmt::Display for Name {
         }
     }
 }
-            Self::Partial { task, round } => write!(f, "tasks/{task:06}.partial.{round}"),
 
 impl Name {
     /// Takes a name apart; `None` where it is not one of ours.
@@ -161,6 +170,7 @@ impl Name {
         let task = task.parse().ok()?;
         match end.split_once('.') {
             Some(("failed", round)) => Some(Self::Failed { task, round: round.parse().ok()? }),
+            Some(("partial", round)) => Some(Self::Partial { task, round: round.parse().ok()? }),
             Some(("attempts", attempt)) => {
                 let (round, number) = attempt.split_once('.')?;
                 Some(Self::Attempt { task: Some(task), round: round.parse().ok()?, number: number.parse().ok()? })
@@ -170,7 +180,6 @@ impl Name {
             _ => None,
         }
     }
-            Some(("partial", round)) => Some(Self::Partial { task, round: round.parse().ok()? }),
 }
 
 #[cfg(test)]
@@ -187,39 +196,40 @@ mod tests {
             of(job, Name::PlanFailed { round: 1 }),
             of(job, Name::Done { task: 7 }),
             of(job, Name::Failed { task: 1_234_567, round: 12 }),
+            of(job, Name::Partial { task: 7, round: 1 }),
             of(job, Name::Attempt { task: Some(7), round: 1, number: 2 }),
             of(job, Name::Attempt { task: None, round: 1, number: 2 }),
             of(job, Name::Running { task: Some(7) }),
             of(job, Name::Running { task: None }),
             of(job, Name::Sent { round: 1 }),
             retry(job, 1),
-            idempotency("buses", "monday"),
+            idempotency("POST /v1/jobs", Some("nightly"), "buses", "monday"),
+            unscoped_idempotency("buses", "monday"),
             definition("buses", "abc"),
         ];
-            of(job, Name::Partial { task: 7, round: 1 }),
         insta::assert_snapshot!(keys.join("\n"), @r"
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/request.json
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.failed.1
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.done
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/1234567.failed.12
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.partial.1
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.attempts.1.2
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.attempts.1.2
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.running
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.running
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.sent.1
         retries/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88.1
+        keys/8c1f3b08c3eceb0065082f7f75276ed083c7bf52d36b7ff32e31b6ac071910bd.json
         keys/59e4d49dca7b7d9ef4de873a036c5d210868de6e64ada10fc068abf55f766128.json
         sources/buses/abc.toml
         ");
     }
-        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.partial.1
 
     #[test]
     fn foreign_names_are_not_ours() {
         for name in [
             "",
             "tasks/",
-        keys/8c1f3b08c3eceb0065082f7f75276ed083c7bf52d36b7ff32e31b6ac071910bd.json
             "tasks/1.done",
             "tasks/000001.done.bak",
             "tasks/+00001.done",

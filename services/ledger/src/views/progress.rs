@@ -159,19 +159,20 @@ impl Progress {
         }
     }
 
-    /// The first tasks that ended well but for items that the upstream does not have.
-    pub(crate) fn first_missing(&self) -> Vec<(u32, Done)> {
-        self.missing.iter().map(|(task, done)| (*task, done.clone())).collect()
+    /// Bytes and records of tasks that ended well.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        let partial = self.partial.iter().filter(|(task, _)| self.ended_well(**task).is_some());
+        partial.fold(self.sizes, |all, (_, sizes)| sum(all, *sizes))
     }
 
     pub(crate) fn tally(&self) -> TaskTally {
         let mut tally = TaskTally { total: self.cells.len() as u64, ..TaskTally::default() };
         for cell in &self.cells {
-            match cell {
             if cell.marker_in(self.round).is_none() {
                 tally.pending += 1;
                 continue;
             }
+            match cell {
                 Cell::Pending => {}
                 Cell::Failed { .. } => tally.failed += 1,
                 Cell::Partial { outcome, .. } | Cell::Done { outcome, .. } => match outcome {
@@ -179,8 +180,8 @@ impl Progress {
                     Outcome::Unchanged => tally.unchanged += 1,
                 },
             }
-        }
             tally.incomplete += u64::from(matches!(cell, Cell::Partial { .. }));
+        }
         tally
     }
 
@@ -202,15 +203,15 @@ impl Progress {
             let is_error = !matches!(cell, Cell::Done { lacks_items: false, .. });
             is_error.then(|| (task, marker, self.errors.get(&task).cloned()))
         });
-        failed.take(FAILURES_TOLD).collect()
+        errors.take(ERRORS_TOLD).collect()
     }
 }
 
-impl Ledger {
 fn sum(left: (u64, u64), right: (u64, u64)) -> (u64, u64) {
     (left.0.saturating_add(right.0), left.1.saturating_add(right.1))
 }
 
+impl Ledger {
     /// Counts every marker in `facts`, of a job that has a plan. Memory: a few bytes for each task.
     pub(crate) async fn progress(&self, job: JobId, facts: &Facts) -> Result<SharedProgress, LedgerError> {
         let progress = match self.memory.progress.get(&job) {
@@ -286,8 +287,8 @@ mod tests {
         ]
     }
 
-    /// Markers as a bucket holds them: one for each name, some of tasks that the plan does not have.
             (0..3_u32, 0..100_i64).prop_map(|(round, second)| Body::Partial(round, partial(second))),
+    /// Markers as a bucket holds them: one for each name, some of tasks that the plan does not have.
     fn markers() -> impl Strategy<Value = Vec<(u32, Body)>> {
         vec((0..TOTAL + 2, body()), 0..60).prop_map(|mut markers| {
             let mut names = std::collections::HashSet::new();
@@ -306,8 +307,8 @@ mod tests {
                 Body::Failed(round, _) => Name::Failed { task: *task, round: *round },
             });
         }
-        facts
                 Body::Partial(round, _) => Name::Partial { task: *task, round: *round },
+        facts
     }
 
     /// What counts, task by task, over all markers at once.

@@ -70,15 +70,15 @@ impl Ledger {
             None => all.take(limit).collect(),
             Some(TaskState::Pending) => all.filter(|(_, marker)| marker.is_none()).take(limit).collect(),
             Some(TaskState::Failed) => {
-                all.filter(|(_, marker)| matches!(marker, Some(Marker::Failed(_)))).take(limit).collect()
+                all.filter(|(_, marker)| matches!(marker, Some(Marker::Round(_, End::Failed)))).take(limit).collect()
             }
             Some(wanted @ (TaskState::Stored | TaskState::Unchanged)) => {
                 // Names do not tell these two apart.
                 let progress = self.progress(job, &facts).await?;
                 let progress = lock(&progress);
-                let ended = all.map(|(task, _)| (task, progress.outcome(task)));
-                let wanted = ended.filter(|(_, outcome)| outcome.map(TaskState::from) == Some(wanted));
-                wanted.map(|(task, _)| (task, Some(Marker::Done))).take(limit).collect()
+                let ended = all.filter_map(|(task, _)| Some((task, progress.ended_well(task)?)));
+                let wanted = ended.filter(|(_, (outcome, _))| TaskState::from(*outcome) == wanted);
+                wanted.map(|(task, (_, marker))| (task, Some(marker))).take(limit).collect()
             }
         };
         let outline = &outline;

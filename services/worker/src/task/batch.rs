@@ -111,8 +111,12 @@ impl Arrived {
         Ok(None)
     }
 
-    fn missing(&self, items: &[Item]) -> Vec<String> {
-        self.missing.iter().map(|(index, reason)| format!("{}: {reason}", items[*index].key)).collect()
+    fn missing(&self, items: &[Item]) -> Vec<MissingItem> {
+        let missing = |(index, reason): (&usize, &String)| MissingItem {
+            item: items[*index].key.clone(),
+            reason: reason.clone(),
+        };
+        self.missing.iter().map(missing).collect()
     }
 }
 
@@ -161,8 +165,8 @@ async fn bytes(file: &Fetched) -> Result<Bytes, Outcome> {
     }
 }
 
-fn none_of(items: usize, missing: &[String]) -> Outcome {
-    let named = missing.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
+fn none_of(items: usize, missing: &[MissingItem]) -> Outcome {
+    let named = missing.iter().take(NAMED).map(MissingItem::to_string).collect::<Vec<_>>().join("; ");
     let more = if missing.len() > NAMED { "; …" } else { "" };
     Outcome::Failed { reason: format!("the upstream has none of {items} items: {named}{more}") }
 }

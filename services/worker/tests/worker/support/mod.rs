@@ -159,6 +159,7 @@ impl System {
             definition,
             params: definition.bind(&given).unwrap(),
             idempotency_key: None,
+            route: "POST /v1/jobs",
             by: None,
             id: Uuid::now_v7(),
             now: Timestamp::now(),
