@@ -14,7 +14,11 @@ pub(crate) fn ledger(error: LedgerError) -> Problem {
     match &error {
         LedgerError::Store(cause) => Problem::unavailable("the object store", cause),
         LedgerError::Queue(cause) => Problem::unavailable("the message queue", cause),
-        LedgerError::Damaged { .. } => Problem::internal(error),
+        LedgerError::Damaged { .. } => {
+            tracing::error!(%error, "a job's object in the bucket is damaged");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-object", error.to_string())
+                .expecting("the object as it was written: an operator can restore it, or delete the job's folder")
+        }
     }
 }
 

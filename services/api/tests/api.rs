@@ -72,6 +72,15 @@ struct Room {
     _embedded: Embedded,
 }
 
+fn serving(store: &Store, queue: Arc<dyn Queue>) -> (TestClient<BoxEndpoint<'static, Response>>, Ledger) {
+    let ledger = Ledger::new(store.clone(), queue);
+    let mut catalog = Catalog::shipped();
+    catalog.insert_text("harbours.toml", HARBOURS).unwrap();
+    let jobs = JobsApi::new(ledger.clone(), Arc::new(catalog), &Env::new(), now);
+    let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
+    (TestClient::new(poem::EndpointExt::boxed(app(jobs, probes, AppConfig::default()))), ledger)
+}
+
 impl Room {
     async fn new() -> Self {
         Self::on(Arc::new(waybill_queue::Embedded::new(1000))).await
@@ -80,13 +89,15 @@ impl Room {
     async fn on(queue: Arc<dyn Queue>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let embedded = Embedded::open(&folder.path().join("s3")).await.unwrap();
-        let ledger = Ledger::new(embedded.store("waybill").unwrap(), queue);
-        let mut catalog = Catalog::shipped();
-        catalog.insert_text("harbours.toml", HARBOURS).unwrap();
-        let jobs = JobsApi::new(ledger.clone(), Arc::new(catalog), &Env::new(), now);
-        let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
-        let client = TestClient::new(poem::EndpointExt::boxed(app(jobs, probes, AppConfig::default())));
-        Self { client, ledger, folder, _embedded: embedded }
+        let store = embedded.store("waybill").unwrap();
+        let (client, ledger) = serving(&store, queue);
+        Self { client, ledger, store, folder, _embedded: embedded }
+    }
+
+    /// The same bucket, served by a process that remembers nothing.
+    fn restarted(self) -> Self {
+        let (client, ledger) = serving(&self.store, Arc::new(waybill_queue::Embedded::new(1000)));
+        Self { client, ledger, ..self }
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -348,7 +359,7 @@ async fn bad_questions_say_what_would_be_a_good_one() {
     insta::assert_snapshot!(get("/v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks?state=done").await, @r#"400 /problems/invalid-parameter [state] parameter `state`: expected one of `pending`, `stored`, `unchanged`, `failed`, found "done""#);
     insta::assert_snapshot!(get("/v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks?limit=1001").await, @r#"400 /problems/invalid-parameter [limit] parameter `limit`: expected at most 1000, found "1001""#);
     insta::assert_snapshot!(get("/v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks?page_token=x").await, @r#"400 /problems/invalid-parameter [page_token] parameter `page_token`: expected a `next_page_token` of the page before, found "x""#);
-    insta::assert_snapshot!(get("/v1/jobs?state=asleep").await, @r#"400 /problems/invalid-parameter [state] parameter `state`: expected one of `queued`, `planning`, `running`, `succeeded`, `partial`, `failed`, `cancelled`, found "asleep""#);
+    insta::assert_snapshot!(get("/v1/jobs?state=asleep").await, @r#"400 /problems/invalid-parameter [state] parameter `state`: expected one of `queued`, `planning`, `running`, `succeeded`, `partial`, `failed`, `cancelled`, `damaged`, found "asleep""#);
     insta::assert_snapshot!(get("/v1/jobs?source=trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `weather`"#);
     insta::assert_snapshot!(get("/v1/jobs?limit=0").await, @r#"400 /problems/invalid-parameter [limit] parameter `limit`: expected at least 1, found "0""#);
     insta::assert_snapshot!(get("/v1/jobs?limit=ten").await, @r#"400 /problems/invalid-parameter [limit] parameter `limit`: expected an integer, found "ten""#);
@@ -700,7 +711,86 @@ async fn what_failed_is_retried() {
 
     room.done(job, 1, Outcome::Stored).await;
     assert_eq!(room.get(&path).await.body["links"]["retry"], Value::Null);
-    insta::assert_snapshot!(refused(&room, job, "retry").await, @"409 /problems/nothing-to-retry [id] job ID succeeded: nothing of it failed");
+    insta::assert_snapshot!(refused(&room, job, "retry").await, @"409 /problems/nothing-to-retry [id] nothing of job ID failed, and no item is known to be missing");
+}
+
+#[tokio::test]
+async fn missing_items_are_retried() {
+    let room = Room::new().await;
+    let job = room.planned(2).await;
+    room.done(job, 0, Outcome::Stored).await;
+    room.incomplete(job, 1, 0).await;
+    let path = format!("/v1/jobs/{job}");
+    let ended = room.get(&path).await.body;
+    assert_eq!((&ended["state"], &ended["errors"][0]["items"]), (&json!("partial"), &json!(["1-city-1"])));
+    let retry = ended["links"]["retry"].as_str().unwrap().to_owned();
+    let retried = room.post(&retry).await;
+    assert_eq!((retried.status, &retried.body["state"]), (StatusCode::ACCEPTED, &json!("running")), "{retried:?}");
+    assert_eq!(retried.body["tasks"], json!({ "total": 2, "pending": 1, "stored": 1, "unchanged": 0, "failed": 0 }));
+
+    room.incomplete(job, 1, 1).await;
+    assert_eq!(room.get(&path).await.body["state"], "partial");
+    assert_eq!(room.post(&retry).await.body["state"], "running");
+    room.done(job, 1, Outcome::Stored).await;
+    let ended = room.get(&path).await.body;
+    assert_eq!(
+        (&ended["state"], &ended["links"]["retry"], &ended["errors"]),
+        (&json!("succeeded"), &Value::Null, &json!([]))
+    );
+    assert_eq!(ended["bytes"], 2_000);
+}
+
+/// Garbage, empty, truncated, JSON of another shape, and more than is ever read.
+fn damages() -> [Vec<u8>; 7] {
+    let garbage = b"\x00\xffgarbage".to_vec();
+    [garbage, Vec::new(), b"{\"job\":".to_vec(), b"[]".to_vec(), b"null".to_vec(), b"{}".to_vec(), vec![b' '; 3 << 20]]
+}
+
+#[tokio::test]
+async fn a_damaged_object_is_told_and_the_other_jobs_are_shown() {
+    for name in ["request.json", "plan.json", "started.json", "tasks/000000.done", "tasks/000001.failed.0"] {
+        for damage in damages() {
+            let room = Room::new().await;
+            let well = room.planned(1).await;
+            let damaged = room.planned(2).await;
+            room.done(damaged, 0, Outcome::Stored).await;
+            room.failed(damaged, 1).await;
+            let key = format!("jobs/2024-05-01/{damaged}/{name}");
+            room.store.put(&key, "application/json", damage.into()).await.unwrap();
+            // Another process, which remembers nothing.
+            let room = room.restarted();
+            for path in ["/v1/jobs", "/v1/jobs?state=damaged", "/v1/jobs?source=buses", "/v1/jobs?state=running"] {
+                let page = room.get(path).await;
+                assert_eq!(page.status, StatusCode::OK, "{path}: {:?}", page.body);
+                let jobs = page.body["jobs"].as_array().unwrap().clone();
+                let is_listed = |job: JobId| jobs.iter().any(|it| it["id"] == json!(job));
+                assert_eq!(is_listed(well), !path.contains("damaged"), "{path}");
+                let is_known = name != "request.json" || !path.contains("source");
+                assert_eq!(is_listed(damaged), is_known && !path.contains("running"), "{path}: {name}");
+            }
+            let job = room.get(&format!("/v1/jobs/{damaged}")).await;
+            assert_eq!((job.status, &job.body["state"]), (StatusCode::OK, &json!("damaged")));
+            assert_eq!(job.headers.get("retry-after"), None);
+            let reason = job.body["errors"][0]["reason"].as_str().unwrap();
+            assert!(reason.starts_with(&key) && reason.len() < 400, "{reason}");
+            if name == "request.json" || name == "plan.json" {
+                let problem = refused(&room, damaged, "retry").await;
+                assert!(problem.starts_with("500 /problems/damaged-object") && problem.contains(name), "{problem}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_summary_is_made_again() {
+    for damage in damages() {
+        let room = Room::new().await;
+        let job = room.planned(1).await;
+        room.done(job, 0, Outcome::Stored).await;
+        let key = format!("jobs/2024-05-01/{job}/summary.json");
+        room.store.put(&key, "application/json", damage.into()).await.unwrap();
+        assert_eq!(room.get("/v1/jobs").await.body["jobs"][0]["state"], "succeeded");
+    }
 }
 
 #[tokio::test]

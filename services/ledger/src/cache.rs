@@ -37,8 +37,12 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         self.lock().entries.get(key).map(|(value, _)| value.clone())
     }
 
-    pub(crate) fn insert(&self, key: K, value: V, weight: usize) {
-        self.lock().put(key, value, weight, self.max_entries, self.max_weight);
+    /// Returns whether the key was there.
+    pub(crate) fn insert(&self, key: K, value: V, weight: usize) -> bool {
+        let mut inner = self.lock();
+        let was_there = inner.entries.contains(&key);
+        inner.put(key, value, weight, self.max_entries, self.max_weight);
+        was_there
     }
 
     /// The value that is there, or else this one, which is then there.

@@ -13,7 +13,17 @@ use waybill_queue::Queue;
 use waybill_source::Definition;
 use waybill_store::Store;
 
-use crate::{Done, Failure, JobId, LedgerError, Metrics, Plan, Request, cache::Cache, changes::{plan::Outline, submit::ANNOUNCING}, layout::{keys::{self, Name}, objects::SMALL}, recovery::lost::Watch, views::progress::SharedProgress};
+use crate::{
+    Done, Failure, JobId, LedgerError, Metrics, Plan, Request,
+    cache::Cache,
+    changes::{plan::Outline, submit::ANNOUNCING},
+    layout::{
+        keys::{self, Name},
+        objects::SMALL,
+    },
+    recovery::lost::Watch,
+    views::progress::SharedProgress,
+};
 
 /// The longest reason that is kept, in characters, so that a marker can always be read again.
 const REASON_LIMIT: usize = 4_000;
@@ -53,6 +63,10 @@ pub(crate) struct Memory {
     pub(crate) cancelled: Cache<JobId, ()>,
     /// Unfinished jobs, and for how long nothing has happened to them.
     pub(crate) watched: Cache<JobId, Watch>,
+    /// Jobs of which recovery said that an object is damaged.
+    pub(crate) damaged: Cache<JobId, ()>,
+    /// Held while a large object is read and parsed.
+    pub(crate) large_reads: tokio::sync::Mutex<()>,
     /// By source: tasks that were seen to end since this process began to look.
     pub(crate) settled: Cache<String, u64>,
     /// Days in the past of which every job has a summary; at most as many as recovery looks back.
@@ -81,6 +95,8 @@ impl Ledger {
             owed: Cache::new(100_000),
             cancelled: Cache::new(100_000),
             watched: Cache::new(100_000),
+            damaged: Cache::new(100_000),
+            large_reads: tokio::sync::Mutex::default(),
             settled: Cache::new(1_024),
             ended_days: Mutex::default(),
         };
@@ -98,8 +114,13 @@ impl Ledger {
         if let Some(request) = self.memory.requests.get(&job) {
             return Ok(Some(request));
         }
-        let request: Option<Request> = self.read(&keys::of(job, Name::Request), SMALL).await?;
-        Ok(request.map(|request| self.remember_request(request)))
+        let key = keys::of(job, Name::Request);
+        match self.read::<Request>(&key, SMALL).await? {
+            Some(request) if request.job != job => {
+                Err(LedgerError::damaged(key, format!("it is the request of job {}", request.job)))
+            }
+            request => Ok(request.map(|request| self.remember_request(request))),
+        }
     }
 
     pub(crate) fn remember_request(&self, request: Request) -> Arc<Request> {

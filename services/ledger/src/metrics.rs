@@ -44,7 +44,7 @@ impl Metrics {
             State::Partial => "partial",
             State::Failed => "failed",
             State::Cancelled => "cancelled",
-            State::Queued | State::Planning | State::Running => return,
+            State::Queued | State::Planning | State::Running | State::Damaged => return,
         };
         self.ended.get_or_create(&Ended { source: source.into(), state }).inc();
     }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use uuid::Uuid;
-use waybill_queue::{Consumer, Lock, QueueName, Message, Queue, QueueError};
+use waybill_queue::{Consumer, Lock, Message, Queue, QueueError, QueueName};
 use waybill_source::{Catalog, Definition, Item, Params};
 use waybill_store::{Embedded, Store};
 

@@ -27,13 +27,15 @@ pub(crate) enum JobState {
     Failed,
     /// Cancelled before all was done.
     Cancelled,
+    /// An object of the job in the bucket cannot be read; `errors` names it.
+    Damaged,
 }
 
 /// A job and how far it is.
 #[derive(Debug, Object)]
 pub(crate) struct Job {
     pub(crate) id: Uuid,
-    /// The source's name.
+    /// The source's name; empty, as the definition is, where the request is damaged.
     source: String,
     /// What it was given, in canonical spelling.
     params: BTreeMap<String, String>,
@@ -92,7 +94,7 @@ struct Rate {
 /// Why a task, or the planning, failed.
 #[derive(Debug, Object)]
 struct JobError {
-    /// The task's number; null where the planning failed.
+    /// The task's number; null where the planning failed, or an object is damaged.
     #[oai(nullable)]
     task: Option<u64>,
     /// Its items' keys.
@@ -124,9 +126,9 @@ struct Links {
 impl Job {
     /// How a job stands at `now`. `by_date`: whether its source has statistics by date.
     pub(crate) fn new(status: Status, by_date: bool, now: Timestamp) -> Self {
+        let is_retryable = status.is_retryable();
         let Status { request, state, started, finished, tasks, bytes, records, errors } = status;
         let seconds = started.map(|started| seconds(started, finished.unwrap_or(now)));
-        let is_retryable = status.is_retryable();
         let rate = seconds.filter(|seconds| *seconds > 0.0);
         let errors = errors.into_iter().map(|error| JobError {
             task: error.task,

@@ -3,7 +3,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, Ledger, LedgerError, State, Status, layout::{keys::{self, Name}, objects::SMALL}};
+use crate::{
+    JobId, Ledger, LedgerError, State, Status,
+    layout::{
+        keys::{self, Name},
+        objects::SMALL,
+    },
+};
 
 /// `cancelled.json`: no more tasks are begun.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,13 +42,15 @@ impl Ledger {
         let status = self.status(job).await?.ok_or(CancelError::Unknown)?;
         match status.state {
             State::Cancelled => return Ok(status),
+            // Its tasks may be running.
+            State::Damaged => {}
             state if state.is_terminal() => return Err(CancelError::Finished(state)),
             _ => {}
         }
         self.fence(job, now).await?;
         let status = self.status(job).await?.ok_or(CancelError::Unknown)?;
         match status.state {
-            State::Cancelled => {
+            State::Cancelled | State::Damaged => {
                 tracing::info!(%job, source = status.request.source, "job cancelled");
                 Ok(status)
             }

@@ -3,7 +3,14 @@
 
 use jiff::{Timestamp, ToSpan};
 
-use crate::{JobId, Ledger, LedgerError, Request, layout::{id::utc_day, keys::{self, Name}, objects::SMALL}};
+use crate::{
+    JobId, Ledger, LedgerError, Request,
+    layout::{
+        id::utc_day,
+        keys::{self, Name},
+        objects::SMALL,
+    },
+};
 
 /// How long a job is kept after the day it was made, in days.
 const KEPT: i64 = 90;
@@ -54,7 +61,13 @@ impl Ledger {
     async fn expire_job(&self, job: JobId, now: Timestamp) -> Result<bool, LedgerError> {
         let facts = self.facts(job).await?;
         if facts.exists {
-            let has_ended = self.state(job, &facts).await?.is_terminal();
+            let has_ended = facts.cancelled
+                || match self.state(job, &facts).await {
+                    Ok(state) => state.is_terminal(),
+                    // Its tasks may be running.
+                    Err(LedgerError::Damaged { .. }) => false,
+                    Err(error) => return Err(error),
+                };
             // From here on it is cancelled, whatever else of it is there.
             self.fence(job, now).await?;
             if !has_ended {

@@ -5,7 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::{JobId, Ledger, LedgerError, Plan, layout::{keys::{self, Name}, objects}};
+use crate::{
+    JobId, Ledger, LedgerError, Plan,
+    layout::{
+        keys::{self, Name},
+        objects,
+    },
+};
 
 /// A plan without its items' values, which a status does not need: about a twentieth of the memory.
 #[derive(Debug, Deserialize)]

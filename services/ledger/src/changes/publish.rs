@@ -8,9 +8,16 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
-use waybill_queue::{QueueName, Message, PlanJob, RunTask};
+use waybill_queue::{Message, PlanJob, QueueName, RunTask};
 
-use crate::{Ledger, LedgerError, Plan, Request, layout::{facts::Facts, keys::{self, Name}, objects::SMALL}};
+use crate::{
+    Ledger, LedgerError, Plan, Request,
+    layout::{
+        facts::Facts,
+        keys::{self, Name},
+        objects::SMALL,
+    },
+};
 
 /// Publishes that wait for their confirms at once.
 const PUBLISHES_AT_ONCE: usize = 32;
@@ -121,7 +128,11 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Outcome, layout::keys::{self, Name}, testing::{Room, done, failure, id}};
+    use crate::{
+        Outcome,
+        layout::keys::{self, Name},
+        testing::{Room, done, failure, id},
+    };
 
     #[tokio::test]
     async fn a_task_is_sent_with_all_that_it_takes_to_run_it() {

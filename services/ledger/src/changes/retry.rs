@@ -4,7 +4,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use waybill_store::Created;
 
-use crate::{JobId, Ledger, LedgerError, State, layout::{keys::{self, Name}, objects::SMALL}};
+use crate::{
+    JobId, Ledger, LedgerError, State,
+    layout::{
+        keys::{self, Name},
+        objects::SMALL,
+    },
+};
 
 /// `rounds/{n}.json`, and `retries/{job}.{n}` beside the jobs: a round was asked for.
 #[derive(Debug, Serialize, Deserialize)]

@@ -13,7 +13,14 @@ use uuid::Uuid;
 use waybill_source::{Definition, Params};
 use waybill_store::Created;
 
-use crate::{JobId, Ledger, LedgerError, Request, changes::expire::is_expired, layout::{keys::{self, Name}, objects::SMALL}};
+use crate::{
+    JobId, Ledger, LedgerError, Request,
+    changes::expire::is_expired,
+    layout::{
+        keys::{self, Name},
+        objects::SMALL,
+    },
+};
 
 /// How long an answer waits for the queue.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);

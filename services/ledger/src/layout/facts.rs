@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::{JobId, Ledger, LedgerError, State, TaskTally, layout::keys::{self, Name}};
+use crate::{
+    JobId, Ledger, LedgerError, State, TaskTally,
+    layout::keys::{self, Name},
+};
 
 /// Keys a LIST answers at a time, which is S3's own limit.
 const PAGE: usize = 1_000;

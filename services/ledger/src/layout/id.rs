@@ -29,7 +29,7 @@ impl JobId {
     }
 
     /// When it was made, to the millisecond.
-    fn made(self) -> Timestamp {
+    pub(crate) fn made(self) -> Timestamp {
         let milliseconds = self.0.as_u128() >> 80;
         // 48 bits of milliseconds reach a little beyond the last year that a calendar here can name.
         i64::try_from(milliseconds).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)

@@ -156,7 +156,10 @@ pub struct Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{layout::keys::Name, testing::{ROUTE, Room, at, done, failure, id, plan}};
+    use crate::{
+        layout::keys::Name,
+        testing::{ROUTE, Room, at, done, failure, id, plan},
+    };
 
     /// These are read by people and by later versions: a change here is a change of the layout.
     #[tokio::test]

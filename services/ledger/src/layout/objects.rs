@@ -18,9 +18,34 @@ const JSON: &str = "application/json";
 impl Ledger {
     /// Reads a fact; `None` where there is none. Of the objects larger than [`SMALL`], one at a time is in memory.
     pub(crate) async fn read<T: DeserializeOwned>(&self, key: &str, limit: usize) -> Result<Option<T>, LedgerError> {
-        match self.store.get(key, limit).await? {
-            Some(body) => serde_json::from_slice(&body).map(Some).map_err(|error| LedgerError::damaged(key, error)),
-            None => Ok(None),
+        let _turn;
+        let mut body = self.store.get(key, limit.min(SMALL)).await;
+        if limit > SMALL && matches!(body, Err(StoreError::TooLarge { .. })) {
+            _turn = self.memory.large_reads.lock().await;
+            body = self.store.get(key, limit).await;
+        }
+        match body {
+            Ok(Some(body)) => serde_json::from_slice(&body).map(Some).map_err(|error| LedgerError::damaged(key, error)),
+            Ok(None) => Ok(None),
+            Err(StoreError::TooLarge { limit, .. }) => {
+                Err(LedgerError::damaged(key, format!("it is larger than {limit} bytes")))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads what can be done without: a damaged object counts as none.
+    pub(crate) async fn read_intact<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        limit: usize,
+    ) -> Result<Option<T>, LedgerError> {
+        match self.read(key, limit).await {
+            Err(LedgerError::Damaged { key, reason }) => {
+                tracing::warn!(s3_key = key, error = reason, "ignored a damaged object");
+                Ok(None)
+            }
+            read => read,
         }
     }
 
@@ -59,4 +84,35 @@ fn to_json<T: Serialize>(key: &str, value: &T, limit: usize) -> Result<Bytes, Le
         return Err(StoreError::TooLarge { key: key.to_owned(), limit }.into());
     }
     Ok(json.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::testing::Room;
+
+    #[tokio::test]
+    async fn an_object_beyond_its_limit_is_damaged_and_others_are_read() {
+        let room = Room::new().await;
+        let text = |len: usize| format!("\"{}\"", "x".repeat(len - 2));
+        for (len, limit, is_read) in [
+            (SMALL, SMALL, true),
+            (SMALL + 1, SMALL, false),
+            (SMALL + 1, 2 * SMALL, true),
+            (2 * SMALL + 1, 2 * SMALL, false),
+        ] {
+            room.store.put("jobs/x", JSON, text(len).into()).await.unwrap();
+            let read: Result<Option<Value>, _> = room.ledger.read("jobs/x", limit).await;
+            match read {
+                Ok(Some(Value::String(value))) => assert!(is_read && value.len() == len - 2),
+                Err(error @ LedgerError::Damaged { .. }) => {
+                    assert!(!is_read);
+                    assert_eq!(error.to_string(), format!("jobs/x is damaged: it is larger than {limit} bytes"));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }

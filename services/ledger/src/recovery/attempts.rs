@@ -7,7 +7,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use waybill_store::Created;
 
-use crate::{JobId, Ledger, LedgerError, layout::{facts::Facts, keys::{self, Name}, objects::SMALL}, views::progress::READS_AT_ONCE};
+use crate::{
+    JobId, Ledger, LedgerError,
+    layout::{
+        facts::Facts,
+        keys::{self, Name},
+        objects::SMALL,
+    },
+    views::progress::READS_AT_ONCE,
+};
 
 /// Attempts that are counted. Whoever asks gives a task up long before.
 const COUNTED: usize = 1_000;
@@ -79,13 +87,7 @@ impl Ledger {
 
     /// Who said last that it runs a task, or plans the job (`None`), fresh or not. What cannot be read is nobody's.
     pub async fn lease_of(&self, job: JobId, task: Option<u32>) -> Result<Option<Lease>, LedgerError> {
-        match self.read(&keys::of(job, Name::Running { task }), SMALL).await {
-            Err(LedgerError::Damaged { key, reason }) => {
-                tracing::warn!(%job, task, s3_key = key, error = reason, "lease cannot be read");
-                Ok(None)
-            }
-            read => read,
-        }
+        self.read_intact(&keys::of(job, Name::Running { task }), SMALL).await
     }
 
     /// The tasks without a marker that somebody runs at `now`.

@@ -16,9 +16,13 @@ use std::{
 
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
-use waybill_queue::{QueueName, QueueError};
+use waybill_queue::{QueueError, QueueName};
 
-use crate::{JobId, Ledger, LedgerError, Request, State, changes::{publish::Sent, retry::Round}, layout::{facts::Facts, id::utc_day, keys, objects::SMALL}};
+use crate::{
+    JobId, Ledger, LedgerError, Request, State,
+    changes::{publish::Sent, retry::Round},
+    layout::{facts::Facts, id::utc_day, keys, objects::SMALL},
+};
 
 /// How far back jobs are looked after.
 const DAYS: i64 = 30;
@@ -196,7 +200,7 @@ impl Ledger {
                 has_ended
             } else {
                 // Either somebody is asking for this round just now, or the job, or whoever asked, is gone.
-                let asked: Option<Round> = self.read(&key, SMALL).await?;
+                let asked: Option<Round> = self.read_intact(&key, SMALL).await?;
                 asked.is_none_or(|asked| pass.now.duration_since(asked.retried) > ASKING)
             };
             if is_over {
@@ -235,15 +239,21 @@ impl Ledger {
         match looked_after {
             Ok(ended) => {
                 self.memory.owed.remove(&job);
+                self.memory.damaged.remove(&job);
                 if ended {
                     self.memory.ended.insert(job, (), 1);
                 }
                 ended
             }
             Err(error) => {
-                // That a queue takes nothing is logged once for all its jobs.
-                if !matches!(error, LedgerError::Queue(_)) {
-                    tracing::warn!(%job, %error, "job not looked after");
+                let is_told = match &error {
+                    // Once for all jobs of the queue that takes nothing.
+                    LedgerError::Queue(_) => true,
+                    LedgerError::Damaged { .. } => self.memory.damaged.insert(job, (), 1),
+                    LedgerError::Store(_) => false,
+                };
+                if !is_told {
+                    tracing::warn!(%job, %error, "failed to look after a job");
                 }
                 if everything || sent.messages() > 0 {
                     self.memory.owed.insert(job, sent.up_to(), 1);
@@ -285,7 +295,9 @@ impl Ledger {
         let due = everything
             || match state {
                 State::Queued => self.is_forgotten(&request, pass).await,
-                _ if by_planner => self.is_lost(job, &facts, QueueName::Plans, pass.patience_times(FOR_A_PLAN), pass).await,
+                _ if by_planner => {
+                    self.is_lost(job, &facts, QueueName::Plans, pass.patience_times(FOR_A_PLAN), pass).await
+                }
                 _ => {
                     let lost_after = pass.patience_times(if facts.is_put_off() { FOR_THE_PUT_OFF } else { 1 });
                     self.is_lost(job, &facts, QueueName::Source(request.source.clone()), lost_after, pass).await
@@ -359,7 +371,11 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Outcome, layout::keys::Name, testing::{Room, at, done, failure, id}};
+    use crate::{
+        Outcome,
+        layout::keys::Name,
+        testing::{Room, at, done, failure, id},
+    };
 
     #[tokio::test]
     async fn a_job_that_nobody_began_is_sent_again_but_not_over_and_over() {
@@ -438,13 +454,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_damaged_job_does_not_stop_the_others() {
+    async fn damaged_jobs_do_not_stop_the_others() {
         let room = Room::new().await;
-        let damaged = keys::of(id(0, 1), Name::Request);
-        room.store.put(&damaged, "application/json", "{".into()).await.unwrap();
-        room.planned(id(0, 2), 0).await;
-        assert_eq!(room.another().recover(at(2), true).await.unwrap(), 0);
-        assert!(room.text(&keys::of(id(0, 2), Name::Summary)).await.is_some());
+        let names =
+            [Name::Request, Name::Plan, Name::Done { task: 0 }, Name::Failed { task: 1, round: 1 }, Name::Summary];
+        for (n, name) in (1..).zip(names) {
+            let job = id(0, n);
+            room.planned(job, 2).await;
+            room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+            room.ledger.record_failure(job, 1, 0, &failure("gone", 3)).await.unwrap();
+            room.ledger.retry(job, at(4)).await.unwrap();
+            room.ledger.record_failure(job, 1, 1, &failure("gone", 5)).await.unwrap();
+            let too_large = vec![b' '; SMALL + 1].into();
+            room.store.put(&keys::of(job, name), "application/json", too_large).await.unwrap();
+            room.store.put(&keys::retry(job, 2), "application/json", "[]".into()).await.unwrap();
+        }
+        room.planned(id(0, 9), 0).await;
+        let housekeeper = room.another();
+        for second in [6, 7] {
+            assert_eq!(housekeeper.recover(at(second), true).await.unwrap(), 0);
+        }
+        for (n, is_ended) in [(1, false), (2, false), (3, false), (4, false), (5, true), (9, true)] {
+            let summary: Option<crate::views::status::Summary> = room.ledger.summary(id(0, n)).await.unwrap();
+            assert_eq!(summary.is_some(), is_ended, "{n}");
+        }
+        // Deleted in time, all of them.
+        for day in 91..=92 {
+            housekeeper.expire(at(day * 86_400)).await.unwrap();
+        }
+        assert_eq!(room.store.list(keys::JOBS, None, 100).await.unwrap().len(), 0);
     }
 
     #[tokio::test]

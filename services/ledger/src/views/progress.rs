@@ -10,7 +10,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
-use crate::{Done, Failure, JobId, Ledger, LedgerError, Outcome, TaskTally, changes::plan::Outline, layout::{facts::{End, Facts, Marker}, keys::{self, Name}, objects::SMALL}};
+use crate::{
+    Done, Failure, JobId, Ledger, LedgerError, Outcome, TaskTally,
+    changes::plan::Outline,
+    layout::{
+        facts::{End, Facts, Marker},
+        keys::{self, Name},
+        objects::SMALL,
+    },
+};
 
 /// Markers read at once.
 pub(crate) const READS_AT_ONCE: usize = 64;
@@ -254,16 +262,19 @@ impl Ledger {
 
     /// Reads a marker whose name was seen.
     pub(crate) async fn marker(&self, job: JobId, task: u32, marker: Marker) -> Result<Body, LedgerError> {
-        let gone = |key: &str| LedgerError::damaged(key, "it was there, and is gone");
-        match marker {
-            Marker::Done => {
-                let key = keys::of(job, Name::Done { task });
-                Ok(Body::Done(self.read(&key, SMALL).await?.ok_or_else(|| gone(&key))?))
+        Ok(match marker {
+            Marker::Done => Body::Done(self.seen(&keys::of(job, Name::Done { task })).await?),
+            Marker::Round(round, End::Partial) => {
+                Body::Partial(round, self.seen(&keys::of(job, Name::Partial { task, round })).await?)
             }
             Marker::Round(round, End::Failed) => {
                 Body::Failed(round, self.seen(&keys::of(job, Name::Failed { task, round })).await?)
             }
-        }
+        })
+    }
+
+    async fn seen<T: DeserializeOwned>(&self, key: &str) -> Result<T, LedgerError> {
+        self.read(key, SMALL).await?.ok_or_else(|| LedgerError::damaged(key, "it was there, and is gone"))
     }
 }
 
@@ -284,10 +295,10 @@ mod tests {
         prop_oneof![
             (outcome, 0..100_i64).prop_map(|(outcome, second)| Body::Done(done(outcome, second))),
             (0..3_u32, 0..100_i64).prop_map(|(round, second)| Body::Failed(round, failure("gone", second))),
+            (0..3_u32, 0..100_i64).prop_map(|(round, second)| Body::Partial(round, partial(second))),
         ]
     }
 
-            (0..3_u32, 0..100_i64).prop_map(|(round, second)| Body::Partial(round, partial(second))),
     /// Markers as a bucket holds them: one for each name, some of tasks that the plan does not have.
     fn markers() -> impl Strategy<Value = Vec<(u32, Body)>> {
         vec((0..TOTAL + 2, body()), 0..60).prop_map(|mut markers| {
@@ -304,10 +315,10 @@ mod tests {
         for (task, body) in markers {
             facts.add(match body {
                 Body::Done(_) => Name::Done { task: *task },
+                Body::Partial(round, _) => Name::Partial { task: *task, round: *round },
                 Body::Failed(round, _) => Name::Failed { task: *task, round: *round },
             });
         }
-                Body::Partial(round, _) => Name::Partial { task: *task, round: *round },
         facts
     }
 

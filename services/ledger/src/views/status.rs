@@ -5,7 +5,17 @@ use std::{fmt, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, JobId, Ledger, LedgerError, MissingItem, Request, changes::plan::Outline, layout::{facts::Facts, keys::{self, Name}, objects}, ledger::shortened, views::progress::{Body, lock}};
+use crate::{
+    Failure, JobId, Ledger, LedgerError, MissingItem, Request,
+    changes::plan::Outline,
+    layout::{
+        facts::Facts,
+        keys::{self, Name},
+        objects,
+    },
+    ledger::shortened,
+    views::progress::{Body, lock},
+};
 
 /// Where a job stands. It only moves forward, but for a retry of what had failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,6 +35,8 @@ pub enum State {
     Failed,
     /// Cancelled before all was done.
     Cancelled,
+    /// An object of the job in the bucket cannot be read, so that nobody knows.
+    Damaged,
 }
 
 impl fmt::Display for State {
@@ -37,6 +49,7 @@ impl fmt::Display for State {
             Self::Partial => "partial",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Damaged => "damaged",
         })
     }
 }
@@ -44,7 +57,7 @@ impl fmt::Display for State {
 impl State {
     /// Whether nothing more will happen by itself.
     pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Partial | Self::Failed | Self::Cancelled)
+        matches!(self, Self::Succeeded | Self::Partial | Self::Failed | Self::Cancelled | Self::Damaged)
     }
 }
 
@@ -61,15 +74,15 @@ pub struct TaskTally {
     pub unchanged: u64,
     /// Given up.
     pub failed: u64,
-}
-
-/// A task that failed, for people.
     /// Of those stored or unchanged: without items that the upstream does not have. A retry tries them again.
     #[serde(default)]
     pub incomplete: u64,
+}
+
+/// A task that failed, for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskError {
-    /// Its number; none where the planning failed.
+    /// Its number; none where the planning failed, or an object is damaged.
     pub task: Option<u64>,
     /// Its items' keys.
     pub items: Vec<String>,
@@ -98,9 +111,6 @@ pub struct Status {
     pub errors: Vec<TaskError>,
 }
 
-/// `summary.json`: the status of a job that has ended, as it was written.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Summary {
 impl Status {
     /// Whether [`Ledger::retry`] has something to try again.
     pub fn is_retryable(&self) -> bool {
@@ -112,6 +122,9 @@ impl Status {
     }
 }
 
+/// `summary.json`: the status of a job that has ended, as it was written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Summary {
     /// The round that ended with it.
     pub(crate) round: u32,
     #[serde(flatten)]
@@ -149,8 +162,35 @@ fn task_error(task: u32, body: Body, outline: &Outline) -> TaskError {
 }
 
 impl Ledger {
-    /// Where a job stands: its summary, or one LIST of its markers. `None` for an unknown job.
+    /// Where a job stands: its summary, or one LIST of its markers. `None` for an unknown job. Where an object of the
+    /// job is damaged, that is its state, and the error names the object.
     pub async fn status(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
+        match self.intact_status(job).await {
+            Err(error @ LedgerError::Damaged { .. }) => Ok(Some(self.damaged_status(job, &error).await?)),
+            status => status,
+        }
+    }
+
+    async fn damaged_status(&self, job: JobId, error: &LedgerError) -> Result<Status, LedgerError> {
+        let request = match self.request(job).await {
+            Ok(request) => request.map(Arc::unwrap_or_clone),
+            Err(LedgerError::Damaged { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let failure = Failure { reason: error.to_string(), quarantine: None, attempts: 0, finished: job.made() };
+        Ok(Status {
+            request: request.unwrap_or_else(|| Request::unreadable(job)),
+            state: State::Damaged,
+            started: None,
+            finished: None,
+            tasks: TaskTally::default(),
+            bytes: 0,
+            records: 0,
+            errors: vec![TaskError { task: None, items: Vec::new(), failure }],
+        })
+    }
+
+    async fn intact_status(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
         let summary = match self.summary(job).await? {
             Some(summary) if summary.status.state == State::Succeeded => return Ok(Some(summary.status)),
             summary => summary,
@@ -197,6 +237,7 @@ impl Ledger {
                 State::Succeeded if progress.lacks_items => State::Partial,
                 state => state,
             };
+            let (bytes, records) = progress.sizes();
             let status = Status {
                 request: request.clone(),
                 state,
@@ -219,7 +260,6 @@ impl Ledger {
 
     async fn derive_unplanned(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
         let job = request.job;
-            let (bytes, records) = progress.sizes();
         let failure: Option<Failure> = match facts.plan_failed() {
             Some(round) => self.read(&keys::of(job, Name::PlanFailed { round }), objects::SMALL).await?,
             None => None,
@@ -237,14 +277,8 @@ impl Ledger {
     }
 
     pub(crate) async fn summary(&self, job: JobId) -> Result<Option<Summary>, LedgerError> {
-        match self.read(&keys::of(job, Name::Summary), objects::SUMMARY).await {
-            // It is derived: what cannot be read is made again.
-            Err(LedgerError::Damaged { key, reason }) => {
-                tracing::warn!(%job, s3_key = key, error = reason, "summary cannot be read");
-                Ok(None)
-            }
-            read => read,
-        }
+        // It is derived: what cannot be read is made again.
+        self.read_intact(&keys::of(job, Name::Summary), objects::SUMMARY).await
     }
 
     /// Writes the summary of a job that has ended, so that reading it gets cheap.
@@ -366,6 +400,7 @@ mod tests {
         for ledger in [&room.ledger, &room.ledger, &room.another()] {
             let status = ledger.status(job).await.unwrap().unwrap();
             assert_eq!((status.state, status.tasks.stored, status.tasks.failed), (State::Partial, 2, 0));
+            assert_eq!((status.tasks.incomplete, status.bytes), (1, 2_000));
             let [error] = status.errors.as_slice() else { panic!("{:?}", status.errors) };
             assert_eq!(
                 (error.task, error.items.as_slice(), error.failure.reason.as_str()),
@@ -373,6 +408,21 @@ mod tests {
             );
         }
         assert_eq!(room.ledger.recover(at(20), false).await.unwrap(), 0);
+    }
+
+    /// Earlier releases wrote `.done` whether items were missing or not.
+    #[tokio::test]
+    async fn missing_items_in_a_done_marker_make_a_job_partial_that_offers_no_retry() {
+        let room = Room::new().await;
+        let job = id(0, 1);
+        room.planned(job, 1).await;
+        room.ledger.create(&keys::of(job, Name::Done { task: 0 }), &partial(9), objects::SMALL).await.unwrap();
+        for ledger in [&room.ledger, &room.ledger, &room.another()] {
+            let status = ledger.status(job).await.unwrap().unwrap();
+            assert_eq!((status.state, status.is_retryable()), (State::Partial, false));
+            assert_eq!(status.errors[0].items, ["7"]);
+        }
+        assert!(room.ledger.retry(job, at(20)).await.is_err());
     }
 
     #[tokio::test]
@@ -390,7 +440,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_success_outranks_a_failure_even_after_the_summary() {
-            assert_eq!((status.tasks.incomplete, status.bytes), (1, 2_000));
         let room = Room::new().await;
         let job = id(0, 1);
         room.planned(job, 2).await;
@@ -400,21 +449,6 @@ mod tests {
         room.ledger.record_done(job, 1, 0, &done(Outcome::Stored, 6)).await.unwrap();
         for ledger in [room.ledger.clone(), room.another()] {
             let status = ledger.status(job).await.unwrap().unwrap();
-    /// Earlier releases wrote `.done` whether items were missing or not.
-    #[tokio::test]
-    async fn missing_items_in_a_done_marker_make_a_job_partial_that_offers_no_retry() {
-        let room = Room::new().await;
-        let job = id(0, 1);
-        room.planned(job, 1).await;
-        room.ledger.create(&keys::of(job, Name::Done { task: 0 }), &partial(9), objects::SMALL).await.unwrap();
-        for ledger in [&room.ledger, &room.ledger, &room.another()] {
-            let status = ledger.status(job).await.unwrap().unwrap();
-            assert_eq!((status.state, status.is_retryable()), (State::Partial, false));
-            assert_eq!(status.errors[0].items, ["7"]);
-        }
-        assert!(room.ledger.retry(job, at(20)).await.is_err());
-    }
-
             assert_eq!((status.state, status.finished), (State::Succeeded, Some(at(6))));
             assert_eq!((status.tasks.failed, status.errors), (0, vec![]));
         }

@@ -3,7 +3,11 @@
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::{Done, Failure, JobId, Ledger, LedgerError, Outcome, layout::facts::{End, Marker}, views::progress::{Body, READS_AT_ONCE, lock}};
+use crate::{
+    Done, Failure, JobId, Ledger, LedgerError, Outcome,
+    layout::facts::{End, Marker},
+    views::progress::{Body, READS_AT_ONCE, lock},
+};
 
 /// How one task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

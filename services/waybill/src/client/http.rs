@@ -60,7 +60,7 @@ pub(crate) struct TaskError {
 
 impl Job {
     pub(crate) fn is_terminal(&self) -> bool {
-        matches!(self.state.as_str(), "succeeded" | "partial" | "failed" | "cancelled")
+        matches!(self.state.as_str(), "succeeded" | "partial" | "failed" | "cancelled" | "damaged")
     }
 
     /// `buses date=2024-05-01`
