@@ -2,8 +2,12 @@
 //!
 //! What is done for jobs is the ledger's business, and right however many do it at once; here is only when.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use waybill_ledger::Recovery;
 use waybill_queue::{Lock, QueueError, QueueName};
@@ -17,9 +21,10 @@ const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often what takes a day or more to come about is looked for.
 const SELDOM: Duration = Duration::from_secs(60 * 60);
 
-/// Keeps house whenever no other worker does, until shutdown.
+/// Keeps house whenever no other worker does, until shutdown. A panic ends one run only: the worker's tasks do not
+/// depend on the housekeeper.
 pub(crate) async fn keep(context: &Context) {
-    let mut house = Housekeeper {
+    let mut housekeeper = Housekeeper {
         context,
         // After a start with a queue that was in memory only.
         everything: !context.worker.queue.is_durable(),
@@ -28,15 +33,13 @@ pub(crate) async fn keep(context: &Context) {
     };
     let metrics = &context.worker.metrics;
     metrics.may_keep_house();
-    while let Some(lock) = lock(context).await {
-        tracing::info!("keeping house");
-        while lock.is_held() {
-            house.turn(&lock).await;
-            if pause(context.worker.housekeeping, &context.shutdown).await.is_err() {
-                return;
-            }
-        }
+    while AssertUnwindSafe(housekeeper.run()).catch_unwind().await.is_err() {
+        metrics.acted("failed", 1);
         metrics.keeps_house_no_more();
+        tracing::error!("the housekeeper panicked, and is started again");
+        if pause(context.worker.housekeeping, &context.shutdown).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -63,6 +66,21 @@ struct Housekeeper<'a> {
 }
 
 impl Housekeeper<'_> {
+    /// Until shutdown.
+    async fn run(&mut self) {
+        let worker = &self.context.worker;
+        while let Some(lock) = lock(self.context).await {
+            tracing::info!("keeping house");
+            while lock.is_held() {
+                self.turn(&lock).await;
+                if pause(worker.housekeeping, &self.context.shutdown).await.is_err() {
+                    return;
+                }
+            }
+            worker.metrics.keeps_house_no_more();
+        }
+    }
+
     /// One look at everything, until shutdown or until the hold is lost.
     async fn turn(&mut self, lock: &Lock) {
         let shutdown = self.context.shutdown.clone();
