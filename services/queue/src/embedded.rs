@@ -134,7 +134,6 @@ impl Queue for Embedded {
 
     async fn dead_letter(&self, queue_name: &QueueName, message: &Message, reason: &str) -> Result<(), QueueError> {
         let reason = shortened(reason).to_owned();
-        tracing::warn!(%queue_name, error = reason, "message buried");
         let mut dead_letters = lock(&self.0.dead_letters);
         if dead_letters.len() == BURIED {
             dead_letters.pop_front();

@@ -146,7 +146,6 @@ impl Broker {
         headers.insert("queue".into(), AMQPValue::LongString(queue_name.to_string().into()));
         headers.insert("reason".into(), AMQPValue::LongString(reason.into()));
         self.publishing.publish(self.topology.dead(queue_name)?, body, headers).await?;
-        tracing::warn!(%queue_name, error = reason, "message buried");
         Ok(())
     }
 }

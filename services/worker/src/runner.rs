@@ -100,7 +100,7 @@ pub(crate) async fn run(context: &Context, queue_name: &QueueName, delivery: Wor
             run_one(context, queue_name, &delivery, work).instrument(span).boxed().await;
         }
         None => {
-            tracing::error!(%queue_name, message = ?delivery.message, "the message names no job");
+            tracing::error!(%queue_name, content = ?delivery.message, "the message names no job");
             outcome::dead_letter(context, queue_name, &delivery, "the message names no job").await;
         }
     }

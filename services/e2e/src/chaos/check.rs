@@ -72,7 +72,7 @@ async fn retries(fleet: &Fleet, accepted: &[String], report: &mut Report) {
 async fn outcomes(fleet: &Fleet, accepted: &[String], canceller: &Canceller, report: &mut Report) {
     let mut done: BTreeMap<String, u64> = BTreeMap::new();
     for key in fleet.bucket.keys("jobs/").await {
-        if key.ends_with(".done") {
+        if key.ends_with(".done") || key.contains(".partial.") {
             *done.entry(key.split('/').nth(2).unwrap_or_default().to_owned()).or_default() += 1;
         }
     }

@@ -113,11 +113,14 @@ impl LaneConsumer {
     /// Buries what is no message, so that it does not come again and again.
     async fn put_aside(&mut self, in_hand: Box<InHand>, bytes: Vec<u8>, headers: &Headers, reason: &str) {
         match self.broker.dead_letter(&self.queue_name, bytes, headers, reason).await {
-            Ok(()) => drop(in_hand.settle(true).await),
+            Ok(()) => {
+                warn!(queue_name = %self.queue_name, error = reason, "dead-lettered a message that cannot be read");
+                in_hand.settle(true).await;
+            }
             // Then the broker itself puts it among the dead, without the reason.
             Err(error) => {
-                let error = format!("{reason}; and it cannot be buried: {error}");
-                warn!(queue_name = %self.queue_name, error, "a message that cannot be read is rejected");
+                let error = format!("{reason}; dead-lettering it failed: {error}");
+                warn!(queue_name = %self.queue_name, error, "rejected a message that cannot be read");
                 in_hand.refuse().await;
             }
         }

@@ -127,7 +127,7 @@ pub(crate) async fn settle(
         Outcome::Retry { after, reason } if work.attempt < policy.attempts => {
             let delay = retry::delay(policy, work.attempt).max(after.unwrap_or_default());
             count(context, delivery, work, "retried");
-            tracing::warn!(error = reason, delay_ms = delay.as_millis() as u64, "put off");
+            tracing::warn!(error = reason, delay_ms = delay.as_millis() as u64, "failed, to be retried");
             return requeue(context, queue_name, delivery, work.attempt + 1, delay).await;
         }
         Outcome::Retry { reason, .. } => Outcome::Failed { reason },
@@ -136,7 +136,7 @@ pub(crate) async fn settle(
     if let Err(error) = mark(context, work, &outcome, began).await {
         // The attempt does not count: its end could not be written down.
         count(context, delivery, work, "retried");
-        tracing::warn!(%error, "no marker could be written");
+        tracing::warn!(%error, "failed to write the marker, to be retried");
         return requeue(context, queue_name, delivery, work.attempt, retry::delay(policy, work.attempt)).await;
     }
     count(context, delivery, work, outcome.label());
@@ -157,15 +157,15 @@ pub(crate) async fn settle(
             delivery.ack().await;
         }
         Outcome::Rejected { reason, quarantine } => {
-            tracing::warn!(error = reason, s3_key = quarantine, duration_ms, "rejected");
+            tracing::warn!(error = reason, s3_key = quarantine, duration_ms, "file rejected");
             dead_letter(context, queue_name, delivery, reason).await;
         }
         Outcome::Failed { reason } => {
-            tracing::warn!(error = reason, attempts = work.attempt, duration_ms, "failed");
+            tracing::warn!(error = reason, attempts = work.attempt, duration_ms, "failed for good");
             dead_letter(context, queue_name, delivery, reason).await;
         }
         Outcome::JobNotFound { reason } => {
-            tracing::error!(error = reason, "orphaned");
+            tracing::error!(error = reason, "message of an unknown job");
             dead_letter(context, queue_name, delivery, reason).await;
         }
         Outcome::AlreadyRunning if is_requeued(delivery) => {
@@ -249,7 +249,7 @@ async fn requeue(context: &Context, queue_name: &QueueName, delivery: &WorkDeliv
     match context.worker.queue.publish(queue_name, &copy, delay.max(Duration::from_millis(1))).await {
         Ok(()) => delivery.ack().await,
         Err(error) => {
-            tracing::warn!(%error, "no copy could be put into the queue");
+            tracing::warn!(%error, "failed to requeue the message");
             // Whether or not the process goes down, the delivery goes back; only not in a tight loop.
             let _ = retry::pause(context.worker.retry.max_wait, &context.shutdown).await;
             delivery.give_back().await;
@@ -261,17 +261,14 @@ async fn requeue(context: &Context, queue_name: &QueueName, delivery: &WorkDeliv
 /// wanted to look at it.
 pub(crate) async fn dead_letter(context: &Context, queue_name: &QueueName, delivery: &WorkDelivery, reason: &str) {
     if let Err(error) = context.worker.queue.dead_letter(queue_name, &delivery.message, reason).await {
-        tracing::warn!(%error, "the message could not be buried");
+        tracing::warn!(%error, "failed to dead-letter the message");
     }
     delivery.ack().await;
 }
 
 impl From<StoreError> for Outcome {
     fn from(error: StoreError) -> Self {
-        // A refusal is a matter of settings, which somebody may put right before the last attempt.
-        if !matches!(error, StoreError::Unavailable { .. }) {
-            tracing::error!(%error, "the store refuses");
-        }
+        // Even a refusal: it is a matter of settings, which somebody may put right before the last attempt.
         Self::Retry { after: None, reason: error.to_string() }
     }
 }

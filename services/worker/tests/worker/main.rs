@@ -14,6 +14,8 @@ mod house;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod long;
 #[cfg(test)]
 mod names;
