@@ -122,6 +122,7 @@ async fn parts_are_checked_before_they_become_an_object() {
     let call = client.complete_multipart_upload().bucket("bucket").key("k").upload_id(again.upload_id().unwrap());
     let refused = call.multipart_upload(upload).if_none_match("*").send().await.unwrap_err();
     assert_eq!(refused.code(), Some("PreconditionFailed"), "create-only holds for parts, too");
+    assert_eq!(drafts(folder.path()), 0, "a part is removed once its bytes are in the object's file");
 }
 
 #[tokio::test]

@@ -66,31 +66,37 @@ impl Upload {
 
     /// Makes the object of the parts asked for and publishes it: its footer, or `None` where `only_new` and
     /// there is one already.
+    ///
+    /// Removes each part as soon as the object has its bytes, so that an upload takes its size on disk and one part
+    /// more, not twice its size. So where this fails half-way, as on a full disk, the upload has to be begun anew.
     pub(super) fn complete(&self, tree: &Tree, asked: &[CompletedPart], only_new: bool) -> S3Result<Option<Footer>> {
-        let parts = self.choose(asked)?;
+        let parts = self.take_parts(asked)?;
+        let count = parts.len();
         let mut draft = Draft::begin(&tree.drafts).map_err(failure)?;
         let mut md5 = Md5::new();
-        for part in &parts {
+        for part in parts {
+            let expected = draft.size + part.size;
             draft.append_file(&part.file).map_err(failure)?;
+            if draft.size != expected {
+                return Err(s3_error!(InternalError, "a part's file has changed"));
+            }
             md5.update(part.md5);
         }
-        if draft.size != parts.iter().map(|part| part.size).sum::<u64>() {
-            return Err(s3_error!(InternalError, "a part's file has changed"));
-        }
-        let etag = format!("{}-{}", base16ct::lower::encode_string(&md5.finalize()), parts.len());
+        let etag = format!("{}-{count}", base16ct::lower::encode_string(&md5.finalize()));
         let (file, footer) = draft.finish(self.headers.clone(), Some(etag)).map_err(failure)?;
         let made = tree.publish(&self.bucket, &self.key, (file, &footer), only_new).map_err(failure)?;
         Ok(made.then_some(footer))
     }
 
-    fn choose(&self, asked: &[CompletedPart]) -> S3Result<Vec<Arc<Part>>> {
+    /// The parts asked for; all others are removed.
+    fn take_parts(&self, asked: &[CompletedPart]) -> S3Result<Vec<Arc<Part>>> {
         if asked.is_empty() {
             return Err(s3_error!(InvalidRequest, "an upload has at least one part"));
         }
         if !asked.is_sorted_by(|one, next| one.part_number < next.part_number) {
             return Err(s3_error!(InvalidPartOrder));
         }
-        let parts = self.parts();
+        let mut parts = self.parts();
         let mut chosen = Vec::with_capacity(asked.len());
         for (at, asked_part) in asked.iter().enumerate() {
             let part = asked_part.part_number.and_then(|number| parts.get(&number));
@@ -103,6 +109,7 @@ impl Upload {
             }
             chosen.push(Arc::clone(part));
         }
+        parts.clear();
         Ok(chosen)
     }
 }
