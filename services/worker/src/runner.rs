@@ -18,8 +18,8 @@ use crate::{
     context::Context,
     delivery::{
         lease::LeaseKeeper,
-        outcome::{self, Outcome, Work},
-        redelivery,
+        outcome::{Success, TaskError, Work},
+        redelivery, settle,
         work_delivery::WorkDelivery,
     },
     maintenance::housekeeper,
@@ -101,7 +101,7 @@ pub(crate) async fn run(context: &Context, queue_name: &QueueName, delivery: Wor
         }
         None => {
             tracing::error!(%queue_name, content = ?delivery.message, "the message names no job");
-            outcome::dead_letter(context, queue_name, &delivery, "the message names no job").await;
+            settle::dead_letter(context, queue_name, &delivery, "the message names no job").await;
         }
     }
 }
@@ -124,38 +124,38 @@ async fn run_one(context: &Context, queue_name: &QueueName, delivery: &WorkDeliv
     // Held until the delivery is settled, so that no duplicate looks for a marker that is being written.
     let in_hand = context.take(work.job, work.task);
     let lease_keeper = LeaseKeeper::new(context, queue_name, delivery, work);
-    let outcome = match &in_hand {
-        None => Outcome::AlreadyRunning,
+    let result = match &in_hand {
+        None => Err(TaskError::AlreadyRunning),
         Some(_) => {
             let performed = AssertUnwindSafe(perform(context, work, delivery)).catch_unwind();
             let performed = tokio::select! {
                 biased;
                 performed = performed => performed,
-                () = context.deadline.cancelled() => Ok(Outcome::Interrupted),
+                () = context.deadline.cancelled() => Ok(Err(TaskError::Interrupted)),
                 never = lease_keeper.keep_lease() => match never {},
             };
-            performed.unwrap_or_else(|_| Outcome::Retry {
-                after: None,
-                reason: "the worker panicked, see its log".to_owned(),
+            performed.unwrap_or_else(|_| {
+                Err(TaskError::Retry { after: None, reason: "the worker panicked, see its log".to_owned() })
             })
         }
     };
-    // Whoever has this next, be it a copy of this message or a later round, need not wait for the lease to end.
-    if matches!(outcome, Outcome::Retry { .. } | Outcome::Interrupted | Outcome::Failed { .. }) {
+    // The worker that gets this work next, by a copy of this message or in a later round, need not wait for the lease.
+    if matches!(result, Err(TaskError::Retry { .. } | TaskError::Interrupted | TaskError::Failed { .. })) {
         lease_keeper.end_lease().await;
     }
-    if outcome == Outcome::Interrupted {
-        redelivery::forget(context, work, delivery).await;
+    if result == Err(TaskError::Interrupted) && delivery.kind.may_repeat() {
+        redelivery::forget(context, work).await;
     }
-    let (label, error) = (outcome.label(), outcome.error().map(str::to_owned));
-    outcome::settle(context, queue_name, delivery, work, outcome, began).await;
+    let label = result.as_ref().map_or_else(TaskError::label, Success::label);
+    let reason = result.as_ref().err().and_then(TaskError::reason).map(str::to_owned);
+    settle::settle(context, queue_name, delivery, work, result, began).await;
     Span::current().record("outcome", label);
-    if let Some(error) = error {
-        Span::current().record("error", error);
+    if let Some(reason) = reason {
+        Span::current().record("error", reason);
     }
 }
 
-async fn perform(context: &Context, work: Work, delivery: &WorkDelivery) -> Outcome {
+async fn perform(context: &Context, work: Work, delivery: &WorkDelivery) -> Result<Success, TaskError> {
     match &delivery.message {
         Message::PlanJob(_) => planner::run(context, work, delivery).await,
         Message::RunTask(message) => run_task::run(context, work, message, delivery).await,

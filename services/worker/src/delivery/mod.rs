@@ -3,4 +3,5 @@
 pub(crate) mod lease;
 pub(crate) mod outcome;
 pub(crate) mod redelivery;
+pub(crate) mod settle;
 pub(crate) mod work_delivery;

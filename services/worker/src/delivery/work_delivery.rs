@@ -1,6 +1,6 @@
-//! A message that this worker works on, and the delivery that it came with.
+//! A message with the delivery that it came by.
 //!
-//! The work may outlive the delivery: a long task is handed on before the broker takes it away.
+//! The work may outlive the delivery: the message of a long task is requeued before RabbitMQ's consumer timeout.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -8,29 +8,63 @@ use std::{
 };
 
 use tokio_util::sync::DropGuard;
-use waybill_queue::{Delivery, Message};
+use waybill_queue::{Delivery, Message, PlanJob, RunTask};
 use waybill_telemetry::TraceContext;
 
-/// One piece of work. Dropped unsettled, it goes back to the queue.
+/// How a message came. It says whether the work may have been begun before, and whether this may be its last message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeliveryKind {
+    /// Nobody has had a message of this work before.
+    First,
+    /// Recovery or a second planner published it: there may be other messages of the work.
+    Resent,
+    /// The queue delivered it before, or a worker requeued it after a failed attempt.
+    Redelivered,
+    /// A worker published it while it ran the work.
+    Requeued,
+}
+
+impl DeliveryKind {
+    fn of(message: &Message, is_redelivered: bool) -> Self {
+        let (is_requeued, is_resent, attempt) = match message {
+            Message::PlanJob(plan) => (plan.requeued, false, plan.attempt),
+            Message::RunTask(task) => (task.requeued, task.again, task.attempt),
+        };
+        match () {
+            () if is_requeued => Self::Requeued,
+            () if is_redelivered || attempt > 1 => Self::Redelivered,
+            () if is_resent => Self::Resent,
+            () => Self::First,
+        }
+    }
+
+    /// Whether the work may have been begun before.
+    pub(crate) fn may_repeat(self) -> bool {
+        self != Self::First
+    }
+}
+
+/// A message and its delivery. Dropped unsettled, it goes back to the queue.
 #[derive(Debug)]
 pub(crate) struct WorkDelivery {
     pub(crate) message: Message,
-    pub(crate) redelivered: bool,
-    /// The span that asked for it.
+    pub(crate) kind: DeliveryKind,
+    /// The span that published it.
     pub(crate) trace: Option<TraceContext>,
-    /// In the queue, for somebody to take it; not known of one that was out before.
+    /// How long it waited in the queue; not known where the queue delivered it before.
     pub(crate) waited: Option<Duration>,
     delivery: Mutex<Option<Delivery>>,
-    /// Dropped with the first request, or with the parcel where there is none.
+    /// Dropped with the first request, or with the delivery where there is none.
     starting: Mutex<Option<DropGuard>>,
 }
 
 impl WorkDelivery {
     pub(crate) fn new(delivery: Delivery) -> Self {
-        let (message, redelivered) = (delivery.message.clone(), delivery.redelivered);
-        let waited = delivery.headers.waited().filter(|_| !redelivered);
+        let (message, is_redelivered) = (delivery.message.clone(), delivery.redelivered);
+        let kind = DeliveryKind::of(&message, is_redelivered);
+        let waited = delivery.headers.waited().filter(|_| !is_redelivered);
         let trace = delivery.headers.trace.clone();
-        Self { message, redelivered, trace, waited, delivery: Mutex::new(Some(delivery)), starting: Mutex::default() }
+        Self { message, kind, trace, waited, delivery: Mutex::new(Some(delivery)), starting: Mutex::default() }
     }
 
     /// Says with `guard` when its work has sent its first request, or has ended.
@@ -51,21 +85,29 @@ impl WorkDelivery {
         }
     }
 
-    /// Whether the delivery is settled: the queue has a copy then, or will not send it again.
+    /// The message as it is published again. Its work may have been begun by then.
+    pub(crate) fn copy(&self, attempt: u32, requeued: bool) -> Message {
+        match self.message.clone() {
+            Message::PlanJob(plan) => Message::PlanJob(PlanJob { attempt, requeued, ..plan }),
+            Message::RunTask(task) => Message::RunTask(RunTask { attempt, requeued, again: true, ..task }),
+        }
+    }
+
+    /// Whether the delivery is settled.
     pub(crate) fn is_settled(&self) -> bool {
         self.delivery.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    /// Says that the work is done, or in the queue's charge once more.
+    /// Acknowledges the delivery.
     pub(crate) async fn ack(&self) {
         if let Some(delivery) = self.take()
             && !delivery.ack().await
         {
-            tracing::debug!("the queue had forgotten this delivery, and will send it again");
+            tracing::debug!("the queue no longer knew the delivery, and redelivers it");
         }
     }
 
-    /// Gives it back, to be delivered to somebody else.
+    /// Returns the message to the queue.
     pub(crate) async fn give_back(&self) {
         if let Some(delivery) = self.take() {
             delivery.give_back().await;
@@ -74,5 +116,31 @@ impl WorkDelivery {
 
     fn take(&self) -> Option<Delivery> {
         self.delivery.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_follows_from_the_message_and_the_delivery() {
+        let plan = |attempt, requeued| Message::PlanJob(PlanJob { attempt, requeued, ..PlanJob::default() });
+        let task =
+            |attempt, again, requeued| Message::RunTask(RunTask { attempt, again, requeued, ..RunTask::default() });
+        for (message, is_redelivered, kind) in [
+            (plan(1, false), false, DeliveryKind::First),
+            (plan(0, false), true, DeliveryKind::Redelivered),
+            (plan(2, false), false, DeliveryKind::Redelivered),
+            (plan(2, true), true, DeliveryKind::Requeued),
+            (task(1, false, false), false, DeliveryKind::First),
+            (task(1, true, false), false, DeliveryKind::Resent),
+            (task(1, true, false), true, DeliveryKind::Redelivered),
+            (task(2, true, false), false, DeliveryKind::Redelivered),
+            (task(1, true, true), false, DeliveryKind::Requeued),
+        ] {
+            assert_eq!(DeliveryKind::of(&message, is_redelivered), kind, "{message:?}");
+            assert_eq!(kind.may_repeat(), kind != DeliveryKind::First);
+        }
     }
 }

@@ -14,7 +14,7 @@ use waybill_store::{StoreError, UploadBody};
 
 use crate::{
     blocking,
-    delivery::outcome::{Object, Outcome},
+    delivery::outcome::{Object, Success, TaskError},
     download::fetch::{Answer, Fetched, Validators},
     task::{
         Task,
@@ -31,7 +31,7 @@ const MOST: usize = 5_000;
 const NAMED: usize = 3;
 
 /// ObjectVersions the items, and stores what came of them.
-pub(crate) async fn run(task: &Task<'_>, items: &[Item]) -> Result<Outcome, Outcome> {
+pub(crate) async fn run(task: &Task<'_>, items: &[Item]) -> Result<Success, TaskError> {
     let known = pieces(task).await?;
     let time = fetch_time(Timestamp::now(), known.iter().max_by_key(|name| name.fetched_at));
     let mut arrived = Arrived { stored: None, missing: BTreeMap::new() };
@@ -55,14 +55,14 @@ pub(crate) async fn run(task: &Task<'_>, items: &[Item]) -> Result<Outcome, Outc
             }
             Answer::NotModified => {
                 let reason = format!("the upstream answered 304 for {}, unasked", target.path);
-                return Err(Outcome::Failed { reason });
+                return Err(TaskError::Failed { reason });
             }
         }
     }
     let missing = arrived.missing(items);
     let Some(object) = arrived.stored else { return Err(none_of(items.len(), &missing)) };
     remove_older(task).await?;
-    Ok(Outcome::Stored(Object { missing, ..object }))
+    Ok(Success::Stored(Object { missing, ..object }))
 }
 
 struct Arrived {
@@ -82,7 +82,7 @@ impl Arrived {
         path: &str,
         file: Fetched,
         time: Timestamp,
-    ) -> Result<Option<Outcome>, Outcome> {
+    ) -> Result<Option<Success>, TaskError> {
         let some = &items[range.clone()];
         if file.scanned.is_ok() {
             let unanswered = task.definition.unanswered(some, &bytes(&file).await?);
@@ -97,7 +97,7 @@ impl Arrived {
         if whole && let Some(existing) = same(task, &file).await? {
             let object = Object { missing: self.missing(items), ..existing.object() };
             let by_us = existing.is_by(&task.request.job.to_string());
-            return Ok(Some(if by_us { Outcome::Stored(object) } else { Outcome::Unchanged(object) }));
+            return Ok(Some(if by_us { Success::Stored(object) } else { Success::Unchanged(object) }));
         }
         let key = if whole { task.key.clone() } else { format!("{}~{}-{}", task.key, range.start, range.end) };
         let object = task.keep(&Piece { key: &key, items: some, path, time }, file).await?;
@@ -121,7 +121,7 @@ impl Arrived {
 }
 
 /// The same bytes, if they are what is stored and counts.
-async fn same(task: &Task<'_>, file: &Fetched) -> Result<Option<Existing>, Outcome> {
+async fn same(task: &Task<'_>, file: &Fetched) -> Result<Option<Existing>, TaskError> {
     let existing = task.fetches().newest().await?;
     let Some(existing) = existing.filter(|it| it.is_of(task.definition.hash()) && it.has_bytes(&file.sha256)) else {
         return Ok(None);
@@ -150,7 +150,7 @@ async fn remove_older(task: &Task<'_>) -> Result<(), StoreError> {
     if older.is_empty() { Ok(()) } else { task.context.worker.store.delete(&older).await }
 }
 
-async fn bytes(file: &Fetched) -> Result<Bytes, Outcome> {
+async fn bytes(file: &Fetched) -> Result<Bytes, TaskError> {
     match &file.body {
         UploadBody::Bytes(bytes) => Ok(bytes.clone()),
         UploadBody::File { file, len } => {
@@ -159,14 +159,14 @@ async fn bytes(file: &Fetched) -> Result<Bytes, Outcome> {
                 let mut buffer = vec![0; usize::try_from(len).map_err(std::io::Error::other)?];
                 file.read_exact_at(&mut buffer, 0).map(|()| Bytes::from(buffer))
             });
-            let read = read.await.ok_or(Outcome::Interrupted)?;
-            read.map_err(|error| Outcome::Retry { after: None, reason: format!("the spool cannot be read: {error}") })
+            let read = read.await.ok_or(TaskError::Interrupted)?;
+            read.map_err(|error| TaskError::Retry { after: None, reason: format!("the spool cannot be read: {error}") })
         }
     }
 }
 
-fn none_of(items: usize, missing: &[MissingItem]) -> Outcome {
+fn none_of(items: usize, missing: &[MissingItem]) -> TaskError {
     let named = missing.iter().take(NAMED).map(MissingItem::to_string).collect::<Vec<_>>().join("; ");
     let more = if missing.len() > NAMED { "; …" } else { "" };
-    Outcome::Failed { reason: format!("the upstream has none of {items} items: {named}{more}") }
+    TaskError::Failed { reason: format!("the upstream has none of {items} items: {named}{more}") }
 }

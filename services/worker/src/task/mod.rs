@@ -13,7 +13,7 @@ use waybill_source::{Definition, Item, JobContext};
 
 use crate::{
     context::Context,
-    delivery::{outcome::Outcome, work_delivery::WorkDelivery},
+    delivery::{outcome::TaskError, work_delivery::WorkDelivery},
     download::{
         client::Target,
         fetch::{self, Answer, Validators, Wanted},
@@ -49,10 +49,10 @@ impl Task<'_> {
     }
 
     /// What is asked for some of the task's items.
-    pub(crate) fn target(&self, items: &[Item]) -> Result<Target, Outcome> {
+    pub(crate) fn target(&self, items: &[Item]) -> Result<Target, TaskError> {
         let request = self.definition.fetch(&self.about, items, &self.context.worker.env)?;
         let target = self.context.upstream.target(self.definition, &request);
-        target.map_err(|reason| Outcome::Failed { reason })
+        target.map_err(|reason| TaskError::Failed { reason })
     }
 
     pub(crate) async fn fetch(
@@ -61,7 +61,7 @@ impl Task<'_> {
         target: &Target,
         max_bytes: u64,
         known: &Validators,
-    ) -> Result<Answer, Outcome> {
+    ) -> Result<Answer, TaskError> {
         let wanted = Wanted { definition: self.definition, target, items, delivery: self.delivery, max_bytes, known };
         Ok(fetch::fetch(self.context, self.throttle, wanted).await?)
     }

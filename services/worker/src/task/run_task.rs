@@ -11,7 +11,7 @@ use waybill_source::{Item, item_prefix};
 use crate::{
     context::Context,
     delivery::{
-        outcome::{Outcome, Work},
+        outcome::{Success, TaskError, Work},
         redelivery,
         work_delivery::WorkDelivery,
     },
@@ -19,36 +19,37 @@ use crate::{
 };
 
 /// Runs the task that a message asks for.
-pub(crate) async fn run(context: &Context, work: Work, message: &RunTask, delivery: &WorkDelivery) -> Outcome {
-    start(context, work, message, delivery).await.unwrap_or_else(|ended| ended)
-}
-
-async fn start(context: &Context, work: Work, message: &RunTask, delivery: &WorkDelivery) -> Result<Outcome, Outcome> {
+pub(crate) async fn run(
+    context: &Context,
+    work: Work,
+    message: &RunTask,
+    delivery: &WorkDelivery,
+) -> Result<Success, TaskError> {
     let (ledger, job) = (&context.worker.ledger, work.job);
-    let again = redelivery::is_redelivery(delivery);
-    if again && ledger.is_settled(job, message.task, message.round).await? {
-        return Ok(Outcome::Settled);
+    let may_repeat = delivery.kind.may_repeat();
+    if may_repeat && ledger.is_settled(job, message.task, message.round).await? {
+        return Ok(Success::AlreadyEnded);
     }
     let Some(request) = ledger.request(job).await? else {
-        return Err(Outcome::JobNotFound { reason: "there is no such job".to_owned() });
+        return Err(TaskError::JobNotFound);
     };
     if context.is_cancelled(job).await? {
-        return Ok(Outcome::Cancelled);
+        return Err(TaskError::Cancelled);
     }
-    if again {
+    if may_repeat {
         redelivery::check_lease(context, work).await?;
         redelivery::count(context, work).await?;
     }
     let definition = &*ledger.definition(&request.source, &request.definition).await?;
     let items: Vec<Item> = serde_json::from_str(&message.items)
-        .map_err(|error| Outcome::Failed { reason: format!("the task's items cannot be read: {error}") })?;
+        .map_err(|error| TaskError::Failed { reason: format!("the task's items cannot be read: {error}") })?;
     let about = job_context(&request);
     let partition = definition.partition(&about, &items)?;
     let key = definition.object_item_key(&items)?;
     tracing::Span::current().record("item", &key);
     let Some(throttle) = context.throttle(&request.source) else {
         // Only a message on the wrong queue gets here.
-        return Err(Outcome::Failed { reason: format!("there is no source `{}` here", request.source) });
+        return Err(TaskError::Failed { reason: format!("there is no source `{}` here", request.source) });
     };
     let prefix = item_prefix(definition.name(), &partition, &key);
     let task = Task {

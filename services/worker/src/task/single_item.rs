@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use waybill_source::Item;
 
 use crate::{
-    delivery::outcome::Outcome,
+    delivery::outcome::{Success, TaskError},
     download::{
         client::Target,
         fetch::{Answer, Validators},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// ObjectVersions the item, and stores what is new.
-pub(crate) async fn run(task: &Task<'_>, item: &Item) -> Result<Outcome, Outcome> {
+pub(crate) async fn run(task: &Task<'_>, item: &Item) -> Result<Success, TaskError> {
     let target = task.target(std::slice::from_ref(item))?;
     let existing = task.fetches().newest().await?;
     let time = fetch_time(Timestamp::now(), existing.as_ref().map(|it| &it.name));
@@ -32,7 +32,7 @@ pub(crate) async fn run(task: &Task<'_>, item: &Item) -> Result<Outcome, Outcome
             file
         }
         (Answer::File(file), _) => file,
-        (Answer::NotFound(reason), _) => return Err(Outcome::Failed { reason }),
+        (Answer::NotFound(reason), _) => return Err(TaskError::Failed { reason }),
         (Answer::NotModified, Some(existing)) if is_newest(task, &existing).await? => {
             return Ok(unchanged(task, &existing));
         }
@@ -43,19 +43,19 @@ pub(crate) async fn run(task: &Task<'_>, item: &Item) -> Result<Outcome, Outcome
 }
 
 /// ObjectVersions and stores, whatever is there.
-async fn run_anew(task: &Task<'_>, item: &Item, target: &Target) -> Result<Outcome, Outcome> {
+async fn run_anew(task: &Task<'_>, item: &Item, target: &Target) -> Result<Success, TaskError> {
     let existing = task.fetches().newest().await?;
     let time = fetch_time(Timestamp::now(), existing.as_ref().map(|it| &it.name));
     match fetch(task, target, &Validators::default()).await? {
         Answer::File(file) => keep(task, item, target, *file, time).await,
-        Answer::NotFound(reason) => Err(Outcome::Failed { reason }),
+        Answer::NotFound(reason) => Err(TaskError::Failed { reason }),
         Answer::NotModified => {
-            Err(Outcome::Failed { reason: format!("the upstream answered 304 for {}, unasked", target.path) })
+            Err(TaskError::Failed { reason: format!("the upstream answered 304 for {}, unasked", target.path) })
         }
     }
 }
 
-async fn fetch(task: &Task<'_>, target: &Target, known: &Validators) -> Result<Answer, Outcome> {
+async fn fetch(task: &Task<'_>, target: &Target, known: &Validators) -> Result<Answer, TaskError> {
     task.fetch(1, target, task.definition.max_bytes(), known).await
 }
 
@@ -65,21 +65,21 @@ async fn keep(
     target: &Target,
     file: crate::download::fetch::Fetched,
     time: Timestamp,
-) -> Result<Outcome, Outcome> {
+) -> Result<Success, TaskError> {
     let piece = Piece { key: &task.key, items: std::slice::from_ref(item), path: &target.path, time };
     let object = task.keep(&piece, file).await?;
     // Where somebody else's fetch began later, it is this one that goes.
     task.fetches().remove_older().await?;
-    Ok(Outcome::Stored(object))
+    Ok(Success::Stored(object))
 }
 
 /// Whether nobody stored anything since `existing` was looked at.
-async fn is_newest(task: &Task<'_>, existing: &Existing) -> Result<bool, Outcome> {
+async fn is_newest(task: &Task<'_>, existing: &Existing) -> Result<bool, TaskError> {
     Ok(task.fetches().remove_older().await?.is_some_and(|newest| newest == existing.name.key()))
 }
 
-fn unchanged(task: &Task<'_>, existing: &Existing) -> Outcome {
+fn unchanged(task: &Task<'_>, existing: &Existing) -> Success {
     let object = existing.object();
     // An object of this very job was stored by a delivery that died before it could say so.
-    if existing.is_by(&task.request.job.to_string()) { Outcome::Stored(object) } else { Outcome::Unchanged(object) }
+    if existing.is_by(&task.request.job.to_string()) { Success::Stored(object) } else { Success::Unchanged(object) }
 }

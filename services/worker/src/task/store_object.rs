@@ -8,7 +8,7 @@ use waybill_source::{Format, Item, ObjectName};
 use waybill_store::Upload;
 
 use crate::{
-    delivery::outcome::{Object, Outcome},
+    delivery::outcome::{Object, TaskError},
     download::fetch::Fetched,
     task::{
         Task,
@@ -31,11 +31,11 @@ pub(crate) struct Piece<'a> {
 
 impl Task<'_> {
     /// Keeps a file, unless the job was cancelled meanwhile.
-    pub(crate) async fn keep(&self, piece: &Piece<'_>, file: Fetched) -> Result<Object, Outcome> {
+    pub(crate) async fn keep(&self, piece: &Piece<'_>, file: Fetched) -> Result<Object, TaskError> {
         let Fetched { body, bytes, scanned, sha256, validators } = file;
         let job = self.request.job;
         if self.context.is_cancelled(job).await? {
-            return Err(Outcome::Cancelled);
+            return Err(TaskError::Cancelled);
         }
         let store = &self.context.worker.store;
         let counts = self.context.counts(self.definition.name());
@@ -59,7 +59,7 @@ impl Task<'_> {
                 let kept = quarantine::keep(store, &name, content_type(format), body, &report).instrument(storing);
                 let quarantine = kept.await?;
                 counts.quarantined.inc();
-                return Err(Outcome::Rejected { reason: format!("the file was rejected: {rejection}"), quarantine });
+                return Err(TaskError::Rejected { reason: format!("the file was rejected: {rejection}"), quarantine });
             }
         };
         let provenance = Provenance {

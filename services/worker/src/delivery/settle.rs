@@ -1,0 +1,204 @@
+//! Settles deliveries. Everything that follows from how work ended is here: its marker, and whether the message is
+//! acknowledged, requeued or dead-lettered.
+//!
+//! No message is acknowledged before its marker is written, or the queue has taken a copy of it.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use waybill_ledger::{Done, Failure, LedgerError, Outcome};
+use waybill_queue::{QueueError, QueueName};
+
+use crate::{
+    context::Context,
+    delivery::{
+        outcome::{Object, Success, TaskError, Work},
+        work_delivery::{DeliveryKind, WorkDelivery},
+    },
+    retry,
+};
+
+/// How long a message waits whose work this process runs already.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Writes the work's marker, and settles its delivery.
+pub(crate) async fn settle(
+    context: &Context,
+    queue_name: &QueueName,
+    delivery: &WorkDelivery,
+    work: Work,
+    result: Result<Success, TaskError>,
+    began: Instant,
+) {
+    let policy = context.worker.retry;
+    let result = match result {
+        Err(TaskError::Retry { after, reason }) if work.attempt < policy.attempts => {
+            let delay = retry::delay(policy, work.attempt).max(after.unwrap_or_default());
+            count(context, delivery, work, "retried");
+            tracing::warn!(error = reason, delay_ms = delay.as_millis() as u64, "failed, to be retried");
+            return requeue(context, queue_name, delivery, work.attempt + 1, delay).await;
+        }
+        Err(TaskError::Retry { reason, .. }) => Err(TaskError::Failed { reason }),
+        result => result,
+    };
+    if let Err(error) = mark(context, work, &result, began).await {
+        // The attempt does not count: its end could not be written down.
+        count(context, delivery, work, "retried");
+        tracing::warn!(%error, "failed to write the marker, to be retried");
+        return requeue(context, queue_name, delivery, work.attempt, retry::delay(policy, work.attempt)).await;
+    }
+    count(context, delivery, work, result.as_ref().map_or_else(TaskError::label, Success::label));
+    let duration_ms = began.elapsed().as_millis() as u64;
+    // Where the work takes long: by then there is a marker, a newer lease, or an expired one.
+    let busy_long = context.worker.lease * 2;
+    match &result {
+        Ok(success) => {
+            log(success, duration_ms);
+            delivery.ack().await;
+        }
+        Err(TaskError::Rejected { reason, quarantine }) => {
+            tracing::warn!(error = reason, s3_key = quarantine, duration_ms, "file rejected");
+            dead_letter(context, queue_name, delivery, reason).await;
+        }
+        Err(TaskError::Failed { reason } | TaskError::Retry { reason, .. }) => {
+            tracing::warn!(error = reason, attempts = work.attempt, duration_ms, "failed for good");
+            dead_letter(context, queue_name, delivery, reason).await;
+        }
+        Err(TaskError::JobNotFound) => {
+            tracing::error!("message of an unknown job");
+            dead_letter(context, queue_name, delivery, "there is no such job").await;
+        }
+        Err(TaskError::AlreadyRunning) => {
+            let delay = if delivery.kind == DeliveryKind::Requeued { busy_long } else { BUSY };
+            requeue(context, queue_name, delivery, work.attempt, delay).await;
+        }
+        Err(TaskError::LeasedElsewhere { remaining }) => match delivery.kind {
+            // It may be the last message of the work.
+            DeliveryKind::Redelivered | DeliveryKind::Requeued => {
+                requeue(context, queue_name, delivery, work.attempt, (*remaining).min(busy_long)).await;
+            }
+            // The worker that has the lease has a message of its own.
+            DeliveryKind::First | DeliveryKind::Resent => delivery.ack().await,
+        },
+        Err(TaskError::Interrupted) => delivery.give_back().await,
+        Err(TaskError::Cancelled) => delivery.ack().await,
+    }
+}
+
+fn log(success: &Success, duration_ms: u64) {
+    match success {
+        Success::Stored(Object { key, bytes, records, missing }) => {
+            let missing = missing.len();
+            tracing::info!(s3_key = key, size_bytes = bytes, records, missing, duration_ms, "stored");
+        }
+        Success::Unchanged(Object { key, bytes, records, missing }) => {
+            let missing = missing.len();
+            tracing::info!(s3_key = key, size_bytes = bytes, records, missing, duration_ms, "unchanged");
+        }
+        Success::Planned { tasks } => tracing::info!(tasks, duration_ms, "planned"),
+        Success::AlreadyEnded => {}
+    }
+}
+
+/// Counts how work ended, once the marker is written: no count runs ahead of the ledger.
+fn count(context: &Context, delivery: &WorkDelivery, work: Work, label: &'static str) {
+    let counts = context.counts(delivery.source());
+    match work.task {
+        Some(_) => counts.task(label),
+        None => counts.plan(label),
+    }
+}
+
+/// Writes the marker of work that ended. A plan is written by the planner.
+async fn mark(
+    context: &Context,
+    work: Work,
+    result: &Result<Success, TaskError>,
+    began: Instant,
+) -> Result<(), LedgerError> {
+    let (ledger, finished) = (&context.worker.ledger, Timestamp::now());
+    let (outcome, object) = match result {
+        Ok(Success::Stored(object)) => (Outcome::Stored, object),
+        Ok(Success::Unchanged(object)) => (Outcome::Unchanged, object),
+        Err(TaskError::Failed { reason }) => return mark_failure(context, work, reason, None, finished).await,
+        Err(TaskError::Rejected { reason, quarantine }) => {
+            return mark_failure(context, work, reason, Some(quarantine.clone()), finished).await;
+        }
+        Ok(Success::Planned { .. } | Success::AlreadyEnded) | Err(_) => return Ok(()),
+    };
+    let Some(task) = work.task else { return Ok(()) };
+    let done = Done {
+        outcome,
+        object: object.key.clone(),
+        bytes: object.bytes,
+        records: object.records,
+        seconds: began.elapsed().as_secs_f64(),
+        attempts: work.attempt,
+        finished,
+        missing: object.missing.clone(),
+    };
+    ledger.record_done(work.job, task, work.round, &done).await
+}
+
+async fn mark_failure(
+    context: &Context,
+    work: Work,
+    reason: &str,
+    quarantine: Option<String>,
+    finished: Timestamp,
+) -> Result<(), LedgerError> {
+    let ledger = &context.worker.ledger;
+    let failure = Failure { reason: reason.to_owned(), quarantine, attempts: work.attempt, finished };
+    match work.task {
+        Some(task) => ledger.record_failure(work.job, task, work.round, &failure).await,
+        None => ledger.record_plan_failure(work.job, work.round, &failure).await,
+    }
+}
+
+/// Publishes a copy of the message, delivered after `delay`, and acknowledges the original; unless a copy is
+/// published already.
+async fn requeue(context: &Context, queue_name: &QueueName, delivery: &WorkDelivery, attempt: u32, delay: Duration) {
+    if delivery.is_settled() {
+        return;
+    }
+    // Never without a delay: a consumer that waits for room on its own queue might wait for itself.
+    let delay = delay.max(Duration::from_millis(1));
+    let is_requeued = delivery.kind == DeliveryKind::Requeued;
+    if let Err(error) = replace(context, queue_name, delivery, attempt, is_requeued, delay).await {
+        tracing::warn!(%error, "failed to requeue the message");
+        // The delivery goes back, but not in a tight loop.
+        let _ = retry::pause(context.worker.retry.max_wait, &context.shutdown).await;
+        delivery.give_back().await;
+    }
+}
+
+/// Publishes a copy of the message of work that goes on, before RabbitMQ's consumer timeout. It is delivered when the
+/// work may be over: then it finds the marker, a lease, or the work to do.
+pub(crate) async fn requeue_running(context: &Context, queue_name: &QueueName, delivery: &WorkDelivery, work: Work) {
+    match replace(context, queue_name, delivery, work.attempt, true, context.worker.requeue_after).await {
+        Ok(()) => tracing::info!("requeued the message of a long task"),
+        Err(error) => tracing::warn!(%error, "failed to requeue the message of a long task"),
+    }
+}
+
+async fn replace(
+    context: &Context,
+    queue_name: &QueueName,
+    delivery: &WorkDelivery,
+    attempt: u32,
+    is_requeued: bool,
+    delay: Duration,
+) -> Result<(), QueueError> {
+    let copy = delivery.copy(attempt, is_requeued);
+    context.worker.queue.publish(queue_name, &copy, delay).await?;
+    delivery.ack().await;
+    Ok(())
+}
+
+/// Moves a message to the dead letters, for people to look at. Its marker is written: nothing is lost where that fails.
+pub(crate) async fn dead_letter(context: &Context, queue_name: &QueueName, delivery: &WorkDelivery, reason: &str) {
+    if let Err(error) = context.worker.queue.dead_letter(queue_name, &delivery.message, reason).await {
+        tracing::warn!(%error, "failed to dead-letter the message");
+    }
+    delivery.ack().await;
+}
