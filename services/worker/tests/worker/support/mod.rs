@@ -215,8 +215,9 @@ impl System {
     pub(crate) async fn objects(&self, prefix: &str) -> Vec<Object> {
         let mut objects = Vec::new();
         for entry in self.store.list(prefix, None, 1_000).await.unwrap() {
-            let head = self.store.head(&entry.key).await.unwrap().unwrap();
-            let body = self.store.get(&entry.key, 1 << 30).await.unwrap().unwrap();
+            // One that was deleted since is not there.
+            let Some(head) = self.store.head(&entry.key).await.unwrap() else { continue };
+            let Some(body) = self.store.get(&entry.key, 1 << 30).await.unwrap() else { continue };
             objects.push(Object { key: entry.key, head, body });
         }
         objects
