@@ -152,7 +152,7 @@ impl Client {
     /// The process on this machine that was started with these settings. Its certificate names the host that
     /// clients know, not the loopback address; nothing is told to it, and who answers there is this machine itself.
     pub(crate) fn local(settings: &Settings) -> anyhow::Result<Self> {
-        let mut address = settings.listen;
+        let mut address = settings.listen.address;
         if address.ip().is_unspecified() {
             address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
         }

@@ -1,6 +1,6 @@
 //! `waybill demo`: the whole system on this machine, with an upstream to fetch from.
 
-use std::{collections::HashMap, net::SocketAddr, path::Path, process::ExitCode};
+use std::{collections::HashMap, path::Path, process::ExitCode};
 
 use anyhow::Context;
 use waybill_upstream::{Options, Upstream};
@@ -8,7 +8,12 @@ use waybill_upstream::{Options, Upstream};
 use crate::{
     cli,
     client::{self, Client},
-    server::{self, settings::Settings, signals, target::Target},
+    server::{
+        self,
+        settings::{Settings, default_listen, default_s3_listen},
+        signals,
+        target::Target,
+    },
 };
 
 const DATES: [&str; 3] = ["2024-05-01", "2024-05-02", "2024-05-03"];
@@ -18,11 +23,11 @@ pub(crate) async fn run(flags: cli::Demo) -> anyhow::Result<ExitCode> {
     let shutdown = signals::shutdown()?;
     let upstream = Upstream::new(Options { records: flags.records, ..Options::default() }).start().await?;
     let settings = Settings {
-        listen: free(8080),
+        listen: default_listen(),
         data: flags.data.clone(),
         sources: None,
         base_url: HashMap::from([("buses".to_owned(), upstream.base_url().to_owned())]),
-        s3_listen: free(9000),
+        s3_listen: default_s3_listen(),
         s3_bucket: None,
         amqp_url: None,
         keys: Vec::new(),
@@ -31,6 +36,7 @@ pub(crate) async fn run(flags: cli::Demo) -> anyhow::Result<ExitCode> {
         tls_key: None,
     };
     let running = server::start(Target::Up, &settings, shutdown.clone()).await?;
+    running.notes.iter().for_each(|note| println!("Note: {note}."));
     println!("Waybill is up at {}, with a stand-in upstream at {}.", running.url, upstream.base_url());
     println!("Fetching the buses of {} into {}:\n", DATES.join(", "), flags.data.display());
 
@@ -78,11 +84,4 @@ fn next_steps(url: &str, s3_url: &str, job: &str, data: &Path) -> String {
          \x20 another day  WAYBILL_URL={url} {waybill} submit buses date=2024-05-04 --wait",
         DATES[0], DATES[2],
     )
-}
-
-/// The usual port, so that addresses can be remembered; any other where it is taken.
-fn free(port: u16) -> SocketAddr {
-    let usual = SocketAddr::from(([127, 0, 0, 1], port));
-    let is_free = std::net::TcpListener::bind(usual).is_ok();
-    if is_free { usual } else { SocketAddr::from(([127, 0, 0, 1], 0)) }
 }

@@ -10,7 +10,14 @@ use crate::{cli, server::signals};
 
 /// Serves until a signal.
 pub(crate) async fn run(flags: cli::Upstream) -> anyhow::Result<ExitCode> {
-    let listener = TcpListener::bind(flags.listen).await.with_context(|| format!("--listen {}", flags.listen))?;
+    // No other port where this one is taken: definitions name it.
+    let listener = TcpListener::bind(flags.listen).await.with_context(|| {
+        format!(
+            "cannot listen on {0}; choose another address with --listen, and tell it to Waybill with `waybill up \
+             --base-url buses=http://ADDRESS`",
+            flags.listen
+        )
+    })?;
     let address = listener.local_addr()?;
     let upstream = Upstream::new(Options {
         seed: flags.seed,

@@ -2,6 +2,7 @@
 
 pub(crate) mod backends;
 pub(crate) mod catalog;
+pub(crate) mod listen_address;
 pub(crate) mod process;
 pub(crate) mod security;
 pub(crate) mod settings;
@@ -15,7 +16,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use poem::{Endpoint, EndpointExt, Response, endpoint::BoxEndpoint};
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use waybill_api::{JobsApi, WeatherApi};
 use waybill_ledger::Ledger;
@@ -44,6 +45,8 @@ pub(crate) struct Running {
     pub(crate) url: String,
     /// Where the embedded S3 can be looked into, if there is one.
     pub(crate) s3_url: Option<String>,
+    /// Where it listens on other ports than usual, for people.
+    pub(crate) notes: Vec<String>,
     /// Ends when the server has gone down.
     pub(crate) ended: JoinHandle<anyhow::Result<()>>,
 }
@@ -62,9 +65,16 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     let catalog = Arc::new(catalog::load(settings)?);
     let (keys, tls) = security::load(target, settings)?;
     security::advise(target, settings);
-    let listener = listen(settings.listen, "listen").await?;
+    let (listener, is_other_port) = settings.listen.bind("listen").await?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", listener.local_addr()?);
+    let mut notes = Vec::new();
+    if is_other_port {
+        let taken = settings.listen.address;
+        notes.push(format!(
+            "{taken} is taken, so this is at {url}: export WAYBILL_URL={url} for the other commands (--listen chooses)"
+        ));
+    }
     let (store, embedded) = backends::store(settings, target).await?;
 
     // Each room registers its own; from here on they are only counted and shown.
@@ -78,8 +88,13 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     let stop_serving = CancellationToken::new();
     let mut s3_url = None;
     if let Some(embedded) = embedded {
-        let listener = listen(settings.s3_listen, "s3_listen").await?;
-        s3_url = Some(format!("http://{}", listener.local_addr()?));
+        let (listener, is_other_port) = settings.s3_listen.bind("s3_listen").await?;
+        let address = listener.local_addr()?;
+        if is_other_port {
+            let taken = settings.s3_listen.address;
+            notes.push(format!("{taken} is taken, so the embedded S3 is at {address} (--s3-listen chooses)"));
+        }
+        s3_url = Some(format!("http://{address}"));
         let stop = stop_serving.clone();
         tokio::spawn(async move { embedded.serve(listener, stop).await });
     }
@@ -152,7 +167,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
         serving.await?.context("serving HTTP")?;
         worked
     });
-    Ok(Running { url, s3_url, ended })
+    Ok(Running { url, s3_url, notes, ended })
 }
 
 /// Five tries of a request within some 15 seconds, then five more goes by way of the queue.
@@ -195,10 +210,6 @@ fn probes(store: &Store, queue: Option<&Arc<dyn Queue>>, shutdown: &Cancellation
     Probes { checks, shutdown: shutdown.clone() }
 }
 
-async fn listen(address: std::net::SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("setting `{setting}`: cannot listen on {address}"))
-}
-
 /// What people read when it is up; scripts read the address from its second line.
 fn summary(target: Target, settings: &Settings, running: &Running) -> String {
     let embedded = |there: bool, what: &str| if there { String::new() } else { format!(", embedded: {what}") };
@@ -211,6 +222,7 @@ fn summary(target: Target, settings: &Settings, running: &Running) -> String {
         _ => "one service".to_owned(),
     };
     let mut lines = format!("waybill {target} {}: {parts}\n", env!("CARGO_PKG_VERSION"));
+    running.notes.iter().for_each(|note| lines += &format!("  note       {note}\n"));
     lines += &format!("  serving    {}\n", running.url);
     if let Some(s3) = &running.s3_url {
         lines += &format!("  data       {} (S3 at {s3}, read-only)\n", settings.data.join("s3").display());

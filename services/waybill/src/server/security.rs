@@ -32,19 +32,19 @@ fn check(target: Target, settings: &Settings) -> anyhow::Result<()> {
         return Ok(());
     }
     // A worker has nothing but probes and metrics, for which nobody is asked.
-    if target != Target::Worker && settings.keys.is_empty() && !is_loopback(settings.listen) {
+    if target != Target::Worker && settings.keys.is_empty() && !is_loopback(settings.listen.address) {
         bail!(
             "setting `listen`: {} can be reached from other machines, and no API keys are set; add one to the \
              settings file (`waybill key new NAME --scope admin` prints it), or say --no-auth where something else guards it",
-            settings.listen
+            settings.listen.address
         );
     }
     let embeds_s3 = target.may_embed() && settings.s3_bucket.is_none();
-    if embeds_s3 && !is_loopback(settings.s3_listen) {
+    if embeds_s3 && !is_loopback(settings.s3_listen.address) {
         bail!(
             "setting `s3_listen`: {} can be reached from other machines, and the embedded S3 asks nobody who they are; \
              expected a loopback address such as 127.0.0.1:9000, or --no-auth where something else guards it",
-            settings.s3_listen
+            settings.s3_listen.address
         );
     }
     Ok(())
@@ -52,7 +52,7 @@ fn check(target: Target, settings: &Settings) -> anyhow::Result<()> {
 
 /// What an operator should know of a process that starts all the same.
 pub(crate) fn advise(target: Target, settings: &Settings) {
-    if is_loopback(settings.listen) {
+    if is_loopback(settings.listen.address) {
         return;
     }
     if settings.no_auth && target != Target::Worker {

@@ -1,6 +1,6 @@
 //! Settings of a server: defaults, then the file, then WAYBILL_* variables, then flags.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
+use std::{collections::HashMap, path::PathBuf};
 
 use anyhow::{Context, bail};
 use figment::{
@@ -11,18 +11,20 @@ use figment::{
 use serde::{Deserialize, Deserializer};
 use waybill_web::KeySettings;
 
-use crate::cli::ServerFlags;
+use crate::{cli::ServerFlags, server::listen_address::ListenAddress};
 
 /// Where things are. What is `None` is embedded, where a target allows that.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    pub(crate) listen: SocketAddr,
+    #[serde(default = "default_listen")]
+    pub(crate) listen: ListenAddress,
     pub(crate) data: PathBuf,
     pub(crate) sources: Option<PathBuf>,
     #[serde(default, deserialize_with = "base_urls")]
     pub(crate) base_url: HashMap<String, String>,
-    pub(crate) s3_listen: SocketAddr,
+    #[serde(default = "default_s3_listen")]
+    pub(crate) s3_listen: ListenAddress,
     pub(crate) s3_bucket: Option<String>,
     pub(crate) amqp_url: Option<Secret>,
     /// Who may ask; without any, everybody may. Only in the settings file.
@@ -53,10 +55,7 @@ const NAMES: [&str; 10] =
 impl Settings {
     /// Reads them all; the first that cannot be read is refused by name.
     pub(crate) fn load(flags: &ServerFlags) -> anyhow::Result<Self> {
-        let mut figment = Figment::new()
-            .merge(Serialized::default("listen", "127.0.0.1:8080"))
-            .merge(Serialized::default("data", "data"))
-            .merge(Serialized::default("s3_listen", "127.0.0.1:9000"));
+        let mut figment = Figment::from(Serialized::default("data", "data"));
         let file = flags.config.clone().or_else(|| std::env::var_os("WAYBILL_CONFIG").map(PathBuf::from));
         let name = file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
         if let Some(file) = file {
@@ -74,6 +73,16 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+/// Where HTTP is served unless a setting says otherwise.
+pub(crate) fn default_listen() -> ListenAddress {
+    ListenAddress::default_port(8080)
+}
+
+/// Where the embedded S3 is served unless a setting says otherwise.
+pub(crate) fn default_s3_listen() -> ListenAddress {
+    ListenAddress::default_port(9000)
 }
 
 /// `settings file waybill.toml, line 3: …`
