@@ -13,7 +13,7 @@ use crate::{
     sites::{
         atlas,
         day::Day,
-        weather::{Refusal, Weather},
+        weather_rules::{Refusal, Weather},
     },
 };
 

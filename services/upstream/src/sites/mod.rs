@@ -5,4 +5,5 @@ pub(crate) mod buses;
 pub(crate) mod day;
 pub(crate) mod stations;
 pub(crate) mod weather;
+pub(crate) mod weather_rules;
 pub(crate) mod window;

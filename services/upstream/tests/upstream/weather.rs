@@ -72,9 +72,11 @@ async fn wrong_requests() {
     ] {
         assert_eq!(status(&site, path).await, expected, "{path}");
     }
+    let refused = site.get("/data/2.5/group?id=1&appid=TEST").send().await.unwrap().text().await.unwrap();
+    assert!(refused.contains("expects appid=test (option weather-key)"), "{refused}");
     assert_eq!(status(&site, &group(0..21)).await, 400);
     assert_eq!(status(&site, &group(0..20)).await, 200, "what was refused did not count");
-    assert_eq!((site.upstream.requests().weather, site.upstream.requests().violations), (10, 0));
+    assert_eq!((site.upstream.requests().weather, site.upstream.requests().violations), (11, 0));
     site.upstream.change(Changes { weather_key: Some("other".into()), ..Changes::default() });
     assert_eq!(status(&site, &group([1])).await, 401);
 }
