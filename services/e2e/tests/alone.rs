@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use waybill_e2e::{Mode, System, required, run};
-use waybill_upstream::Options;
+use waybill_upstream::{Options, Upstream};
 
 fn waybill(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
     // What gets as far as its data must not leave them here.
@@ -76,6 +76,25 @@ fn a_wrong_definition_is_refused_with_its_line() {
     assert!(error.contains(&format!("{name}:{line}:")) && error.contains("`passengers`"), "{error}");
     let (code, out, _) = waybill(&["check", &shipped.display().to_string()], &[]);
     assert_eq!(code, Some(0), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_names_its_proxy_and_asks_it_for_no_address_of_this_machine() {
+    let nobody = "http://user:hunter2@127.0.0.1:1";
+    let error = |url: String| {
+        let (code, _, error) = waybill(&["jobs"], &[("WAYBILL_URL", &url), ("HTTP_PROXY", nobody), ("NO_PROXY", "")]);
+        assert_eq!(code, Some(1), "{error}");
+        assert!(!error.contains("hunter2"), "a password is never shown: {error}");
+        error
+    };
+    let elsewhere = error("http://waybill.example".to_owned());
+    assert!(elsewhere.contains("http://waybill.example through the proxy http://127.0.0.1:1"), "{elsewhere}");
+    // Something that is no Waybill, and answers.
+    let here = Upstream::new(Options::default()).start().await.expect("a free port");
+    for url in [here.base_url().to_owned(), here.base_url().replace("127.0.0.1", "localhost")] {
+        let answered = tokio::task::block_in_place(|| error(url));
+        assert!(answered.contains("404") && !answered.contains("proxy"), "{answered}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

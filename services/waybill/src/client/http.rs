@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
 use anyhow::{Context, anyhow};
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{
-    ClientBuilder, RequestBuilder, Response, StatusCode,
+    ClientBuilder, RequestBuilder, Response, StatusCode, Url,
     header::{AUTHORIZATION, HeaderValue},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -20,6 +21,8 @@ use crate::{cli, server::settings::Settings};
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     base: String,
+    /// The proxy that requests go through.
+    proxy: Option<String>,
     http: reqwest::Client,
 }
 
@@ -37,6 +40,7 @@ pub(crate) struct Job {
     pub(crate) records: u64,
     #[serde(default)]
     pub(crate) eta_seconds: Option<f64>,
+    /// The first failures.
     #[serde(default)]
     pub(crate) errors: Vec<TaskError>,
 }
@@ -50,12 +54,22 @@ pub(crate) struct Tasks {
     pub(crate) failed: u64,
 }
 
+impl Tasks {
+    /// Those that have ended.
+    pub(crate) fn ended(self) -> u64 {
+        self.stored + self.unchanged + self.failed
+    }
+}
+
 /// Why a task failed.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct TaskError {
     #[serde(default)]
     pub(crate) items: Vec<String>,
     pub(crate) reason: String,
+    /// The key of the refused file, if there is one.
+    #[serde(default)]
+    pub(crate) quarantine: Option<String>,
 }
 
 impl Job {
@@ -75,22 +89,32 @@ impl Client {
     /// The Waybill at WAYBILL_URL, by default http://127.0.0.1:8080.
     pub(crate) fn from_env() -> anyhow::Result<Self> {
         let base = std::env::var("WAYBILL_URL").unwrap_or_else(|_| "http://127.0.0.1:8080".to_owned());
-        let client = Self::new(&base)?;
-        let Some(key) = std::env::var("WAYBILL_API_KEY").ok().filter(|key| !key.is_empty()) else { return Ok(client) };
+        let key = std::env::var("WAYBILL_API_KEY").ok().filter(|key| !key.is_empty());
+        let Some(key) = key else { return Self::new(&base) };
         let header = HeaderValue::from_str(&format!("Bearer {}", key.trim()));
         let mut header =
             header.map_err(|_| anyhow!("WAYBILL_API_KEY: expected a key as `waybill key new` prints it"))?;
         header.set_sensitive(true);
-        let http = builder().default_headers([(AUTHORIZATION, header)].into_iter().collect()).build()?;
-        Ok(Self { http, ..client })
+        Self::with(&base, |http| http.default_headers([(AUTHORIZATION, header)].into_iter().collect()))
     }
 
     /// The Waybill at an address, without a key.
     pub(crate) fn new(base: &str) -> anyhow::Result<Self> {
-        let parsed = reqwest::Url::parse(base).ok().filter(|url| url.has_host());
-        let parsed = parsed.ok_or_else(|| anyhow!("WAYBILL_URL: expected an address, found {base:?}"))?;
-        let http = builder().build()?;
-        Ok(Self { base: parsed.as_str().trim_end_matches('/').to_owned(), http })
+        Self::with(base, |http| http)
+    }
+
+    fn with(base: &str, options: impl FnOnce(ClientBuilder) -> ClientBuilder) -> anyhow::Result<Self> {
+        let url = Url::parse(base).ok().filter(Url::has_host);
+        let url = url.ok_or_else(|| anyhow!("WAYBILL_URL: expected an address, found {base:?}"))?;
+        let mut http = options(reqwest::Client::builder().timeout(Duration::from_secs(60)));
+        let proxy = if is_this_machine(&url) {
+            // What a proxy calls 127.0.0.1 is the proxy's machine.
+            http = http.no_proxy();
+            None
+        } else {
+            proxy(&url)
+        };
+        Ok(Self { base: url.as_str().trim_end_matches('/').to_owned(), proxy, http: http.build()? })
     }
 
     pub(crate) async fn submit(
@@ -108,14 +132,14 @@ impl Client {
     }
 
     pub(crate) async fn job(&self, id: &str) -> anyhow::Result<Job> {
-        let mut url = reqwest::Url::parse(&self.base)?;
+        let mut url = Url::parse(&self.base)?;
         url.path_segments_mut().map_err(|()| anyhow!("WAYBILL_URL has no path"))?.extend(["v1", "jobs", id]);
         self.json(self.http.get(url)).await
     }
 
     /// Asks for something to be done with a job: `retry`, `cancel`.
     pub(crate) async fn act(&self, id: &str, action: &str) -> anyhow::Result<Job> {
-        let mut url = reqwest::Url::parse(&self.base)?;
+        let mut url = Url::parse(&self.base)?;
         url.path_segments_mut().map_err(|()| anyhow!("WAYBILL_URL has no path"))?.extend(["v1", "jobs", id, action]);
         self.json(self.http.post(url)).await
     }
@@ -143,8 +167,20 @@ impl Client {
         }
     }
 
+    /// The failed tasks of a job, in the order of the plan, at most 1,000.
+    pub(crate) async fn failed_tasks(&self, id: &str) -> anyhow::Result<Vec<TaskError>> {
+        #[derive(Deserialize)]
+        struct Page {
+            tasks: Vec<TaskError>,
+        }
+        let mut url = Url::parse(&self.base)?;
+        url.path_segments_mut().map_err(|()| anyhow!("WAYBILL_URL has no path"))?.extend(["v1", "jobs", id, "tasks"]);
+        let page: Page = self.json(self.http.get(url).query(&[("state", "failed"), ("limit", "1000")])).await?;
+        Ok(page.tasks)
+    }
+
     pub(crate) async fn stats(&self, source: &str, from: &str, to: &str) -> anyhow::Result<Value> {
-        let mut url = reqwest::Url::parse(&self.base)?;
+        let mut url = Url::parse(&self.base)?;
         url.path_segments_mut().map_err(|()| anyhow!("WAYBILL_URL has no path"))?.extend(["v1", "stats", source]);
         self.json(self.http.get(url).query(&[("from", from), ("to", to)])).await
     }
@@ -157,8 +193,7 @@ impl Client {
             address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
         }
         let scheme = if settings.tls_cert.is_some() { "https" } else { "http" };
-        let client = Self::new(&format!("{scheme}://{address}"))?;
-        Ok(Self { http: builder().tls_danger_accept_invalid_certs(true).build()?, ..client })
+        Self::with(&format!("{scheme}://{address}"), |http| http.tls_danger_accept_invalid_certs(true))
     }
 
     /// Whether it is ready, and what it says of itself.
@@ -171,9 +206,36 @@ impl Client {
         let response = self.send(request).await?;
         let status = response.status();
         if !status.is_success() {
-            return Err(refusal(status, response).await);
+            return Err(self.refusal(status, response).await);
         }
-        response.json().await.with_context(|| format!("{} does not answer as Waybill does", self.base))
+        response.json().await.with_context(|| format!("{} does not answer as Waybill does", self.place()))
+    }
+
+    /// Where requests go: `http://waybill:8080 through the proxy http://proxy:3128`
+    fn place(&self) -> String {
+        let through = self.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy} (HTTP_PROXY, NO_PROXY)"));
+        format!("{}{}", self.base, through.unwrap_or_default())
+    }
+
+    /// `400 Bad Request: parameter `date`: …`
+    async fn refusal(&self, status: StatusCode, response: Response) -> anyhow::Error {
+        let text = response.text().await.unwrap_or_default();
+        let problem: Option<Value> = serde_json::from_str(&text).ok();
+        let Some(detail) = problem.as_ref().and_then(|problem| problem["detail"].as_str()) else {
+            let start: String = text.chars().take(200).collect();
+            return anyhow!("{status} from {}: {}", self.place(), start.trim());
+        };
+        let hint = match status {
+            StatusCode::UNAUTHORIZED if std::env::var_os("WAYBILL_API_KEY").is_some() => {
+                " (the key in WAYBILL_API_KEY is not valid there)"
+            }
+            StatusCode::UNAUTHORIZED => {
+                " (put a key into WAYBILL_API_KEY; its operator makes one with `waybill key new`)"
+            }
+            StatusCode::FORBIDDEN => " (WAYBILL_API_KEY holds a key that may not do this)",
+            _ => "",
+        };
+        anyhow!("{status}: {detail}{hint}")
     }
 
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
@@ -184,29 +246,21 @@ impl Client {
             } else {
                 "is it running? `waybill up` starts it, WAYBILL_URL says where it is"
             };
-            anyhow!("cannot reach Waybill at {}: {cause} ({hint})", self.base)
+            anyhow!("cannot reach Waybill at {}: {cause} ({hint})", self.place())
         })
     }
 }
 
-/// `400 Bad Request: parameter `date`: …`
-async fn refusal(status: StatusCode, response: Response) -> anyhow::Error {
-    let text = response.text().await.unwrap_or_default();
-    let problem: Option<Value> = serde_json::from_str(&text).ok();
-    let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str()).unwrap_or(&text);
-    let hint = match status {
-        StatusCode::UNAUTHORIZED if std::env::var_os("WAYBILL_API_KEY").is_some() => {
-            " (the key in WAYBILL_API_KEY is not valid there)"
-        }
-        StatusCode::UNAUTHORIZED => " (put a key into WAYBILL_API_KEY; its operator makes one with `waybill key new`)",
-        StatusCode::FORBIDDEN => " (WAYBILL_API_KEY holds a key that may not do this)",
-        _ => "",
-    };
-    anyhow!("{status}: {detail}{hint}")
+fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
-fn builder() -> ClientBuilder {
-    reqwest::Client::builder().timeout(Duration::from_secs(60))
+/// The proxy that the environment names for an address, without its credentials.
+fn proxy(url: &Url) -> Option<String> {
+    let proxy = Matcher::from_system().intercept(&url.as_str().parse().ok()?)?;
+    let (uri, port) = (proxy.uri(), proxy.uri().port().map(|port| format!(":{port}")).unwrap_or_default());
+    Some(format!("{}://{}{port}", uri.scheme_str().unwrap_or("http"), uri.host()?))
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

@@ -22,10 +22,17 @@ pub(crate) fn print(job: &Job) {
     print_errors(job);
 }
 
-/// Its first failures.
-pub(crate) fn print_errors(job: &Job) {
+/// Its first failures, and how many there are beyond them.
+fn print_errors(job: &Job) {
     for error in &job.errors {
         println!("  failed    {}: {}", error.items.join(", "), error.reason);
+    }
+    let more = job.tasks.failed.saturating_sub(job.errors.len() as u64);
+    if more > 0 {
+        println!("  and {more} more, at /v1/jobs/{}/tasks?state=failed", job.id);
+    }
+    if matches!(job.state.as_str(), "partial" | "failed") {
+        println!("  retry     waybill retry {}", job.id);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands that talk to a running Waybill, at WAYBILL_URL.
 
+mod failures;
 mod http;
 mod jobs;
 mod progress;
@@ -8,7 +9,6 @@ mod statistics;
 use std::process::ExitCode;
 
 pub(crate) use self::http::{Client, Job};
-pub(crate) use self::jobs::print_errors;
 pub(crate) use self::progress::follow;
 pub(crate) use self::statistics::country_table;
 
@@ -41,9 +41,7 @@ pub(crate) async fn job(id: &str, watch: bool) -> anyhow::Result<ExitCode> {
     let client = Client::from_env()?;
     let job = client.job(id).await?;
     if watch {
-        let ended = follow(&client, &[job.id]).await?;
-        ended.iter().for_each(jobs::print_errors);
-        return Ok(exit_code(&ended));
+        return Ok(exit_code(&follow(&client, &[job.id]).await?));
     }
     jobs::print(&job);
     Ok(ExitCode::SUCCESS)
@@ -54,9 +52,7 @@ pub(crate) async fn retry(id: &str, wait: bool) -> anyhow::Result<ExitCode> {
     let client = Client::from_env()?;
     let job = client.act(id, "retry").await?;
     if wait {
-        let ended = follow(&client, &[job.id]).await?;
-        ended.iter().for_each(jobs::print_errors);
-        return Ok(exit_code(&ended));
+        return Ok(exit_code(&follow(&client, &[job.id]).await?));
     }
     eprintln!("accepted; follow it with `waybill job {} --watch`", job.id);
     Ok(ExitCode::SUCCESS)

@@ -8,62 +8,93 @@ use std::{
 
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::client::{Client, Job};
+use crate::client::{Client, Job, failures};
 
 /// Often enough to look alive, seldom enough to cost the server nothing.
 const POLL: Duration = Duration::from_millis(250);
-/// Without a terminal: a line for each job at most so often.
+/// Without a terminal: a line for each job at most so often while tasks end.
 const LINE_EVERY: Duration = Duration::from_secs(2);
+/// … and so often while nothing changes.
+const IDLE_LINE_EVERY: Duration = Duration::from_secs(30);
+/// How long no task may end before an estimate from the past says nothing.
+const STALLED: Duration = Duration::from_secs(10);
 
-/// Follows jobs until all have ended, and returns them as they ended, in the same order.
+/// Follows jobs until all have ended, says why tasks failed, and returns the jobs as they ended, in the same order.
 pub(crate) async fn follow(client: &Client, ids: &[String]) -> anyhow::Result<Vec<Job>> {
-    let mut view = if std::io::stderr().is_terminal() { View::Bars(Bars::new()) } else { View::Lines(HashMap::new()) };
+    let mut bars = std::io::stderr().is_terminal().then(Bars::new);
+    let mut seen: HashMap<&String, Seen> = HashMap::new();
     let mut ended: HashMap<&String, Job> = HashMap::new();
     loop {
         for id in ids {
             if !ended.contains_key(id) {
                 let job = client.job(id).await?;
-                view.show(&job);
+                let (seen, now) = (seen.entry(id).or_default(), Instant::now());
+                let stalled = seen.stalled(&job, now);
+                match &mut bars {
+                    Some(bars) => bars.show(&job, stalled),
+                    // A closed pipe is no reason to stop following.
+                    None if seen.is_line_due(&job, now) => {
+                        let _ = writeln!(std::io::stderr(), "{}", line(&job, stalled));
+                    }
+                    None => {}
+                }
                 if job.is_terminal() {
                     ended.insert(id, job);
                 }
             }
         }
         if ended.len() == ids.len() {
-            return Ok(ids.iter().filter_map(|id| ended.get(id).cloned()).collect());
+            let jobs: Vec<_> = ids.iter().filter_map(|id| ended.get(id).cloned()).collect();
+            for job in &jobs {
+                failures::print_summary(client, job).await?;
+            }
+            return Ok(jobs);
         }
         tokio::time::sleep(POLL).await;
     }
 }
 
-enum View {
-    Bars(Bars),
-    Lines(HashMap<String, (String, Instant)>),
+/// What was seen of a job, and said of it.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Tasks that had ended, and since when it is so many.
+    ended: Option<(u64, Instant)>,
+    /// The state and the ended tasks of the last line, and when it was.
+    line: Option<(String, u64, Instant)>,
 }
 
-impl View {
-    fn show(&mut self, job: &Job) {
-        match self {
-            Self::Bars(bars) => bars.show(job),
-            Self::Lines(last) => {
-                let (state, since) = last.get(&job.id).cloned().unzip();
-                if state.as_ref() != Some(&job.state) || since.is_some_and(|since| since.elapsed() >= LINE_EVERY) {
-                    last.insert(job.id.clone(), (job.state.clone(), Instant::now()));
-                    // A closed pipe is no reason to stop following.
-                    let _ = writeln!(std::io::stderr(), "{}", line(job));
-                }
-            }
+impl Seen {
+    /// How long no task has ended of a job that runs; none while that is not long.
+    fn stalled(&mut self, job: &Job, now: Instant) -> Option<Duration> {
+        let ended = job.tasks.ended();
+        let (_, since) = *match &mut self.ended {
+            Some(last) if last.0 == ended => last,
+            last => last.insert((ended, now)),
+        };
+        Some(now.duration_since(since)).filter(|stalled| job.state == "running" && *stalled >= STALLED)
+    }
+
+    /// Whether something changed that a line is worth, or it was long ago.
+    fn is_line_due(&mut self, job: &Job, now: Instant) -> bool {
+        let ended = job.tasks.ended();
+        let is_due = self.line.as_ref().is_none_or(|(state, before, at)| {
+            let age = now.duration_since(*at);
+            *state != job.state || age >= IDLE_LINE_EVERY || (*before != ended && age >= LINE_EVERY)
+        });
+        if is_due {
+            self.line = Some((job.state.clone(), ended, now));
         }
+        is_due
     }
 }
 
-/// `buses date=2024-05-01: running, 3 of 12 cities…`
-fn line(job: &Job) -> String {
-    let done = job.tasks.stored + job.tasks.unchanged + job.tasks.failed;
-    format!("{}: {}, {done} of {} tasks, {}", job.title(), job.state, job.tasks.total, amounts(job))
+/// `buses date=2024-05-01: running, 3 of 12 tasks, …`
+fn line(job: &Job, stalled: Option<Duration>) -> String {
+    let (ended, total) = (job.tasks.ended(), job.tasks.total);
+    format!("{}: {}, {ended} of {total} tasks, {}", job.title(), job.state, amounts(job, stalled))
 }
 
-fn amounts(job: &Job) -> String {
+fn amounts(job: &Job, stalled: Option<Duration>) -> String {
     let mut text = format!("{}, {} records", HumanBytes(job.bytes), HumanCount(job.records));
     if job.tasks.unchanged > 0 {
         text += &format!(", {} unchanged", job.tasks.unchanged);
@@ -71,9 +102,14 @@ fn amounts(job: &Job) -> String {
     if job.tasks.failed > 0 {
         text += &format!(", {} failed", job.tasks.failed);
     }
-    match job.eta_seconds {
-        Some(eta) if !job.is_terminal() => format!("{text}, about {eta:.0} s left"),
-        _ => text,
+    match (stalled, job.eta_seconds) {
+        (Some(stalled), _) => format!(
+            "{text}, no task has ended for {} s: {} run, or wait for the next attempt or the upstream's limit",
+            stalled.as_secs(),
+            job.tasks.total.saturating_sub(job.tasks.ended()),
+        ),
+        (None, Some(eta)) if !job.is_terminal() => format!("{text}, about {eta:.0} s left"),
+        (None, _) => text,
     }
 }
 
@@ -87,17 +123,65 @@ impl Bars {
         Self { all: MultiProgress::new(), by_job: HashMap::new() }
     }
 
-    fn show(&mut self, job: &Job) {
+    fn show(&mut self, job: &Job, stalled: Option<Duration>) {
         let style = "{prefix:<24} {bar:24} {pos:>5}/{len} {msg}";
         let bar = self.by_job.entry(job.id.clone()).or_insert_with(|| {
             let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
             self.all.add(ProgressBar::new(0).with_style(style).with_prefix(job.title()))
         });
         bar.set_length(job.tasks.total);
-        bar.set_position(job.tasks.stored + job.tasks.unchanged + job.tasks.failed);
-        bar.set_message(format!("{}, {}", job.state, amounts(job)));
+        bar.set_position(job.tasks.ended());
+        bar.set_message(format!("{}, {}", job.state, amounts(job, stalled)));
         if job.is_terminal() {
             bar.abandon();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn job(state: &str, stored: u64) -> Job {
+        serde_json::from_value(json!({
+            "id": "018f", "source": "buses", "params": { "date": "2024-05-01" }, "state": state,
+            "created": "2024-05-01T08:00:00Z", "finished": null, "bytes": 1000 * stored, "records": 10 * stored,
+            "tasks": { "total": 12, "stored": stored, "unchanged": 0, "failed": 0 }, "eta_seconds": 1.0,
+        }))
+        .unwrap()
+    }
+
+    /// The lines that a job is worth which stands so at these seconds.
+    fn lines(states: &[(u64, &str, u64)]) -> String {
+        let (mut seen, start) = (Seen::default(), Instant::now());
+        let lines = states.iter().filter_map(|(second, state, stored)| {
+            let (job, now) = (job(state, *stored), start + Duration::from_secs(*second));
+            let stalled = seen.stalled(&job, now);
+            seen.is_line_due(&job, now).then(|| format!("{second}: {}\n", line(&job, stalled)))
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn a_line_is_printed_for_a_change_and_else_every_30_seconds() {
+        let waiting = (5..=95).map(|second| (second, "running", 11));
+        let states: Vec<_> =
+            [(0, "queued", 0), (1, "running", 0), (2, "running", 5), (3, "running", 6), (4, "running", 11)]
+                .into_iter()
+                .chain(waiting)
+                .chain([(96, "succeeded", 12)])
+                .collect();
+        insta::assert_snapshot!(lines(&states), @"
+        0: buses date=2024-05-01: queued, 0 of 12 tasks, 0 B, 0 records, about 1 s left
+        1: buses date=2024-05-01: running, 0 of 12 tasks, 0 B, 0 records, about 1 s left
+        3: buses date=2024-05-01: running, 6 of 12 tasks, 5.86 KiB, 60 records, about 1 s left
+        5: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, about 1 s left
+        35: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, no task has ended for 31 s: 1 run, or wait for the next attempt or the upstream's limit
+        65: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, no task has ended for 61 s: 1 run, or wait for the next attempt or the upstream's limit
+        95: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, no task has ended for 91 s: 1 run, or wait for the next attempt or the upstream's limit
+        96: buses date=2024-05-01: succeeded, 12 of 12 tasks, 11.72 KiB, 120 records
+        ");
     }
 }

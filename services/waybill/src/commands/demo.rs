@@ -48,7 +48,6 @@ pub(crate) async fn run(flags: cli::Demo) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    ended.iter().for_each(client::print_errors);
     let statistics = client.stats("buses", DATES[0], DATES[2]).await?;
     println!("\n{}\n", client::country_table(&statistics));
     let code = client::exit_code(&ended);
