@@ -5,12 +5,14 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+#[cfg(feature = "upstream")]
+const BEGIN: &str = "Begin with `waybill demo`. Then: `waybill up` in one terminal, `waybill upstream` in another, `waybill submit buses date=2024-05-01 --wait` in a third.";
+#[cfg(not(feature = "upstream"))]
+const BEGIN: &str = "Begin with `waybill up` in one terminal, and `waybill submit` in another. This one is built without `demo` and `upstream`.";
+
 /// Brings files and records from slow, rate-limited HTTP servers into S3, and answers with statistics.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    after_help = "Begin with `waybill demo`. Then: `waybill up` in one terminal, `waybill submit buses date=2024-05-01 --wait` in another."
-)]
+#[command(version, after_help = BEGIN)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -18,6 +20,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[cfg(feature = "upstream")]
     /// Show the whole of Waybill on this machine: stand-in upstream, three jobs, statistics
     Demo(Demo),
     /// Run everything in one process; what no setting names is embedded
@@ -28,6 +31,7 @@ pub(crate) enum Command {
     Worker(ServerFlags),
     /// Ask for a source's statistics; without SOURCE, run the statistics service, on S3
     Stats(Stats),
+    #[cfg(feature = "upstream")]
     /// Run the stand-in upstream, with faults on request
     Upstream(Upstream),
     /// Submit a job: `waybill submit buses date=2024-05-01`
@@ -159,6 +163,7 @@ pub(crate) enum Format {
     Csv,
 }
 
+#[cfg(feature = "upstream")]
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// End when the jobs have ended; the exit status says how they did
@@ -219,7 +224,9 @@ pub(crate) struct Jobs {
     pub(crate) limit: usize,
 }
 
+#[cfg(feature = "upstream")]
 #[derive(Debug, Args)]
+#[command(after_help = "Its weather: OPENWEATHER_API_KEY=test waybill up --base-url weather=http://127.0.0.1:8000")]
 pub(crate) struct Upstream {
     /// Where to serve
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
@@ -255,6 +262,9 @@ pub(crate) struct Upstream {
     /// What `Retry-After` says with too-many, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 1)]
     pub(crate) retry_after: u64,
+    /// The key that its weather expects, as the query's `appid`
+    #[arg(long, value_name = "KEY", default_value = "test")]
+    pub(crate) weather_key: String,
     /// Let PUT /control change all this while it runs
     #[arg(long)]
     pub(crate) control: bool,

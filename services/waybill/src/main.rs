@@ -25,11 +25,20 @@ fn main() -> ExitCode {
 
 fn start(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let process = Process { service: service(&command), quiet: matches!(command, Command::Demo(_)) };
+    let process = Process { service: service(&command), quiet: is_demo(&command) };
     let telemetry = Telemetry::start(process, runtime.handle())?;
     let outcome = runtime.block_on(run(command));
     telemetry.end();
     outcome
+}
+
+/// Whether progress takes the place of logs.
+fn is_demo(command: &Command) -> bool {
+    match command {
+        #[cfg(feature = "upstream")]
+        Command::Demo(_) => true,
+        _ => false,
+    }
 }
 
 /// What a server is called in traces.
@@ -52,7 +61,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Stats(cli::Stats { source: Some(source), from, to, format, .. }) => {
             client::stats(&source, from, to, format).await
         }
+        #[cfg(feature = "upstream")]
         Command::Upstream(flags) => commands::upstream::run(flags).await,
+        #[cfg(feature = "upstream")]
         Command::Demo(flags) => commands::demo::run(flags).await,
         Command::Submit(flags) => client::submit(flags).await,
         Command::Job { id, watch } => client::job(&id, watch).await,
