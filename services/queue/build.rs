@@ -4,6 +4,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let proto = "../../proto";
     println!("cargo::rerun-if-changed={proto}");
     let files = protox::compile(["waybill.proto"], [proto])?;
-    prost_build::Config::new().compile_fds(files)?;
+    prost_build::Config::new().btree_map(["."]).compile_fds(files)?;
     Ok(())
 }

@@ -20,6 +20,7 @@ mod views;
 pub use changes::cancel::CancelError;
 pub use changes::retry::{Retried, RetryError};
 pub use changes::submit::{Submission, SubmitError, Submitted};
+pub use changes::task_items;
 pub use errors::LedgerError;
 pub use layout::id::{JobId, JobIdError};
 pub use layout::job::{Done, Failure, MissingItem, Outcome, Plan, Request};

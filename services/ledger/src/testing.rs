@@ -160,7 +160,7 @@ impl Recording {
             .map(|message| match message {
                 Message::PlanJob(plan) => format!("plan {}", plan.job_id),
                 Message::RunTask(task) => {
-                    format!("{} {} {}", if task.again { "again" } else { "task" }, task.job_id, task.task)
+                    format!("{} {} {}", if task.resent { "again" } else { "task" }, task.job_id, task.task)
                 }
             })
             .collect();

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 pub use embedded::{DeadLetter, Embedded};
 pub use headers::Headers;
 pub use lock::Lock;
-pub use message::{DecodeError, Message, PlanJob, RunTask};
+pub use message::{DecodeError, FieldValue, ItemFields, Message, PlanJob, RunTask, TaskItem, field_value};
 pub use metrics::Metrics;
 pub use rabbitmq::{RabbitMq, RabbitMqSettings};
 

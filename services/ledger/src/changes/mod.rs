@@ -6,3 +6,4 @@ pub(crate) mod plan;
 pub(crate) mod publish;
 pub(crate) mod retry;
 pub(crate) mod submit;
+pub mod task_items;

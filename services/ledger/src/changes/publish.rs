@@ -12,6 +12,7 @@ use waybill_queue::{Message, PlanJob, QueueName, RunTask};
 
 use crate::{
     Ledger, LedgerError, Plan, Request,
+    changes::task_items,
     layout::{
         facts::Facts,
         keys::{self, Name},
@@ -62,15 +63,15 @@ impl Ledger {
     ///
     /// That it was done is written down, so that a second message to plan a job does not send out again all that
     /// waits. Messages which the queue lost afterwards are sent by [`Self::recover`].
-    pub async fn publish_tasks(&self, request: &Request, plan: &Plan, again: bool) -> Result<(), LedgerError> {
+    pub async fn publish_tasks(&self, request: &Request, plan: &Plan, resent: bool) -> Result<(), LedgerError> {
         let facts = self.facts(request.job).await?;
         if facts.is_sent() || facts.cancelled {
             return Ok(());
         }
         let sent = Sent::default();
-        self.send_tasks(request, plan, &facts, again, &HashSet::new(), &sent).await?;
+        self.send_tasks(request, plan, &facts, resent, &HashSet::new(), &sent).await?;
         let sent = sent.messages();
-        tracing::info!(job = %request.job, source = request.source, sent, again, "tasks sent out");
+        tracing::info!(job = %request.job, source = request.source, sent, resent, "published a job's tasks");
         Ok(())
     }
 
@@ -81,7 +82,7 @@ impl Ledger {
         request: &Request,
         plan: &Plan,
         facts: &Facts,
-        again: bool,
+        resent: bool,
         held: &HashSet<u32>,
         sent: &Sent,
     ) -> Result<(), LedgerError> {
@@ -97,8 +98,8 @@ impl Ledger {
                     task,
                     round: facts.round,
                     attempt: 1,
-                    again,
-                    items: serde_json::to_string(&plan.tasks[task as usize]).expect("items are maps with text keys"),
+                    resent,
+                    items: task_items::to_message(&plan.tasks[task as usize]),
                     requeued: false,
                 });
                 self.queue.publish(queue_name, &message, Duration::ZERO).await.map(|()| task)
@@ -149,8 +150,8 @@ mod tests {
             task: 0,
             round: 0,
             attempt: 1,
-            again: false,
-            items: r#"[{"key":"0-city-0","values":{"city":{"id":0,"name":"City 0"}}}]"#.to_owned(),
+            resent: false,
+            items: task_items::to_message(&plan.tasks[0]),
             requeued: false,
         };
         assert_eq!(messages[0], Message::RunTask(expected));

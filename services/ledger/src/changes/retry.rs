@@ -131,7 +131,7 @@ mod tests {
         }
         let messages = room.queue.messages();
         let [Message::RunTask(task)] = &messages[..] else { panic!("one task, not {messages:?}") };
-        assert_eq!((task.task, task.round, task.attempt, task.again), (1, 1, 1, true));
+        assert_eq!((task.task, task.round, task.attempt, task.resent), (1, 1, 1, true));
 
         other.record_failure(job, 1, 1, &failure("still gone", 20)).await.unwrap();
         assert_eq!(state(&room.ledger, job).await, State::Partial);

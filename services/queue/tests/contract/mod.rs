@@ -274,8 +274,8 @@ pub(crate) async fn burying_takes_nothing_from_the_lane(queue: SharedQueue) {
 }
 
 pub(crate) async fn a_large_message_arrives_whole(queue: SharedQueue) {
-    let items = "0123456789abcdef".repeat(65_536);
-    let large = Message::RunTask(RunTask { items, ..RunTask::default() });
+    let source = "0123456789abcdef".repeat(65_536);
+    let large = Message::RunTask(RunTask { source, ..RunTask::default() });
     within(queue.publish(&buses(), &large, Duration::ZERO)).await.unwrap();
     let delivery = next(&mut consumer(&queue).await).await;
     assert_eq!(delivery.message, large);

@@ -28,7 +28,7 @@ impl DeliveryKind {
     fn of(message: &Message, is_redelivered: bool) -> Self {
         let (is_requeued, is_resent, attempt) = match message {
             Message::PlanJob(plan) => (plan.requeued, false, plan.attempt),
-            Message::RunTask(task) => (task.requeued, task.again, task.attempt),
+            Message::RunTask(task) => (task.requeued, task.resent, task.attempt),
         };
         match () {
             () if is_requeued => Self::Requeued,
@@ -89,7 +89,7 @@ impl WorkDelivery {
     pub(crate) fn copy(&self, attempt: u32, requeued: bool) -> Message {
         match self.message.clone() {
             Message::PlanJob(plan) => Message::PlanJob(PlanJob { attempt, requeued, ..plan }),
-            Message::RunTask(task) => Message::RunTask(RunTask { attempt, requeued, again: true, ..task }),
+            Message::RunTask(task) => Message::RunTask(RunTask { attempt, requeued, resent: true, ..task }),
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
     fn the_kind_follows_from_the_message_and_the_delivery() {
         let plan = |attempt, requeued| Message::PlanJob(PlanJob { attempt, requeued, ..PlanJob::default() });
         let task =
-            |attempt, again, requeued| Message::RunTask(RunTask { attempt, again, requeued, ..RunTask::default() });
+            |attempt, resent, requeued| Message::RunTask(RunTask { attempt, resent, requeued, ..RunTask::default() });
         for (message, is_redelivered, kind) in [
             (plan(1, false), false, DeliveryKind::First),
             (plan(0, false), true, DeliveryKind::Redelivered),

@@ -5,8 +5,9 @@
 //! fetch of an item counts, and is there whole. Here is what comes before the fetch; how one item is fetched is
 //! in single.rs, how several are in batch.rs.
 
+use waybill_ledger::task_items;
 use waybill_queue::RunTask;
-use waybill_source::{Item, item_prefix};
+use waybill_source::item_prefix;
 
 use crate::{
     context::Context,
@@ -41,8 +42,7 @@ pub(crate) async fn run(
         redelivery::count(context, work).await?;
     }
     let definition = &*ledger.definition(&request.source, &request.definition).await?;
-    let items: Vec<Item> = serde_json::from_str(&message.items)
-        .map_err(|error| TaskError::Failed { reason: format!("the task's items cannot be read: {error}") })?;
+    let items = task_items::from_message(&message.items);
     let about = job_context(&request);
     let partition = definition.partition(&about, &items)?;
     let key = definition.object_item_key(&items)?;

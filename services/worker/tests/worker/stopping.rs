@@ -86,15 +86,15 @@ async fn a_task_that_comes_twice_is_done_once() {
         task: 0,
         round: 0,
         attempt: 1,
-        again: false,
-        items: serde_json::to_string(&plan.tasks[0]).unwrap(),
+        resent: false,
+        items: waybill_ledger::task_items::to_message(&plan.tasks[0]),
         requeued: false,
     };
     let queue_name = QueueName::Source("buses".into());
     // Not marked as sent before: it is done again, and changes nothing.
     system.queue.publish(&queue_name, &Message::RunTask(task.clone()), Duration::ZERO).await.unwrap();
     until("it was done again", || system.upstream.asked(&file(0)).len() == 2).await;
-    let marked = Message::RunTask(RunTask { again: true, ..task });
+    let marked = Message::RunTask(RunTask { resent: true, ..task });
     system.queue.publish(&queue_name, &marked, Duration::ZERO).await.unwrap();
     system.good_job().await;
     assert_eq!(system.upstream.asked(&file(0)).len(), 3, "once marked, it was not even asked for");
