@@ -1,4 +1,4 @@
-//! What goes wrong below, as problems: a client learns whether to try again, the log learns why.
+//! Maps the ledger's errors to HTTP problems.
 
 use poem::http::StatusCode;
 use waybill_ledger::{CancelError, JobId, LedgerError, RetryError, SubmitError};

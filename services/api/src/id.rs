@@ -1,4 +1,4 @@
-//! Fresh names for jobs.
+//! Makes job ids.
 
 use std::sync::Mutex;
 
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_grow_whatever_the_clock_does() {
+    fn ids_increase_when_the_clock_goes_back() {
         let ids = Ids::default();
         let clock = [5, 5, 5, 4, 6, 6].map(|second| Timestamp::new(1_714_550_400 + second, 999_999_999).unwrap());
         let names: Vec<_> =

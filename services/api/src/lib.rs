@@ -1,7 +1,6 @@
-//! Jobs over HTTP: submit, watch, list, retry, cancel; and the sources there are.
+//! Jobs over HTTP: submit, watch, list, retry, cancel; and the sources.
 //!
-//! Nothing slow happens here and nothing is remembered: a request is checked, the ledger is asked, and
-//! what it says is put into the words of the API. No state of a job may live in this process.
+//! A request is checked, the ledger is asked, and its answer becomes a response. The process keeps no state of a job.
 
 mod clients;
 mod error;

@@ -1,4 +1,4 @@
-//! What is counted of submissions. No label may hold a job.
+//! Metrics of submissions. No label may contain a job id.
 
 use std::sync::Arc;
 

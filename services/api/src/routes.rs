@@ -1,4 +1,4 @@
-//! The routes.
+//! The routes under `/v1`, and `/process-request`.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

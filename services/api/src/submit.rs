@@ -1,4 +1,4 @@
-//! What a client sends to make a job, and what is wrong with it.
+//! Reads and checks the request that submits a job.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 

@@ -349,7 +349,7 @@ async fn bad_requests_make_no_job() {
 }
 
 #[tokio::test]
-async fn bad_questions_say_what_would_be_a_good_one() {
+async fn invalid_query_parameters_are_refused_with_what_was_expected() {
     let room = Room::new().await;
     let get = async |path: &str| room.get(path).await.problem();
     insta::assert_snapshot!(get("/v1/jobs/last").await, @r#"400 /problems/invalid-parameter [id] parameter `id`: expected a job id, which is a UUID of version 7 such as 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88, found "last""#);
@@ -572,7 +572,7 @@ async fn jobs_come_newest_first_in_pages() {
 }
 
 #[tokio::test]
-async fn sources_say_what_they_want_and_what_they_keep() {
+async fn sources_show_their_parameters_and_statistics() {
     let room = Room::new().await;
     let list = room.get("/v1/sources").await.body;
     let hash = list["sources"][0]["definition"].as_str().unwrap();
@@ -613,7 +613,7 @@ async fn sources_say_what_they_want_and_what_they_keep() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_is_a_503() {
+async fn an_unavailable_store_is_a_503() {
     let room = Room::new().await;
     let job = room.job().await;
     // Nothing can be kept or found below what is a file.
@@ -676,7 +676,7 @@ impl Queue for Stuck {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_away_does_not_matter() {
+async fn a_job_is_accepted_while_the_broker_is_unavailable() {
     let room = Room::on(Arc::new(Stuck)).await;
     let begun = std::time::Instant::now();
     let accepted = room.post("/process-request?date=2024-05-01").await;
@@ -691,7 +691,7 @@ async fn refused(room: &Room, job: JobId, action: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_failed_is_retried() {
+async fn failed_tasks_are_retried() {
     let room = Room::new().await;
     let job = room.planned(2).await;
     insta::assert_snapshot!(refused(&room, job, "retry").await, @"409 /problems/job-not-finished [id] job ID is running; what fails of it can be retried once it has ended");
@@ -747,7 +747,7 @@ fn damages() -> [Vec<u8>; 7] {
 }
 
 #[tokio::test]
-async fn a_damaged_object_is_told_and_the_other_jobs_are_shown() {
+async fn a_damaged_object_is_named_and_other_jobs_are_shown() {
     for name in ["request.json", "plan.json", "started.json", "tasks/000000.done", "tasks/000001.failed.0"] {
         for damage in damages() {
             let room = Room::new().await;
@@ -812,7 +812,7 @@ async fn a_job_is_cancelled_for_good() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_retried_or_cancelled_says_why() {
+async fn a_refused_retry_or_cancel_says_why() {
     let room = Room::new().await;
     let job = room.planned(1).await;
     room.failed(job, 0).await;

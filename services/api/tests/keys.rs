@@ -127,7 +127,7 @@ async fn a_job_belongs_to_the_key_that_submitted_it() {
 }
 
 #[tokio::test]
-async fn where_nobody_is_asked_for_a_key_a_job_is_nobodys() {
+async fn a_job_has_no_owner_where_no_api_keys_are_set() {
     let room = room(&[]).await;
     let response = room.client.post("/process-request?date=2024-05-01").send().await.0;
     let job: Value = serde_json::from_str(&response.into_body().into_string().await.unwrap()).unwrap();

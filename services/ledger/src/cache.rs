@@ -1,4 +1,4 @@
-//! What this process remembers of the bucket, in bounded memory. A lock here is never held across an await.
+//! A bounded LRU cache. Its lock is never held across an await.
 
 use std::{
     hash::Hash,
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_least_used_leave_when_there_are_too_many() {
+    fn the_least_recently_used_entry_is_evicted() {
         let cache = Cache::new(2);
         cache.insert(1, 'a', 0);
         cache.insert(2, 'b', 0);

@@ -1,4 +1,4 @@
-//! What can go wrong with the ledger.
+//! The ledger's errors.
 
 use waybill_queue::QueueError;
 use waybill_store::StoreError;

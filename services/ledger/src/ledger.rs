@@ -1,4 +1,4 @@
-//! The ledger and what it remembers; the facts that are written and read as they are.
+//! The ledger, its caches, and the facts that are written and read unchanged.
 
 use std::{
     collections::BTreeSet,

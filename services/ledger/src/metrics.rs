@@ -1,4 +1,4 @@
-//! What is counted of jobs. No label may hold a job.
+//! Metrics of jobs. No label may contain a job id.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_job_ends_once_whoever_looks() {
+    async fn an_ended_job_is_counted_once() {
         let room = Room::new().await;
         let metrics = Metrics::register(&mut Registry::default(), ["buses"]);
         let ledger = room.ledger.with_metrics(metrics.clone());

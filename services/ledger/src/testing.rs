@@ -1,4 +1,4 @@
-//! What the tests of this crate share: a ledger on an embedded store, and a queue that remembers what it was given.
+//! Fixtures of this crate's tests: a ledger on an embedded store, and a queue that records its messages.
 
 use std::{
     sync::{

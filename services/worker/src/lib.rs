@@ -1,10 +1,10 @@
-//! Plans jobs and runs their tasks; and the housekeeper, who looks after what nobody holds.
+//! Plans jobs and runs their tasks; one worker in the fleet is the housekeeper, too.
 //!
 //! A task goes fetch → spool → check every record and add up → store with metadata → marker →
 //! acknowledge, in that order, so that a crash anywhere only repeats work.
 //!
-//! Nothing in this room knows which store or queue is behind the traits, and nothing in it may name an
-//! upstream: addresses come from a definition or from the operator.
+//! Nothing here knows which store or queue is behind the traits, or names an upstream: addresses come from a
+//! definition or from the operator.
 
 mod blocking;
 mod consumers;
@@ -38,7 +38,7 @@ pub struct Worker {
     pub store: Store,
     /// Where messages come from.
     pub queue: Arc<dyn Queue>,
-    /// The sources whose queues are served. A task is run by the definition its job was asked with.
+    /// The sources whose queues are served. A task runs by the definition that its job was submitted with.
     pub catalog: Arc<Catalog>,
     /// Upstream addresses that the operator set, by source; they outrank the definition's.
     pub base_urls: HashMap<String, String>,
@@ -51,10 +51,10 @@ pub struct Worker {
     pub housekeeping: Duration,
     /// How long nothing may happen to a job before its tasks count as lost: [`waybill_ledger::LOST_AFTER`].
     pub lost_after: Duration,
-    /// A task that runs longer than this says so in the ledger, again and again: half a minute.
+    /// How often the lease of a running task is renewed, and after how long it is first taken: half a minute.
     pub lease: Duration,
-    /// A task that runs longer than this is handed on: well below the broker's consumer timeout, which is half
-    /// an hour unless somebody changed it; a quarter of an hour.
+    /// The message of a task that runs longer than this is requeued: a quarter of an hour, well below RabbitMQ's
+    /// consumer timeout, which is half an hour by default.
     pub requeue_after: Duration,
     /// What is counted.
     pub metrics: Metrics,

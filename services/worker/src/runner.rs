@@ -1,6 +1,6 @@
-//! One message: done, attended while it takes long, and settled. And the loops, until the worker stops.
+//! Runs the consumer loops until the worker stops, and the work of one message at a time in each.
 //!
-//! Nothing that goes wrong with one message may end a loop.
+//! No failure of one message may end a loop.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -31,11 +31,11 @@ use crate::{
 /// Jobs planned at once.
 const PLANS_AT_ONCE: u32 = 2;
 
-/// How long it may take to give back what was broken off.
-const GIVING_BACK: Duration = Duration::from_secs(2);
+/// How long interrupted work may take to return its message.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long to wait where no consumer is to be had.
-const NO_CONSUMER: Duration = Duration::from_secs(1);
+/// The wait between two tries to create a consumer.
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
 /// Serves all queues until shutdown, or until the queue is closed; then waits for what runs.
 pub(crate) async fn serve(context: Arc<Context>, deadline: Duration) {
@@ -53,10 +53,10 @@ pub(crate) async fn serve(context: Arc<Context>, deadline: Duration) {
         () = housekeeper => {}
     }
     if tokio::time::timeout(deadline, all_ended(&mut loops)).await.is_err() {
-        tracing::warn!(unfinished = loops.len(), "the deadline has passed: unfinished work is given back");
+        tracing::warn!(unfinished = loops.len(), "shutdown deadline passed, unfinished messages return to the queue");
         context.deadline.cancel();
-        if tokio::time::timeout(GIVING_BACK, all_ended(&mut loops)).await.is_err() {
-            // A delivery that is dropped goes back to the queue, too.
+        if tokio::time::timeout(RETURN_TIMEOUT, all_ended(&mut loops)).await.is_err() {
+            // A dropped delivery returns to the queue, too.
             loops.shutdown().await;
         }
     }
@@ -65,7 +65,7 @@ pub(crate) async fn serve(context: Arc<Context>, deadline: Duration) {
 async fn all_ended(loops: &mut JoinSet<()>) {
     while let Some(ended) = loops.join_next().await {
         if let Err(error) = ended {
-            tracing::error!(%error, "a consumer ended");
+            tracing::error!(%error, "a consumer loop failed");
         }
     }
 }
@@ -77,19 +77,19 @@ async fn run_plans(context: Arc<Context>) {
     }
 }
 
-/// A consumer; `None` where there will be none any more.
+/// A consumer; `None` once the queue is closed.
 pub(crate) async fn consumer(context: &Context, queue_name: &QueueName) -> Option<Box<dyn Consumer>> {
     loop {
         match context.worker.queue.consume(queue_name).await {
             Ok(consumer) => return Some(consumer),
             Err(QueueError::Closed) => return None,
-            Err(error) => tracing::warn!(%queue_name, %error, "no consumer"),
+            Err(error) => tracing::warn!(%queue_name, %error, "failed to create a consumer"),
         }
-        retry::pause(NO_CONSUMER, &context.shutdown).await.ok()?;
+        retry::pause(BETWEEN_TRIES, &context.shutdown).await.ok()?;
     }
 }
 
-/// Does what one message asks for, and settles it.
+/// Runs the work of one message, and settles its delivery.
 pub(crate) async fn run(context: &Context, queue_name: &QueueName, delivery: WorkDelivery) {
     if let Some(waited) = delivery.waited {
         context.worker.metrics.queue_wait(queue_name).observe(waited.as_secs_f64());
@@ -106,7 +106,7 @@ pub(crate) async fn run(context: &Context, queue_name: &QueueName, delivery: Wor
     }
 }
 
-/// A piece of work, in the trace of whoever asked for it.
+/// The span of the work, in the trace of the message's publisher.
 fn span(queue_name: &QueueName, delivery: &WorkDelivery, work: Work) -> Span {
     let (job, source) = (work.job, delivery.source());
     let span = match work.task {
@@ -121,7 +121,7 @@ fn span(queue_name: &QueueName, delivery: &WorkDelivery, work: Work) -> Span {
 
 async fn run_one(context: &Context, queue_name: &QueueName, delivery: &WorkDelivery, work: Work) {
     let began = Instant::now();
-    // Held until the delivery is settled, so that no duplicate looks for a marker that is being written.
+    // Held until the delivery is settled: a duplicate must not look for a marker while it is written.
     let in_hand = context.take(work.job, work.task);
     let lease_keeper = LeaseKeeper::new(context, queue_name, delivery, work);
     let result = match &in_hand {

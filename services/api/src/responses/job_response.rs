@@ -1,4 +1,4 @@
-//! A job as clients read it.
+//! A job in responses.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What clients read: jobs, tasks, sources, pages of them.
+//! Bodies of responses: jobs, tasks, sources, pages of them.
 
 pub(crate) mod job_response;
 pub(crate) mod pagination;

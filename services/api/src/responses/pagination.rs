@@ -1,4 +1,4 @@
-//! Lists in pages: tokens, limits, and the link to the next page (RFC 8288).
+//! Pagination: page tokens, limits, and the `Link` to the next page (RFC 8288).
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! A source as clients read it.
+//! A source in responses.
 
 use poem_openapi::Object;
 use waybill_source::Definition;

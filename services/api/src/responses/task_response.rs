@@ -1,4 +1,4 @@
-//! A task as clients read it.
+//! A task in responses.
 
 use poem_openapi::{Enum, Object};
 use waybill_ledger::{TaskState as State, TaskStatus};

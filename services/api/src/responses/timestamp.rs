@@ -1,4 +1,4 @@
-//! A point in time as the API spells it: RFC 3339, in UTC.
+//! Points in time in responses: RFC 3339, in UTC.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! A job is cancelled: what has not begun does not begin, what runs does not store. There is no way back.
+//! Cancels jobs, for good: tasks that have not begun do not begin, and running tasks do not store.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn before_there_is_a_plan() {
+    async fn a_job_without_a_plan_is_cancelled() {
         let room = Room::new().await;
         let job = id(0, 1);
         assert!(matches!(room.ledger.cancel(job, at(1)).await, Err(CancelError::Unknown)));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_ended_is_not_cancelled() {
+    async fn an_ended_job_is_not_cancelled() {
         let room = Room::new().await;
         for (n, failed) in [0, 1, 2].into_iter().enumerate() {
             let job = id(0, n as u64);

@@ -1,5 +1,5 @@
-//! Jobs are kept for a while, then deleted, in an order in which no half of a job can come back to life. What they
-//! brought is not touched: nothing here names data/.
+//! Deletes jobs after 90 days, in an order in which no half-deleted job runs again. Their data is kept: nothing here
+//! names data/.
 
 use jiff::{Timestamp, ToSpan};
 
@@ -42,7 +42,7 @@ impl Ledger {
                 for job in jobs {
                     match self.expire_job(job, now).await {
                         Ok(is_gone) => deleted += u64::from(is_gone),
-                        Err(error) => tracing::warn!(%job, %error, "expired job not deleted"),
+                        Err(error) => tracing::warn!(%job, %error, "failed to delete an expired job"),
                     }
                     if deleted == AT_ONCE {
                         return Ok(deleted);
@@ -71,7 +71,7 @@ impl Ledger {
             // From here on it is cancelled, whatever else of it is there.
             self.fence(job, now).await?;
             if !has_ended {
-                tracing::warn!(%job, "expired job had not ended, and is cancelled");
+                tracing::warn!(%job, "cancelled an expired job that had not ended");
                 return Ok(false);
             }
         }
@@ -85,7 +85,7 @@ impl Ledger {
             }
         }
         self.memory.requests.remove(&job);
-        tracing::info!(%job, "expired job deleted");
+        tracing::info!(%job, "deleted an expired job");
         Ok(true)
     }
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_has_not_ended_is_cancelled_first() {
+    async fn an_unfinished_expired_job_is_cancelled_before_it_is_deleted() {
         let room = Room::new().await;
         let job = id(0, 1);
         room.planned(job, 2).await;
@@ -222,7 +222,7 @@ mod tests {
     /// Killed after every single deletion, in whichever order S3 does those of one request: a job has ended, or is
     /// not there, and nothing of it is begun again.
     #[tokio::test]
-    async fn killed_between_any_two_deletions_nothing_comes_back_to_life() {
+    async fn killed_between_any_two_deletions_a_job_does_not_run_again() {
         for kind in 0..5 {
             for backwards in [false, true] {
                 let mut killed_after = 0;

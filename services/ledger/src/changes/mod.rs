@@ -1,4 +1,4 @@
-//! What changes a job: each is one create-only object, and a message that may be lost.
+//! Changes of a job. Each is one create-only object, and a message that may be lost.
 
 pub(crate) mod cancel;
 pub(crate) mod expire;

@@ -1,4 +1,4 @@
-//! Plans: written once, read whole by workers, and in outline by whoever only counts.
+//! Plans: written once, read whole by workers, and in outline where tasks are only counted.
 
 use std::sync::Arc;
 

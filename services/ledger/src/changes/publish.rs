@@ -1,4 +1,4 @@
-//! Messages. They only say what to look at, so any of them may be sent twice, and all of them again.
+//! Publishes messages. They only say which work to look at: any of them may be published twice.
 
 use std::{
     collections::HashSet,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn again_means_what_has_no_marker_of_this_round() {
+    async fn tasks_with_a_marker_of_the_round_are_not_republished() {
         let room = Room::new().await;
         let job = id(0, 1);
         let request = room.planned(job, 4).await;

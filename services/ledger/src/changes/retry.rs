@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_failed_is_sent_with_the_new_round() {
+    async fn a_retry_publishes_only_failed_tasks() {
         let room = Room::new().await;
         let job = id(0, 1);
         partial_job(&room, job).await;
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_not_failed_is_refused() {
+    async fn retry_is_refused_where_nothing_failed() {
         let room = Room::new().await;
         let job = id(0, 1);
         assert!(matches!(room.ledger.retry(job, at(1)).await, Err(RetryError::Unknown)));
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn of_sixteen_at_once_one_begins_the_round() {
+    async fn sixteen_concurrent_retries_begin_one_round() {
         let room = Room::new().await;
         for n in 0..5 {
             let job = id(0, n);

@@ -1,4 +1,4 @@
-//! A job is submitted: the one moment at which it comes to exist.
+//! Submits jobs. A job exists from the moment its `request.json` is written.
 
 use std::time::Duration;
 
@@ -22,11 +22,11 @@ use crate::{
     },
 };
 
-/// How long an answer waits for the queue.
+/// How long an answer waits for the plan message to be published.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Messages on their way to the queue. Beyond that a job is left to [`Ledger::recover`].
 pub(crate) const ANNOUNCING: usize = 1_024;
-/// With more than so many on their way the queue is slow, and answers do not wait for it at all.
+/// With more messages than this under way the queue is slow, and answers do not wait for it at all.
 const PATIENT: usize = 16;
 /// Waits between the tries to tell the queue of one job, in seconds: together, with the tries, less than what
 /// [`Ledger::recover`] waits before it looks after a job. So a queue that is away for a moment costs no more than that.
@@ -170,7 +170,7 @@ impl Ledger {
                 // Those who wait here must not take the room of jobs that come once the queue is back.
                 let has_room = ledger.memory.announcing.available_permits() > ANNOUNCING / 2;
                 let Some(wait) = waits.next().filter(|_| has_room) else {
-                    tracing::warn!(job = %request.job, source = request.source, %error, "job not announced yet");
+                    tracing::warn!(job = %request.job, source = request.source, %error, "failed to publish a job, left to recovery");
                     break;
                 };
                 tokio::time::sleep(Duration::from_secs(wait)).await;
@@ -180,7 +180,7 @@ impl Ledger {
         tokio::spawn(announcing.in_current_span());
         // That the sender is dropped is all there is to hear.
         if !is_slow && tokio::time::timeout(ANSWER_TIMEOUT, tried).await.is_err() {
-            tracing::debug!("the queue is slow");
+            tracing::debug!("publishing a job takes long");
         }
     }
 }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_queue_that_is_away_for_a_moment_is_told_again() {
+    async fn publishing_is_retried_while_the_queue_is_unavailable() {
         let room = Room::new().await;
         room.queue.take_only(0);
         room.submit(id(0, 1), "2024-05-01", None).await.unwrap();
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_queue_that_is_away_does_not_matter() {
+    async fn a_job_is_accepted_while_the_queue_is_unavailable() {
         let room = Room::new().await;
         // For longer than this process tries, or lives.
         room.ledger.memory.announcing.close();
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_delays_no_answer_for_long() {
+    async fn a_full_queue_does_not_delay_answers() {
         let room = Room::new().await;
         room.queue.is_full.store(true, std::sync::atomic::Ordering::Relaxed);
         let accepted = join_all((0..100).map(|n| room.job(id(0, n))));

@@ -1,4 +1,4 @@
-//! What the names in a job's folder say. No object is opened to know a job's state.
+//! Facts that follow from the object names in a job's folder. A job's state needs no object's body.
 
 use std::collections::{HashMap, HashSet};
 

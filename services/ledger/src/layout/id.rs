@@ -1,4 +1,4 @@
-//! A job's name. The day it was made is in it, so no index is needed to find its folder.
+//! Job ids. An id contains the day on which the job was submitted: its folder is found without an index.
 
 use std::{fmt, str::FromStr};
 
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_refused_and_says_what_is_one() {
+    fn a_malformed_id_is_refused_with_an_example() {
         let of = |text: &str| text.parse::<JobId>().unwrap_err().to_string();
         insta::assert_snapshot!(of("last"), @r#"expected a job id, which is a UUID of version 7 such as 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88, found "last""#);
         insta::assert_snapshot!(of("16fd2706-8baf-433b-82eb-8c7fada847da"), @"expected a job id, which is a UUID of version 7 such as 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88, found 16fd2706-8baf-433b-82eb-8c7fada847da, which is a UUID of another version");

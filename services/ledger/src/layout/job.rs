@@ -1,4 +1,4 @@
-//! A job's facts, one object each. Their JSON is for people who look into the bucket.
+//! A job's facts as they are stored, one JSON object each.
 
 use std::fmt;
 
@@ -163,7 +163,7 @@ mod tests {
 
     /// These are read by people and by later versions: a change here is a change of the layout.
     #[tokio::test]
-    async fn facts_as_people_see_them_in_the_bucket() {
+    async fn facts_are_stored_as_this_json() {
         let room = Room::new().await;
         let job = id(0, 7);
         let request = room.submit(job, "2024-05-01", Some("monday")).await.unwrap().request;

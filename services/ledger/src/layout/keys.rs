@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_names_are_not_ours() {
+    fn unknown_object_names_are_ignored() {
         for name in [
             "",
             "tasks/",

@@ -1,4 +1,4 @@
-//! What lies in the bucket: keys, names, and the objects behind them.
+//! The layout of the bucket: object keys, and the facts behind them.
 
 pub(crate) mod facts;
 pub(crate) mod id;

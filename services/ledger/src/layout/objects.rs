@@ -1,4 +1,4 @@
-//! Facts as JSON objects. Only what is derived is ever written over.
+//! Reads and writes facts as JSON objects. Only derived objects are ever overwritten.
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,4 +1,4 @@
-//! A way through all jobs, newest first. S3 lists upwards only, so a day's ids are collected, 16 bytes each.
+//! Iterates over all jobs, newest first. S3 lists upwards only, so a day's ids are collected, 16 bytes each.
 
 use std::collections::VecDeque;
 

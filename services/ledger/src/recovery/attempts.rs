@@ -1,5 +1,4 @@
-//! What a task that goes badly, or long, leaves behind: how often it was begun, and who has it. Nothing here says
-//! how a task ended; once it has, none of this is looked at any more.
+//! Attempts and leases of tasks and plannings. Neither says how work ended; once it has, neither is read any more.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -17,7 +16,7 @@ use crate::{
     views::progress::READS_AT_ONCE,
 };
 
-/// Attempts that are counted. Whoever asks gives a task up long before.
+/// Attempts that are counted. A worker gives a task up long before.
 const COUNTED: usize = 1_000;
 
 /// `tasks/{task}.attempts.{round}.{number}` or `plan.attempts.{round}.{number}`: it was begun again.
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lease_is_renewed_and_runs_out() {
+    async fn a_lease_is_renewed_and_expires() {
         let room = Room::new().await;
         let job = id(0, 1);
         assert_eq!(room.ledger.lease_of(job, Some(7)).await.unwrap(), None);

@@ -1,6 +1,6 @@
-//! When is a job's work lost? Its messages may be anywhere: on a queue, in a worker's hands, in a delay queue, or
-//! nowhere. Nobody can tell for certain, so this waits until nothing has happened for long enough. It must never
-//! take a slow job for a lost one over and over: a queue would fill with copies.
+//! Decides whether a job's messages are lost. A message may be on a queue, at a worker, in a delay queue, or gone, and
+//! no broker tells which; so a job counts as lost once nothing has happened to it for long enough. A slow job must
+//! not count as lost again and again: its queue would fill with copies.
 
 use jiff::{SignedDuration, Timestamp};
 use waybill_queue::QueueName;
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_is_not_lost_however_slow() {
+    async fn waiting_messages_are_not_lost_however_slow_the_queue() {
         let room = Room::new().await;
         let job = id(0, 1);
         sent(&room, job, 100_000).await;
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_broker_that_lost_everything_all_come_back_less_and_less_often() {
+    async fn lost_messages_are_republished_at_growing_intervals() {
         let room = Room::new().await;
         let [queued, planning, running] = [1, 2, 3].map(|n| id(0, n));
         room.job(queued).await;
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lane_that_is_never_empty_does_not_hide_what_was_lost() {
+    async fn lost_tasks_are_found_on_a_queue_that_is_never_empty() {
         let room = Room::new().await;
         let (lost, busy) = (id(0, 1), id(0, 2));
         sent(&room, lost, 2).await;
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whatever_happens_to_a_job_shows_that_it_is_alive() {
+    async fn every_new_object_of_a_job_restarts_its_lost_timer() {
         let room = Room::new().await;
         let job = id(0, 1);
         sent(&room, job, 40).await;
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_somebody_runs_is_not_sent() {
+    async fn leased_tasks_are_not_republished() {
         let room = Room::new().await;
         let job = id(0, 1);
         sent(&room, job, 3).await;
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_begun_twice_may_wait_in_a_delay_queue() {
+    async fn tasks_with_several_attempts_may_wait_in_a_delay_queue() {
         let room = Room::new().await;
         let job = id(0, 1);
         sent(&room, job, 2).await;
@@ -256,7 +256,7 @@ mod tests {
 
     /// It is the planner's message that is sent then: it knows how far it was, and the plan may be large.
     #[tokio::test]
-    async fn a_planner_that_died_half_way_is_followed_by_another() {
+    async fn a_plan_message_is_republished_when_its_planner_died() {
         let room = Room::new().await;
         let job = id(0, 1);
         let request = room.planned(job, 40).await;
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_of_what_was_lost_is_not_sent_twice() {
+    async fn an_interrupted_republish_goes_on_where_it_ended() {
         let room = Room::new().await;
         let job = id(0, 1);
         sent(&room, job, 200).await;

@@ -1,6 +1,5 @@
-//! Looking after jobs that nobody holds: those that have ended without a summary, and those whose messages
-//! were lost. Here is what is done; what counts as lost is said in lost.rs.
-//! Everything it does may be done twice, and by several processes at once.
+//! Recovers jobs: writes missing summaries of jobs that have ended, and republishes lost messages. `lost.rs` decides
+//! which are lost. All of it may be done twice, and by several processes at once.
 
 pub(crate) mod attempts;
 pub(crate) mod lost;
@@ -82,7 +81,7 @@ impl Pass {
         }
         let found = ledger.queue.waiting(&queue_name).await;
         if let Err(error) = &found {
-            tracing::warn!(%error, queue_name = %queue_name, "nobody knows what waits");
+            tracing::warn!(%error, queue_name = %queue_name, "failed to count waiting messages");
         }
         *waiting.entry(queue_name).or_insert(found.ok())
     }
@@ -108,7 +107,7 @@ impl Pass {
         if let Err(LedgerError::Queue(error)) = &result
             && lock(&self.refused).insert(queue_name)
         {
-            tracing::warn!(%error, "jobs cannot be sent again yet");
+            tracing::warn!(%error, "failed to republish jobs");
         }
         result
     }
@@ -177,7 +176,7 @@ impl Ledger {
             stream::iter(retries)
                 .for_each_concurrent(AT_ONCE, |(job, rounds)| async move {
                     if let Err(error) = self.look_after_retries(job, rounds, pass).await {
-                        tracing::warn!(%job, %error, "retry not looked after");
+                        tracing::warn!(%job, %error, "failed to recover a retried job");
                     }
                 })
                 .await;
@@ -253,7 +252,7 @@ impl Ledger {
                     LedgerError::Store(_) => false,
                 };
                 if !is_told {
-                    tracing::warn!(%job, %error, "failed to look after a job");
+                    tracing::warn!(%job, %error, "failed to recover a job");
                 }
                 if everything || sent.messages() > 0 {
                     self.memory.owed.insert(job, sent.up_to(), 1);
@@ -334,7 +333,7 @@ impl Ledger {
     async fn send_plan(&self, request: &Request, facts: &Facts, pass: &Pass) -> Result<(), LedgerError> {
         pass.send(QueueName::Plans, self.publish_plan(request)).await?;
         self.was_sent_again(request.job, facts);
-        tracing::info!(job = %request.job, source = request.source, "plan sent again");
+        tracing::info!(job = %request.job, source = request.source, "republished a plan message");
         self.memory.sent_again.insert(request.job, pass.now, 1);
         pass.sent.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -355,7 +354,7 @@ impl Ledger {
             return result;
         }
         self.was_sent_again(request.job, facts);
-        tracing::info!(job = %request.job, source = request.source, sent = sent.messages(), "tasks sent again");
+        tracing::info!(job = %request.job, source = request.source, sent = sent.messages(), "republished a job's tasks");
         result
     }
 
@@ -378,7 +377,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_job_that_nobody_began_is_sent_again_but_not_over_and_over() {
+    async fn an_unstarted_job_is_republished_at_most_every_ten_minutes() {
         let room = Room::new().await;
         room.job(id(0, 1)).await;
         room.planned(id(0, 2), 3).await;
@@ -400,7 +399,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_start_exactly_what_is_missing_is_sent() {
+    async fn after_a_start_every_unfinished_task_is_published() {
         let room = Room::new().await;
         let jobs: Vec<JobId> = (1..=5).map(|n| id(0, n)).collect();
         room.job(jobs[0]).await;
@@ -435,7 +434,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_could_not_be_sent_is_sent_the_next_time() {
+    async fn unpublished_messages_are_published_by_the_next_recovery() {
         let room = Room::new().await;
         for n in 0..3 {
             room.planned(id(0, n), 2).await;

@@ -1,4 +1,4 @@
-//! A job's state, derived from the objects that are there.
+//! Views of jobs, derived from their objects: state, numbers, tasks, lists.
 
 pub(crate) mod listing;
 pub(crate) mod progress;

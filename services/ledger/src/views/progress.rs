@@ -1,5 +1,5 @@
-//! What the markers of a planned job add up to. Markers never change, so each is read once by a process;
-//! and what was counted stays counted, so that no reader here sees a job go backwards.
+//! Counts the markers of a planned job. Markers never change, so a process reads each once; a marker that was counted
+//! stays counted, so that no reader sees a job go backwards.
 
 use std::{
     collections::BTreeMap,

@@ -209,7 +209,7 @@ impl Ledger {
         if status.state.is_terminal()
             && let Err(error) = self.write_summary(&status, &facts).await
         {
-            tracing::warn!(%job, source = status.request.source, %error, "summary not written");
+            tracing::warn!(%job, source = status.request.source, %error, "failed to write a summary");
         }
         Ok(Some(status))
     }
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_follows_from_the_tasks() {
+    async fn the_final_state_follows_from_the_tasks() {
         let room = Room::new().await;
         for (n, (well, badly, expected)) in
             [(2, 0, State::Succeeded), (0, 0, State::Succeeded), (1, 1, State::Partial), (0, 2, State::Failed)]
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ten_failures_are_told_and_those_pushed_out_come_back() {
+    async fn the_first_ten_failures_are_shown() {
         let room = Room::new().await;
         let job = id(0, 1);
         room.planned(job, 40).await;

@@ -1,4 +1,4 @@
-//! A job's tasks, one by one. Their markers are read for the page that is asked for.
+//! A job's tasks, in pages. Only the markers of the page are read.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};

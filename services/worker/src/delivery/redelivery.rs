@@ -26,7 +26,7 @@ pub(crate) async fn count(context: &Context, work: Work) -> Result<(), TaskError
     let (ledger, most) = (&context.worker.ledger, context.worker.retry.attempts);
     let number = ledger.record_attempt(work.job, work.task, round(context, work).await?).await?;
     if number > most {
-        let reason = format!("given up: it was begun again {most} times, and neither ended well nor said why");
+        let reason = format!("given up after {most} attempts, none of which ended: they crashed or lost their workers");
         return Err(TaskError::Failed { reason });
     }
     Ok(())

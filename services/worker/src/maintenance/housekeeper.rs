@@ -1,6 +1,7 @@
-//! The housekeeper: looks after what nobody holds. One worker in the fleet does it at a time.
+//! The housekeeper: recovers unfinished jobs, removes superseded objects, deletes expired jobs, aborts abandoned
+//! uploads. One worker in the fleet holds its lock at a time.
 //!
-//! What is done for jobs is the ledger's business, and right however many do it at once; here is only when.
+//! The lock saves work; it is not needed for correctness. Any number of housekeepers may run at once.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -14,22 +15,22 @@ use waybill_queue::{Lock, QueueError, QueueName};
 
 use crate::{context::Context, limits::distributed_semaphore::jittered, maintenance::garbage::Sweep, retry::pause};
 
-/// Held by the worker that keeps house.
+/// The housekeeper's lock.
 const NAME: &str = "housekeeper";
-/// An upload that was begun so long ago is nobody's any more.
+/// An upload that began so long ago is abandoned.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often what takes a day or more to come about is looked for.
-const SELDOM: Duration = Duration::from_secs(60 * 60);
+/// The interval of work that takes days to come about.
+const HOURLY: Duration = Duration::from_secs(60 * 60);
 
-/// Keeps house whenever no other worker does, until shutdown. A panic ends one run only: the worker's tasks do not
+/// Runs the housekeeper whenever its lock is free, until shutdown. A panic ends one run only: the worker's tasks do not
 /// depend on the housekeeper.
 pub(crate) async fn keep(context: &Context) {
     let mut housekeeper = Housekeeper {
         context,
-        // After a start with a queue that was in memory only.
+        // After a start, a queue in memory is empty.
         everything: !context.worker.queue.is_durable(),
         sweep: Sweep::default(),
-        next_seldom: Instant::now(),
+        next_hourly: Instant::now(),
     };
     let metrics = &context.worker.metrics;
     metrics.may_keep_house();
@@ -43,26 +44,26 @@ pub(crate) async fn keep(context: &Context) {
     }
 }
 
-/// Waits until nobody else keeps house; `None` at shutdown.
+/// Waits for the lock; `None` at shutdown.
 async fn lock(context: &Context) -> Option<Lock> {
     loop {
         match context.worker.queue.try_lock(NAME).await {
             Ok(Some(lock)) => return Some(lock),
             Ok(None) => {}
             Err(QueueError::Closed) => return None,
-            Err(error) => tracing::debug!(%error, "nobody can say who keeps house"),
+            Err(error) => tracing::debug!(%error, "failed to try the housekeeper lock"),
         }
-        // Not all at once, when the one who did has died.
+        // Jitter: when the holder dies, not all workers try at once.
         pause(jittered(context.worker.housekeeping.min(Duration::from_secs(10))), &context.shutdown).await.ok()?;
     }
 }
 
 struct Housekeeper<'a> {
     context: &'a Context,
-    /// Every unfinished job is to be sent out again, which is tried until it works.
+    /// Whether every unfinished job is to be published again; tried until it succeeds.
     everything: bool,
     sweep: Sweep,
-    next_seldom: Instant,
+    next_hourly: Instant,
 }
 
 impl Housekeeper<'_> {
@@ -70,9 +71,9 @@ impl Housekeeper<'_> {
     async fn run(&mut self) {
         let worker = &self.context.worker;
         while let Some(lock) = lock(self.context).await {
-            tracing::info!("keeping house");
+            tracing::info!("acquired the housekeeper lock");
             while lock.is_held() {
-                self.turn(&lock).await;
+                self.tick(&lock).await;
                 if pause(worker.housekeeping, &self.context.shutdown).await.is_err() {
                     return;
                 }
@@ -81,17 +82,17 @@ impl Housekeeper<'_> {
         }
     }
 
-    /// One look at everything, until shutdown or until the hold is lost.
-    async fn turn(&mut self, lock: &Lock) {
+    /// One tick, until shutdown or until the lock is lost.
+    async fn tick(&mut self, lock: &Lock) {
         let shutdown = self.context.shutdown.clone();
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = lock.lost() => tracing::warn!("another worker may keep house now"),
-            () = self.look() => {}
+            () = lock.lost() => tracing::warn!("lost the housekeeper lock"),
+            () = self.run_frequent() => {}
         }
     }
 
-    async fn look(&mut self) {
+    async fn run_frequent(&mut self) {
         let worker = &self.context.worker;
         match worker.ledger.recover_within(Timestamp::now(), self.everything, worker.lost_after).await {
             Ok(Recovery { messages, unfinished }) => {
@@ -102,33 +103,33 @@ impl Housekeeper<'_> {
                     worker.metrics.saw_unfinished(source, unfinished.get(source).copied().unwrap_or_default());
                 }
                 if messages > 0 {
-                    tracing::info!(messages, "unfinished jobs were sent out again");
+                    tracing::info!(messages, "republished messages of unfinished jobs");
                 }
             }
             Err(error) => {
                 worker.metrics.acted("failed", 1);
-                tracing::warn!(%error, "unfinished jobs cannot be looked for");
+                tracing::warn!(%error, "failed to recover unfinished jobs");
             }
         }
         match self.sweep.turn(&worker.store).await {
             Ok(0) => {}
             Ok(objects) => {
                 worker.metrics.acted("superseded_object_removed", objects as u64);
-                tracing::info!(objects, "superseded objects were removed");
+                tracing::info!(objects, "removed superseded objects");
             }
             Err(error) => {
                 worker.metrics.acted("failed", 1);
-                tracing::warn!(%error, "superseded objects cannot be looked for");
+                tracing::warn!(%error, "failed to remove superseded objects");
             }
         }
         self.count_messages().await;
         worker.metrics.acted("looked", 1);
-        if self.next_seldom <= Instant::now() {
+        if self.next_hourly <= Instant::now() {
             self.run_hourly().await;
         }
     }
 
-    /// Says how many messages wait on each queue, for whoever watches.
+    /// Sets the gauges of waiting messages.
     async fn count_messages(&self) {
         let worker = &self.context.worker;
         let queues = worker.catalog.iter().map(|definition| QueueName::Source(definition.name().to_owned()));
@@ -140,27 +141,27 @@ impl Housekeeper<'_> {
 
     async fn run_hourly(&mut self) {
         let worker = &self.context.worker;
-        self.next_seldom = Instant::now() + SELDOM;
+        self.next_hourly = Instant::now() + HOURLY;
         match worker.ledger.expire(Timestamp::now()).await {
             Ok(0) => {}
             Ok(jobs) => {
                 worker.metrics.acted("job_expired", jobs);
-                tracing::info!(jobs, "expired jobs were deleted");
+                tracing::info!(jobs, "deleted expired jobs");
             }
             Err(error) => {
                 worker.metrics.acted("failed", 1);
-                tracing::warn!(%error, "expired jobs cannot be looked for");
+                tracing::warn!(%error, "failed to delete expired jobs");
             }
         }
         match worker.store.abort_stale_uploads(ABANDONED).await {
             Ok(0) => {}
             Ok(uploads) => {
                 worker.metrics.acted("upload_aborted", uploads as u64);
-                tracing::info!(uploads, "abandoned uploads were aborted");
+                tracing::info!(uploads, "aborted abandoned uploads");
             }
             Err(error) => {
                 worker.metrics.acted("failed", 1);
-                tracing::warn!(%error, "abandoned uploads cannot be looked for");
+                tracing::warn!(%error, "failed to abort abandoned uploads");
             }
         }
     }

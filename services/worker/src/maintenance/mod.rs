@@ -1,4 +1,4 @@
-//! What is looked after without being asked: lost work, expired jobs, replaced objects.
+//! The housekeeper and its garbage collection.
 
 pub(crate) mod garbage;
 pub(crate) mod housekeeper;

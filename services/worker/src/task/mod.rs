@@ -1,4 +1,4 @@
-//! A task that is run: what it is about, and what it may ask of the upstream and the store.
+//! Running one task: its requests, its objects, their metadata.
 
 pub(crate) mod batch;
 pub(crate) mod metadata;

@@ -1,9 +1,8 @@
-//! One task: fetch → spool → check every record and add up → store with metadata. Its marker is written
-//! by whoever settles the outcome.
+//! Runs one task: fetch → spool → check every record and add up → store with metadata. `delivery/settle.rs` writes its
+//! marker.
 //!
-//! Everything here may be done twice, by two workers at once, or be broken off at any line: the newest
-//! fetch of an item counts, and is there whole. Here is what comes before the fetch; how one item is fetched is
-//! in single.rs, how several are in batch.rs.
+//! A task may run twice, on two workers at once, or be interrupted at any line: the newest fetch of an item counts, and
+//! is stored whole. `single_item.rs` fetches one item, `batch.rs` several.
 
 use waybill_ledger::task_items;
 use waybill_queue::RunTask;

@@ -17,7 +17,7 @@ use crate::support::{BUSES, PATIENCE, System, Upstream, until};
 const SOON: Duration = Duration::from_millis(20);
 
 #[tokio::test]
-async fn superseded_objects_are_removed_by_whoever_keeps_house() {
+async fn superseded_objects_are_removed_by_the_housekeeper() {
     let mut system = System::stopped(BUSES, Upstream::with_cities(1).await, PATIENCE).await;
     system.worker.housekeeping = SOON;
     let lock = system.queue.try_lock("housekeeper").await.unwrap().unwrap();
@@ -38,7 +38,7 @@ async fn superseded_objects_are_removed_by_whoever_keeps_house() {
 }
 
 #[tokio::test]
-async fn tasks_that_the_queue_lost_are_sent_again() {
+async fn tasks_that_the_queue_lost_are_republished() {
     let mut system = System::stopped(&BUSES.replace("= 16 ", "= 2 "), Upstream::with_cities(3).await, PATIENCE).await;
     system.worker.housekeeping = SOON;
     system.worker.lost_after = Duration::from_millis(100);

@@ -27,7 +27,7 @@ async fn until_leased(system: &System, job: waybill_ledger::JobId, task: Option<
 }
 
 #[tokio::test]
-async fn a_long_task_is_handed_on_and_done_once() {
+async fn the_message_of_a_long_task_is_requeued_and_the_task_runs_once() {
     let (system, stand_in, _running) = slow().await;
     let _workers = [system.another(), system.another()];
     let job = system.submit().await;
@@ -38,7 +38,7 @@ async fn a_long_task_is_handed_on_and_done_once() {
 }
 
 #[tokio::test]
-async fn a_long_planning_is_handed_on_and_done_once() {
+async fn the_message_of_a_long_planning_is_requeued_and_it_runs_once() {
     let (system, stand_in, _running) = slow().await;
     let _workers = [system.another(), system.another()];
     let job = system.submit().await;
@@ -99,7 +99,7 @@ async fn a_planning_that_ends_its_worker_every_time_is_given_up() {
     let status = system.ended(job).await;
     assert_eq!(status.state, State::Failed);
     let reason = System::reason(&status);
-    assert_eq!(reason, "given up: it was begun again 2 times, and neither ended well nor said why");
+    assert_eq!(reason, "given up after 2 attempts, none of which ended: they crashed or lost their workers");
     assert_eq!(system.queue.dead_letters()[0].reason, reason);
     assert_eq!(system.upstream.asked("/cities").len(), 3);
 }
@@ -120,7 +120,7 @@ async fn a_task_that_ends_its_worker_every_time_is_given_up() {
     let status = system.ended(job).await;
     assert_eq!(status.state, State::Failed);
     let reason = System::reason(&status);
-    assert_eq!(reason, "given up: it was begun again 2 times, and neither ended well nor said why");
+    assert_eq!(reason, "given up after 2 attempts, none of which ended: they crashed or lost their workers");
     assert_eq!(system.queue.dead_letters()[0].reason, reason);
     assert_eq!(system.upstream.asked(&file(0)).len(), 3);
 }

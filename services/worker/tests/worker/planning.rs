@@ -70,7 +70,7 @@ async fn no_cities_is_a_job_of_nothing() {
 }
 
 #[tokio::test]
-async fn a_message_without_a_job_is_put_aside() {
+async fn a_message_without_a_job_is_dead_lettered() {
     let system = System::start(BUSES, Upstream::with_cities(1).await).await;
     let unknown = uuid::Uuid::now_v7().to_string();
     for job_id in ["nonsense".to_owned(), unknown] {
