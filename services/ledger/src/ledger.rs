@@ -22,7 +22,7 @@ use crate::{
         objects::SMALL,
     },
     recovery::lost::Watch,
-    views::progress::SharedProgress,
+    views::{progress::SharedProgress, unfinished::Seen},
 };
 
 /// The longest reason that is kept, in characters, so that a marker can always be read again.
@@ -67,6 +67,8 @@ pub(crate) struct Memory {
     pub(crate) damaged: Cache<JobId, ()>,
     /// Held while a large object is read and parsed.
     pub(crate) large_reads: tokio::sync::Mutex<()>,
+    /// What was seen to end by whoever asks for unfinished jobs.
+    pub(crate) seen: Seen,
     /// By source: tasks that were seen to end since this process began to look.
     pub(crate) settled: Cache<String, u64>,
     /// Days in the past of which every job has a summary; at most as many as recovery looks back.
@@ -97,10 +99,16 @@ impl Ledger {
             watched: Cache::new(100_000),
             damaged: Cache::new(100_000),
             large_reads: tokio::sync::Mutex::default(),
+            seen: Seen::default(),
             settled: Cache::new(1_024),
             ended_days: Mutex::default(),
         };
         Self { store, queue, memory: Arc::new(memory), metrics: Metrics::default() }
+    }
+
+    /// A ledger that is only asked: nothing that it might publish reaches a worker.
+    pub fn read_only(store: Store) -> Self {
+        Self::new(store, Arc::new(waybill_queue::Embedded::new(1)))
     }
 
     /// The same ledger, counted in `metrics`.

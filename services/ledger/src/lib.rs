@@ -31,3 +31,4 @@ pub use recovery::{LOST_AFTER, Recovery};
 pub use views::listing::{JobFilter, JobPage};
 pub use views::status::{State, Status, TaskError, TaskTally};
 pub use views::tasks::{TaskState, TaskStatus};
+pub use views::unfinished::Unfinished;

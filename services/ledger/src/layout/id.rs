@@ -25,11 +25,11 @@ impl JobId {
 
     /// The day it was made, in UTC: `jobs/{day}/{job}/`.
     pub fn day(self) -> Date {
-        utc_day(self.made())
+        utc_day(self.submitted())
     }
 
-    /// When it was made, to the millisecond.
-    pub(crate) fn made(self) -> Timestamp {
+    /// When it was submitted, to the millisecond, by the clock of whoever made it.
+    pub fn submitted(self) -> Timestamp {
         let milliseconds = self.0.as_u128() >> 80;
         // 48 bits of milliseconds reach a little beyond the last year that a calendar here can name.
         i64::try_from(milliseconds).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)

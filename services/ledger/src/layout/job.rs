@@ -43,7 +43,7 @@ impl Request {
             idempotency_key: None,
             route: None,
             by: None,
-            created: job.made(),
+            created: job.submitted(),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How far back jobs are looked after.
-const DAYS: i64 = 30;
+pub(crate) const DAYS: i64 = 30;
 /// Jobs looked at in one go.
 const AT_ONCE: usize = 16;
 /// How long nothing may happen to a job's tasks before they count as lost. Longer than the delay after a first try

@@ -4,3 +4,4 @@ pub(crate) mod listing;
 pub(crate) mod progress;
 pub(crate) mod status;
 pub(crate) mod tasks;
+pub(crate) mod unfinished;

@@ -177,7 +177,7 @@ impl Ledger {
             Err(LedgerError::Damaged { .. }) => None,
             Err(error) => return Err(error),
         };
-        let failure = Failure { reason: error.to_string(), quarantine: None, attempts: 0, finished: job.made() };
+        let failure = Failure { reason: error.to_string(), quarantine: None, attempts: 0, finished: job.submitted() };
         Ok(Status {
             request: request.unwrap_or_else(|| Request::unreadable(job)),
             state: State::Damaged,

@@ -1,0 +1,209 @@
+//! Jobs of a source that have not ended: what statistics of a range may still lack.
+//!
+//! A job without a summary has not ended, so one HEAD tells. What has ended is remembered. So a look costs one LIST for
+//! the retries and one for the days, one for every 1,000 jobs of the last two days and of older ones that have not
+//! ended, and the HEADs of jobs that are not known to have ended.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{Timestamp, ToSpan, civil::Date};
+use waybill_store::StoreError;
+
+use crate::{
+    JobId, Ledger, LedgerError, Request,
+    cache::Cache,
+    layout::{
+        id::utc_day,
+        keys::{self, Name},
+    },
+    recovery::DAYS,
+};
+
+/// HEADs of one look.
+const HEADS: usize = 1_000;
+/// LISTs of days in one look, of 1,000 jobs each.
+const LISTS: usize = 50;
+/// HEADs side by side.
+const AT_ONCE: usize = 32;
+/// Retries looked for in one LIST.
+const RETRIES: usize = 1_000;
+
+/// What a process has seen to end.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Jobs with a summary.
+    ended: Cache<JobId, ()>,
+    /// Days that are over and whose jobs have all ended.
+    days: Mutex<BTreeSet<Date>>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { ended: Cache::new(100_000), days: Mutex::default() }
+    }
+}
+
+/// Jobs of a source that have not ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unfinished {
+    /// Newest first.
+    pub jobs: Vec<Arc<Request>>,
+    /// Whether every job was looked at: a process that has just started may need several looks.
+    pub is_whole: bool,
+}
+
+/// What a look may still cost, and what it has found.
+struct Look {
+    heads: usize,
+    lists: usize,
+    open: BTreeSet<JobId>,
+    is_whole: bool,
+}
+
+impl Ledger {
+    /// Jobs of a source, submitted in the last 30 days, that have not ended; and those that were retried, however old.
+    pub async fn unfinished(&self, source: &str, now: Timestamp) -> Result<Unfinished, LedgerError> {
+        let mut look = Look { heads: HEADS, lists: LISTS, open: BTreeSet::new(), is_whole: true };
+        self.look_at_retried(&mut look).await?;
+        let today = utc_day(now);
+        let oldest = today.saturating_sub((DAYS + 1).days());
+        self.seen_days().retain(|day| *day > oldest);
+        for day in self.days(Some(oldest)).await?.into_iter().rev() {
+            let is_known = self.seen_days().contains(&day);
+            // No job is made for a day that is over, and no clock is a day wrong.
+            if !is_known && self.look_at_day(day, &mut look).await? && day < today.saturating_sub(1.day()) {
+                self.seen_days().insert(day);
+            }
+        }
+        let mut jobs = Vec::new();
+        for job in look.open.into_iter().rev() {
+            jobs.extend(readable(self.request(job).await)?.filter(|request| request.source == source));
+        }
+        Ok(Unfinished { jobs, is_whole: look.is_whole })
+    }
+
+    /// Jobs that had ended, and have work again.
+    async fn look_at_retried(&self, look: &mut Look) -> Result<(), LedgerError> {
+        let entries = self.store.list(keys::RETRIES, None, RETRIES).await?;
+        look.is_whole &= entries.len() < RETRIES;
+        for (job, _) in entries.iter().filter_map(|entry| keys::parse_retry(&entry.key)) {
+            if readable(self.status(job).await)?.is_some_and(|status| !status.state.is_terminal()) {
+                look.open.insert(job);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether every job of the day has ended.
+    async fn look_at_day(&self, day: Date, look: &mut Look) -> Result<bool, LedgerError> {
+        let ended = &self.memory.seen.ended;
+        let mut all_ended = true;
+        let mut after = None;
+        loop {
+            if look.lists == 0 {
+                look.is_whole = false;
+                return Ok(false);
+            }
+            look.lists -= 1;
+            let (jobs, next) = self.ids_page(day, after.as_deref()).await?;
+            let unknown: Vec<_> = jobs.into_iter().filter(|job| ended.get(job).is_none()).collect();
+            let looked_at = unknown.len().min(look.heads);
+            look.heads -= looked_at;
+            look.is_whole &= looked_at == unknown.len();
+            all_ended &= looked_at == unknown.len();
+            let heads = stream::iter(unknown.into_iter().take(looked_at)).map(async |job| {
+                let summary = self.store.head(&keys::of(job, Name::Summary)).await?;
+                Ok::<_, LedgerError>((job, summary.is_some()))
+            });
+            for (job, has_ended) in heads.buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await? {
+                if has_ended {
+                    ended.insert(job, (), 1);
+                } else {
+                    look.open.insert(job);
+                    all_ended = false;
+                }
+            }
+            if next.is_none() {
+                return Ok(all_ended);
+            }
+            after = next;
+        }
+    }
+
+    fn seen_days(&self) -> MutexGuard<'_, BTreeSet<Date>> {
+        self.memory.seen.days.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A job that cannot be read hides no other: nobody knows which source it is of.
+fn readable<T>(read: Result<Option<T>, LedgerError>) -> Result<Option<T>, LedgerError> {
+    match read {
+        Err(LedgerError::Damaged { .. } | LedgerError::Store(StoreError::TooLarge { .. })) => Ok(None),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Outcome,
+        testing::{Room, at, done, failure, id},
+    };
+
+    async fn unfinished(ledger: &Ledger, source: &str) -> Vec<JobId> {
+        let found = ledger.unfinished(source, at(60)).await.unwrap();
+        assert!(found.is_whole);
+        found.jobs.iter().map(|request| request.job).collect()
+    }
+
+    #[tokio::test]
+    async fn jobs_are_unfinished_until_they_have_a_summary() {
+        let room = Room::new().await;
+        let reader = room.another();
+        assert_eq!(unfinished(&reader, "buses").await, []);
+        let (first, second, yesterday) = (id(0, 1), id(0, 2), id(-86_400, 3));
+        room.job(second).await;
+        room.planned(first, 1).await;
+        room.planned(yesterday, 1).await;
+        assert_eq!(unfinished(&reader, "buses").await, [second, first, yesterday]);
+        assert_eq!(unfinished(&reader, "weather").await, []);
+        room.ledger.record_done(first, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        room.ledger.record_failure(yesterday, 0, 0, &failure("gone", 4)).await.unwrap();
+        room.ledger.recover(at(61), false).await.unwrap();
+        assert_eq!(unfinished(&reader, "buses").await, [second]);
+        assert_eq!(unfinished(&room.another(), "buses").await, [second]);
+        // A retry makes an ended one unfinished again.
+        room.ledger.retry(yesterday, at(70)).await.unwrap();
+        assert_eq!(unfinished(&reader, "buses").await, [second, yesterday]);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_job_hides_no_other() {
+        let room = Room::new().await;
+        room.job(id(0, 1)).await;
+        room.job(id(0, 2)).await;
+        let key = keys::of(id(0, 1), Name::Request);
+        room.store.put(&key, "application/json", "[]".into()).await.unwrap();
+        assert_eq!(unfinished(&room.another(), "buses").await, [id(0, 2)]);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_has_just_started_says_what_it_has_not_looked_at() {
+        let room = Room::new().await;
+        let jobs: Vec<_> = (0..1_001_u64).map(|n| id(0, n)).collect();
+        let (first, others) = jobs.split_first().unwrap();
+        room.job(*first).await;
+        let summaries = stream::iter(others).map(async |job| {
+            room.store.put(&keys::of(*job, Name::Summary), "application/json", "{}".into()).await.unwrap();
+        });
+        summaries.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+        let reader = room.another();
+        assert!(!reader.unfinished("buses", at(60)).await.unwrap().is_whole);
+        assert_eq!(unfinished(&reader, "buses").await, [*first]);
+    }
+}
