@@ -8,6 +8,7 @@
 
 mod cache;
 mod changes;
+pub mod data;
 mod errors;
 mod layout;
 mod ledger;

@@ -1,8 +1,8 @@
-//! The names of objects in data/: `data/{source}/{partition}/{item key}.{fetched at}-{hash}.{ext}`.
+//! The names of objects in data/: `data/{source}/{partition}/{item key}.{fetched at}-{hash}.{ext}`, and
+//! `….{fetched at}-{number}of{of}-{hash}.{ext}` for a piece of a batch.
 //!
-//! A new fetch is a new name, and of two names of one item the greater is the newer fetch: the
-//! timestamp has a fixed width, and equal timestamps are decided by the hash, the same way by
-//! every reader.
+//! A new fetch is a new name. Names of one item sort by time: the timestamp has a fixed width. Which fetch
+//! counts is decided by [`crate::ObjectVersions`].
 
 use jiff::{Timestamp, civil, tz::Offset};
 
@@ -17,10 +17,21 @@ pub struct ObjectName {
     pub item: String,
     /// When the fetch began, in microseconds.
     pub fetched_at: Timestamp,
+    /// Which piece of the fetch it is, where a batch came in several.
+    pub piece: Option<Piece>,
     /// The first 12 hex digits of the SHA-256 of the bytes.
     pub hash: String,
     /// `json`, `ndjson` or `csv`.
     pub extension: String,
+}
+
+/// A piece of a fetch, and how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// From 1.
+    pub number: u16,
+    /// How many pieces the fetch has.
+    pub of: u16,
 }
 
 /// How many hex digits of the hash a name carries.
@@ -43,6 +54,7 @@ impl ObjectName {
             folder: format!("data/{source}/{partition}"),
             item: item.into(),
             fetched_at: Timestamp::from_nanosecond(micros).unwrap_or(fetched_at),
+            piece: None,
             hash: sha256.chars().take(HASH_DIGITS).collect(),
             extension: format.extension().into(),
         }
@@ -59,8 +71,12 @@ impl ObjectName {
         // From the right, since an item's key may have dots and dashes of its own.
         let (rest, extension) = file.rsplit_once('.')?;
         let (rest, hash) = rest.rsplit_once('-')?;
+        let (rest, piece) = match rest.rsplit_once('-').map(|(rest, piece)| (rest, parse_piece(piece))) {
+            Some((rest, Some(piece))) => (rest, Some(piece)),
+            _ => (rest, None),
+        };
         let (item, time) = rest.split_at_checked(rest.len().checked_sub(TIME_LENGTH)?)?;
-        let item = item.strip_suffix('.').filter(|item| !item.is_empty())?;
+        let item = item.strip_suffix('.').filter(|item| !item.is_empty() && !is_old_piece(item))?;
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if hash.len() != HASH_DIGITS
             || !hash.bytes().all(hex)
@@ -72,6 +88,7 @@ impl ObjectName {
             folder: folder.into(),
             item: item.into(),
             fetched_at: parse_time(time)?,
+            piece,
             hash: hash.into(),
             extension: extension.into(),
         })
@@ -80,8 +97,9 @@ impl ObjectName {
     /// The key, whole.
     pub fn key(&self) -> String {
         let at = Offset::UTC.to_datetime(self.fetched_at);
+        let piece = self.piece.map(|piece| format!("-{}of{}", piece.number, piece.of)).unwrap_or_default();
         format!(
-            "{}/{}.{:04}{:02}{:02}T{:02}{:02}{:02}.{:06}Z-{}.{}",
+            "{}/{}.{:04}{:02}{:02}T{:02}{:02}{:02}.{:06}Z{piece}-{}.{}",
             self.folder,
             self.item,
             at.year(),
@@ -105,6 +123,24 @@ impl ObjectName {
             .find(|(key, _)| *key == name)
             .map(|(_, value)| value)
     }
+}
+
+/// `2of3`. A number has one spelling, so that no two names are one piece.
+fn parse_piece(text: &str) -> Option<Piece> {
+    let (number, of) = text.split_once("of")?;
+    let piece = Piece { number: number.parse().ok()?, of: of.parse().ok()? };
+    let is_one = (1..=piece.of).contains(&piece.number) && format!("{}of{}", piece.number, piece.of) == text;
+    is_one.then_some(piece)
+}
+
+/// `0-and-19-more-0123456789ab~0-10`: pieces were named so before they said how many they are. Whether all of a
+/// fetch are there cannot be known, so they are left alone.
+fn is_old_piece(item: &str) -> bool {
+    let Some((batch, range)) = item.rsplit_once('~') else { return false };
+    let is_range =
+        range.split_once('-').is_some_and(|(from, to)| from.parse::<u16>().is_ok() && to.parse::<u16>().is_ok());
+    let is_batch = batch.rsplit_once("-more-").is_some_and(|(_, hash)| hash.len() == HASH_DIGITS);
+    is_range && is_batch
 }
 
 /// `YYYYMMDDTHHMMSS.ffffffZ`, every digit there.
@@ -143,6 +179,26 @@ mod tests {
         assert_eq!(name.part("country"), Some("singapore"));
         assert_eq!(name.part("buses"), None);
         assert!(name.key().starts_with(&item_prefix("buses", "country=singapore/date=2024-05-01", "0-south-stephen")));
+    }
+
+    #[test]
+    fn a_piece_says_how_many_there_are() {
+        let whole = name("0-and-19-more-0123456789ab", 1_714_550_400_000_001, &"ab".repeat(32));
+        let piece = ObjectName { piece: Some(Piece { number: 2, of: 10 }), ..whole.clone() };
+        assert_eq!(piece.key(), whole.key().replace("Z-", "Z-2of10-"));
+        assert_eq!(ObjectName::parse(&piece.key()), Some(piece.clone()));
+        for other in ["-0of10-", "-11of10-", "-02of10-", "-2of-", "-of-", "-2of10-2of10-"] {
+            assert_eq!(ObjectName::parse(&piece.key().replace("-2of10-", other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn pieces_of_the_old_naming_are_not_ours() {
+        let key = |item: &str| name(item, 0, &"ab".repeat(32)).key();
+        assert_eq!(ObjectName::parse(&key("0-and-19-more-0123456789ab~0-10")), None);
+        for item in ["0-and-19-more-0123456789ab", "a~0-10", "0-and-19-more-0123456789ab~x-y"] {
+            assert!(ObjectName::parse(&key(item)).is_some(), "{item}");
+        }
     }
 
     #[test]
@@ -187,7 +243,7 @@ mod tests {
         }
 
         #[test]
-        fn the_greater_key_is_the_newer_fetch(
+        fn names_of_an_item_sort_by_time(
             a in 0i64..200_000_000_000_000_000, b in 0i64..200_000_000_000_000_000, x in "[0-9a-f]{64}", y in "[0-9a-f]{64}",
         ) {
             let (left, right) = (name("1.5", a, &x), name("1.5", b, &y));

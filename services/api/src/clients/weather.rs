@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Query, payload::Json};
 use serde::Deserialize;
-use waybill_ledger::{Ledger, TaskState};
-use waybill_source::{Catalog, Definition, Env, Item, JobContext, ObjectName};
-use waybill_store::Store;
+use waybill_ledger::{Ledger, TaskState, data};
+use waybill_source::{Catalog, Definition, Env, Fetch, Item, JobContext};
+use waybill_store::{Store, StoreError};
 use waybill_web::{Caller, JsonBody, Problem, known_query};
 
 use crate::{JobsApi, Metrics, error};
@@ -18,11 +18,11 @@ use crate::{JobsApi, Metrics, error};
 const SOURCE: &str = "weather";
 /// Whose idempotency keys are the users' ids.
 const ROUTE: &str = "POST /collect/";
-/// Tasks and objects of one collection that are looked at: a thousand batches of twenty cities.
+/// Tasks of one collection that are looked at: a thousand batches of twenty cities.
 const MOST: usize = 1_000;
 /// An object holds one batch of cities, about 10 KB; the source accepts no larger file than 1 MB.
 const OBJECT_BYTES: usize = 1 << 20;
-/// Objects read side by side.
+/// Fetches read side by side.
 const READS_AT_ONCE: usize = 16;
 
 /// Weather collections over HTTP.
@@ -136,20 +136,34 @@ impl WeatherApi {
 impl WeatherApi {
     /// All that the collection has: its objects share one partition, whichever batch they are of.
     async fn data(&self, definition: &Definition, job: &JobContext, items: &[Item]) -> Result<Vec<City>, Problem> {
-        let unavailable = |error| Problem::unavailable("the object store", error);
         let partition = definition.partition(job, items).map_err(Problem::internal)?;
-        let prefix = format!("data/{SOURCE}/{partition}/");
-        let objects = self.store.list(&prefix, None, MOST).await.map_err(unavailable)?;
-        let batches: Vec<Vec<City>> = stream::iter(objects)
-            .map(async |object| {
-                let body = self.store.get(&object.key, OBJECT_BYTES).await.map_err(unavailable)?;
-                // An object that vanished since it was listed has a newer one in its place.
-                Ok::<_, Problem>(body.map(|body| read(&object.key, &body)).unwrap_or_default())
-            })
-            .buffered(READS_AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(batches.into_iter().flatten().collect())
+        self.cities(&format!("data/{SOURCE}/{partition}/"))
+            .await
+            .map_err(|error| Problem::unavailable("the object store", error))
+    }
+
+    /// The cities of every batch's newest fetch.
+    async fn cities(&self, prefix: &str) -> Result<Vec<City>, StoreError> {
+        loop {
+            let batches: Vec<Option<Vec<City>>> = stream::iter(data::newest_below(&self.store, prefix).await?)
+                .map(async |fetch| self.read(&fetch).await)
+                .buffered(READS_AT_ONCE)
+                .try_collect()
+                .await?;
+            // What vanished since it was listed has something newer in its place.
+            if let Some(batches) = batches.into_iter().collect::<Option<Vec<_>>>() {
+                return Ok(batches.into_iter().flatten().collect());
+            }
+        }
+    }
+
+    async fn read(&self, fetch: &Fetch) -> Result<Option<Vec<City>>, StoreError> {
+        let mut cities = Vec::new();
+        for key in &fetch.keys {
+            let Some(body) = self.store.get(key, OBJECT_BYTES).await? else { return Ok(None) };
+            cities.extend(read(fetch.fetched_at, &body));
+        }
+        Ok(Some(cities))
     }
 }
 
@@ -163,7 +177,7 @@ fn progress(done: usize, pending: usize) -> f64 {
 }
 
 /// The cities in an object, whose records were checked before it was stored; what has no weather is left out.
-fn read(key: &str, body: &[u8]) -> Vec<City> {
+fn read(fetched_at: Timestamp, body: &[u8]) -> Vec<City> {
     #[derive(Deserialize)]
     struct Answer {
         list: Vec<Listed>,
@@ -178,13 +192,14 @@ fn read(key: &str, body: &[u8]) -> Vec<City> {
         temp: f64,
         humidity: f64,
     }
-    let datetime = ObjectName::parse(key).map(|name| name.fetched_at.strftime("%Y-%m-%dT%H:%M:%S").to_string());
+    let datetime = fetched_at.strftime("%Y-%m-%dT%H:%M:%S").to_string();
     let answer: Option<Answer> = serde_json::from_slice(body).ok();
     let cities = answer.map(|answer| answer.list).unwrap_or_default().into_iter();
     cities
         .filter_map(|city| {
-            let (main, datetime) = (city.main?, datetime.clone()?);
-            Some(City { city_id: city.id, temperature: main.temp, datetime, humidity: main.humidity as i64 })
+            let main = city.main?;
+            let (datetime, humidity) = (datetime.clone(), main.humidity as i64);
+            Some(City { city_id: city.id, temperature: main.temp, datetime, humidity })
         })
         .collect()
 }
@@ -203,9 +218,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_read_with_the_time_of_its_fetch() {
-        let key = "data/weather/request=x/date=2024-05-01/1-and-2-more.20240501T100000.000000Z-0123456789ab.json";
         let body = br#"{"cnt":2,"list":[{"id":3439525,"main":{"temp":293.1,"humidity":64}},{"id":1}]}"#;
-        let cities = read(key, body);
+        let cities = read("2024-05-01T10:00:00.5Z".parse().unwrap(), body);
         assert_eq!(cities.len(), 1);
         assert_eq!((cities[0].city_id, cities[0].humidity), (3_439_525, 64));
         assert_eq!(cities[0].datetime, "2024-05-01T10:00:00");

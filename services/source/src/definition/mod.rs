@@ -17,7 +17,7 @@ pub use self::parse::{
     limit::Limit,
 };
 use crate::{
-    Env, ParamError, Params, RecordPath, Scanner, Schema, Statistics,
+    Env, ParamError, Params, RecordPath, Scanner, Schema, Statistic, Statistics,
     definition::parse::{fetch::Fetch, items::Items, store::Partition},
     params::{self, Param},
 };
@@ -129,6 +129,16 @@ impl Definition {
     /// Which statistics are kept.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// Whether the statistics of an object that `other` describes mean the same as this definition's: those of one
+    /// name are of the same kind, over the same field of the same records. `other` may keep more of them.
+    pub fn adds_up_with(&self, other: &Self) -> bool {
+        let is_kept = |(name, statistic): &(String, Statistic)| {
+            let theirs = other.statistics.list.iter().find(|(theirs, _)| theirs == name);
+            theirs.is_some_and(|(_, theirs)| statistic.means(&self.schema, theirs, &other.schema))
+        };
+        self.record_path() == other.record_path() && self.statistics.list.iter().all(is_kept)
     }
 
     /// How hard the upstream may be worked, over all workers together.

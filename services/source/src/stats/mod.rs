@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub(crate) use self::aggregate::Aggregate;
+use crate::Schema;
 
 /// What is kept of the records of a file. Fields are indices into the [`crate::Schema`]. A record that does
 /// not have the field counts for nothing but [`Statistic::Count`].
@@ -34,6 +35,21 @@ pub enum Statistic {
         /// How many decimals are shown, at most 9; half is rounded away from zero.
         decimals: u8,
     },
+}
+
+impl Statistic {
+    /// Whether both are of one kind, over the same field. How many decimals are shown makes no difference.
+    pub(crate) fn means(&self, schema: &Schema, other: &Self, others: &Schema) -> bool {
+        let field = |schema: &Schema, statistic: &Self| {
+            let index = match statistic {
+                Self::Count => return None,
+                Self::Sum(field) | Self::Min(field) | Self::Max(field) | Self::Any(field) | Self::All(field) => *field,
+                Self::Avg { field, .. } => *field,
+            };
+            schema.fields.get(index).map(|field| (field.name.clone(), field.kind))
+        };
+        std::mem::discriminant(self) == std::mem::discriminant(other) && field(schema, self) == field(others, other)
+    }
 }
 
 /// The statistics of a definition, by name, in the definition's order.

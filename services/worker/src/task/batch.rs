@@ -1,16 +1,16 @@
 //! A task of several items, fetched with one request. Where the upstream has no such thing, because it does not
 //! know one of them, the items are asked for in halves, until those that it does not know stand alone.
 //!
-//! So the task's file may come in pieces, each an object of its own: named after the whole batch, and all of
-//! one fetch by their time. The newest fetch counts, whatever its pieces are.
+//! So a fetch may come in pieces, each an object of its own. They are stored once all of them have come, and their
+//! names say how many they are: a fetch that breaks off in between counts for nobody.
 
 use std::{collections::BTreeMap, ops::Range, os::unix::fs::FileExt};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use waybill_ledger::MissingItem;
-use waybill_source::{Item, ObjectName};
-use waybill_store::{StoreError, UploadBody};
+use waybill_source::{Item, Piece};
+use waybill_store::UploadBody;
 
 use crate::{
     blocking,
@@ -18,34 +18,32 @@ use crate::{
     download::fetch::{Answer, Fetched, Validators},
     task::{
         Task,
-        object_versions::{Existing, fetch_time},
-        store_object::Piece,
+        object_versions::{Begun, Seen},
+        store_object::FileOf,
     },
 };
 
 /// The largest file of a batch, in bytes: it is read whole once more, to see whom it speaks of.
 const LARGEST: u64 = 64 << 20;
-/// More pieces than one batch has, and than races leave behind.
-const MOST: usize = 5_000;
 /// Unknown items that an error names.
 const NAMED: usize = 3;
 
-/// ObjectVersions the items, and stores what came of them.
+/// Fetches the items, and stores what came of them.
 pub(crate) async fn run(task: &Task<'_>, items: &[Item]) -> Result<Success, TaskError> {
-    let known = pieces(task).await?;
-    let time = fetch_time(Timestamp::now(), known.iter().max_by_key(|name| name.fetched_at));
-    let mut arrived = Arrived { stored: None, missing: BTreeMap::new() };
+    let seen = task.objects().look().await?;
+    let begun = seen.begin(Timestamp::now(), task.request.job);
+    let mut arrived = Arrived::default();
     let mut open: Vec<_> = std::iter::once(0..items.len()).collect();
     while let Some(range) = open.pop() {
         let some = &items[range.clone()];
         let target = task.target(some)?;
         let max_bytes = task.definition.max_bytes().min(LARGEST);
         match task.fetch(some.len(), &target, max_bytes, &Validators::default()).await? {
-            Answer::File(file) => {
-                if let Some(unchanged) = arrived.take(task, items, range, &target.path, *file, time).await? {
-                    return Ok(unchanged);
-                }
+            Answer::File(file) if file.scanned.is_err() => {
+                let file_of = FileOf { items: some, path: &target.path, begun, piece: None };
+                return task.store(&file_of, *file).await.map(Success::Stored);
             }
+            Answer::File(file) => arrived.take(task, some, range, target.path, *file).await?,
             Answer::NotFound(reason) if some.len() == 1 => {
                 arrived.missing.insert(range.start, reason);
             }
@@ -59,95 +57,67 @@ pub(crate) async fn run(task: &Task<'_>, items: &[Item]) -> Result<Success, Task
             }
         }
     }
-    let missing = arrived.missing(items);
-    let Some(object) = arrived.stored else { return Err(none_of(items.len(), &missing)) };
-    remove_older(task).await?;
-    Ok(Success::Stored(Object { missing, ..object }))
+    arrived.store(task, items, seen, begun).await
 }
 
+/// What has come of the items, in their order.
+#[derive(Default)]
 struct Arrived {
-    /// The first piece that was stored; its sizes are those of all.
-    stored: Option<Object>,
+    files: Vec<(Range<usize>, String, Fetched)>,
     /// By index, with the reason.
     missing: BTreeMap<usize, String>,
 }
 
 impl Arrived {
-    /// Stores a piece, if there is something in it. Returns the outcome where the whole batch is as it was.
+    /// Takes a file, if there is something in it.
     async fn take(
         &mut self,
         task: &Task<'_>,
-        items: &[Item],
+        some: &[Item],
         range: Range<usize>,
-        path: &str,
+        path: String,
         file: Fetched,
-        time: Timestamp,
-    ) -> Result<Option<Success>, TaskError> {
-        let some = &items[range.clone()];
-        if file.scanned.is_ok() {
-            let unanswered = task.definition.unanswered(some, &bytes(&file).await?);
-            let nothing = unanswered.len() == some.len();
-            let reason = || format!("the upstream's answer for {path} has nothing of it");
-            self.missing.extend(unanswered.into_iter().map(|index| (range.start + index, reason())));
-            if nothing {
-                return Ok(None);
-            }
+    ) -> Result<(), TaskError> {
+        let unanswered = task.definition.unanswered(some, &bytes(&file).await?);
+        let nothing = unanswered.len() == some.len();
+        let reason = || format!("the upstream's answer for {path} has nothing of it");
+        self.missing.extend(unanswered.into_iter().map(|index| (range.start + index, reason())));
+        if !nothing {
+            self.files.push((range, path, file));
         }
-        let whole = some.len() == items.len();
-        if whole && let Some(existing) = same(task, &file).await? {
-            let object = Object { missing: self.missing(items), ..existing.object() };
-            let by_us = existing.is_by(&task.request.job.to_string());
-            return Ok(Some(if by_us { Success::Stored(object) } else { Success::Unchanged(object) }));
-        }
-        let key = if whole { task.key.clone() } else { format!("{}~{}-{}", task.key, range.start, range.end) };
-        let object = task.keep(&Piece { key: &key, items: some, path, time }, file).await?;
-        match &mut self.stored {
-            Some(first) => {
-                first.bytes += object.bytes;
-                first.records += object.records;
-            }
-            None => self.stored = Some(object),
-        }
-        Ok(None)
+        Ok(())
     }
 
-    fn missing(&self, items: &[Item]) -> Vec<MissingItem> {
-        let missing = |(index, reason): (&usize, &String)| MissingItem {
-            item: items[*index].key.clone(),
-            reason: reason.clone(),
-        };
-        self.missing.iter().map(missing).collect()
+    /// Stores all files, unless they are what is stored and counts.
+    async fn store(self, task: &Task<'_>, items: &[Item], seen: Seen, begun: Begun) -> Result<Success, TaskError> {
+        let missing = self.missing.into_iter();
+        let missing: Vec<_> =
+            missing.map(|(index, reason)| MissingItem { item: items[index].key.clone(), reason }).collect();
+        if self.files.is_empty() {
+            return Err(none_of(items.len(), &missing));
+        }
+        let hashes: Vec<_> = self.files.iter().map(|(_, _, file)| file.sha256.as_str()).collect();
+        if let Some(existing) = seen.newest
+            && existing.is_of(task.definition.hash())
+            && existing.has_bytes(&hashes)
+            && task.still_counts(&existing).await?
+        {
+            return Ok(task.unchanged(&existing, missing));
+        }
+        let of = u16::try_from(self.files.len()).expect("a batch has at most 1,000 items");
+        let mut all = Object { key: String::new(), bytes: 0, records: 0, missing };
+        for (number, (range, path, file)) in (1..).zip(self.files) {
+            let piece = (of > 1).then_some(Piece { number, of });
+            let object = task.store(&FileOf { items: &items[range], path: &path, begun, piece }, file).await?;
+            all.bytes += object.bytes;
+            all.records += object.records;
+            if number == 1 {
+                all.key = object.key;
+            }
+        }
+        task.objects().remove_superseded().await?;
+        Ok(Success::Stored(all))
     }
-}
-
-/// The same bytes, if they are what is stored and counts.
-async fn same(task: &Task<'_>, file: &Fetched) -> Result<Option<Existing>, TaskError> {
-    let existing = task.fetches().newest().await?;
-    let Some(existing) = existing.filter(|it| it.is_of(task.definition.hash()) && it.has_bytes(&file.sha256)) else {
-        return Ok(None);
-    };
-    remove_older(task).await?;
-    let newest = pieces(task).await?.into_iter().max_by_key(|name| name.fetched_at);
-    Ok(newest.is_some_and(|newest| newest.key() == existing.name.key()).then_some(existing))
-}
-
-/// All pieces of all fetches of this batch.
-async fn pieces(task: &Task<'_>) -> Result<Vec<ObjectName>, StoreError> {
-    let prefix = format!("data/{}/{}/{}", task.definition.name(), task.partition, task.key);
-    let entries = task.context.worker.store.list(&prefix, None, MOST).await?;
-    let names = entries.iter().filter_map(|entry| ObjectName::parse(&entry.key));
-    let is_ours = |name: &ObjectName| {
-        name.item.strip_prefix(&task.key).is_some_and(|piece| piece.is_empty() || piece.starts_with('~'))
-    };
-    Ok(names.filter(is_ours).collect())
-}
-
-/// Removes the pieces of all fetches but the newest, whosever it is.
-async fn remove_older(task: &Task<'_>) -> Result<(), StoreError> {
-    let pieces = pieces(task).await?;
-    let newest = pieces.iter().map(|name| name.fetched_at).max();
-    let older: Vec<_> = pieces.iter().filter(|name| Some(name.fetched_at) < newest).map(ObjectName::key).collect();
-    if older.is_empty() { Ok(()) } else { task.context.worker.store.delete(&older).await }
 }
 
 async fn bytes(file: &Fetched) -> Result<Bytes, TaskError> {

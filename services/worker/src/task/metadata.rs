@@ -3,11 +3,10 @@
 //! A store takes 2 KB in all. What the statistics and the next fetch need comes first; what is only for
 //! people comes after, and is cut, the same way every time.
 
-use jiff::Timestamp;
-use waybill_ledger::JobId;
+use waybill_ledger::{JobId, data};
 use waybill_source::{Definition, Item, Scanned};
 
-use crate::download::fetch::Validators;
+use crate::{download::fetch::Validators, task::object_versions::Begun};
 
 /// The limit is 2,048 bytes; some stores count the names' `x-amz-meta-` too, which is left to them here.
 const ROOM: usize = 2_000;
@@ -25,7 +24,7 @@ pub(crate) struct Provenance<'a> {
     pub(crate) items: &'a [Item],
     /// Of the request, without its query.
     pub(crate) path: &'a str,
-    pub(crate) fetched_at: Timestamp,
+    pub(crate) begun: Begun,
     pub(crate) sha256: &'a str,
     pub(crate) bytes: u64,
     pub(crate) validators: &'a Validators,
@@ -39,7 +38,8 @@ pub(crate) fn metadata(from: &Provenance<'_>, scanned: &Scanned) -> Vec<(String,
     all.push("bytes", from.bytes.to_string());
     all.push("sha256", from.sha256.to_owned());
     all.push("definition", from.definition.hash().to_owned());
-    all.push("fetched-at", from.fetched_at.to_string());
+    all.push("fetched-at", from.begun.at.to_string());
+    all.push(data::AS_OF, from.begun.as_of.to_string());
     all.push("source", from.definition.name().to_owned());
     all.push("job", from.job.to_string());
     // A validator that is cut is a wrong one.

@@ -8,18 +8,21 @@ pub(crate) mod run_task;
 pub(crate) mod single_item;
 pub(crate) mod store_object;
 
-use waybill_ledger::Request;
+use waybill_ledger::{MissingItem, Request};
 use waybill_source::{Definition, Item, JobContext};
 
 use crate::{
     context::Context,
-    delivery::{outcome::TaskError, work_delivery::WorkDelivery},
+    delivery::{
+        outcome::{Object, Success, TaskError},
+        work_delivery::WorkDelivery,
+    },
     download::{
         client::Target,
         fetch::{self, Answer, Validators, Wanted},
     },
     limits::throttle::Throttle,
-    task::object_versions::ObjectVersions,
+    task::object_versions::{Existing, ItemObjects},
 };
 
 /// A job as templates see it.
@@ -44,8 +47,21 @@ pub(crate) struct Task<'a> {
 }
 
 impl Task<'_> {
-    pub(crate) fn fetches(&self) -> ObjectVersions<'_> {
-        ObjectVersions { store: &self.context.worker.store, prefix: &self.prefix, item: &self.key }
+    /// The task's objects in data/, of all fetches.
+    pub(crate) fn objects(&self) -> ItemObjects<'_> {
+        ItemObjects { store: &self.context.worker.store, prefix: &self.prefix, item: &self.key }
+    }
+
+    /// Whether nobody stored what counts instead since `existing` was looked at.
+    pub(crate) async fn still_counts(&self, existing: &Existing) -> Result<bool, TaskError> {
+        Ok(self.objects().remove_superseded().await?.is_some_and(|newest| newest == existing.fetch))
+    }
+
+    /// The upstream has what is stored, but for what is `missing`.
+    pub(crate) fn unchanged(&self, existing: &Existing, missing: Vec<MissingItem>) -> Success {
+        let object = Object { missing, ..existing.object() };
+        // An object of this very job was stored by a delivery that died before it could say so.
+        if existing.is_by(self.request.job) { Success::Stored(object) } else { Success::Unchanged(object) }
     }
 
     /// What is asked for some of the task's items.

@@ -1,19 +1,16 @@
-//! The fetches of one item in data/: the newest is the one that counts, older ones are removed.
-//!
-//! Nothing here may look at a clock to say which is newer: names decide, the same way for every reader.
+//! The fetches of one item in data/, as a task that fetches it again sees them. Which of them counts is said by
+//! [`waybill_source::ObjectVersions`].
 
 use jiff::{SignedDuration, Timestamp};
-use waybill_source::ObjectName;
+use waybill_ledger::{JobId, data};
+use waybill_source::Fetch;
 use waybill_store::{Head, Store, StoreError};
 
 use crate::{delivery::outcome::Object, download::fetch::Validators};
 
-/// More fetches of one item than crashes and races can ever leave behind.
-const MOST: usize = 1_000;
-
 /// An item's place in data/.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ObjectVersions<'a> {
+pub(crate) struct ItemObjects<'a> {
     pub(crate) store: &'a Store,
     /// As [`waybill_source::item_prefix`] makes it.
     pub(crate) prefix: &'a str,
@@ -21,106 +18,128 @@ pub(crate) struct ObjectVersions<'a> {
     pub(crate) item: &'a str,
 }
 
+/// What is stored of an item when a fetch of it begins.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// The fetch that counts.
+    pub(crate) newest: Option<Existing>,
+    /// When the last of all fetches began.
+    latest: Option<Timestamp>,
+    /// The latest `as-of` of all of them.
+    as_of: Option<Timestamp>,
+}
+
 /// A fetch that is stored.
 #[derive(Debug)]
 pub(crate) struct Existing {
-    pub(crate) name: ObjectName,
-    pub(crate) head: Head,
+    pub(crate) fetch: Fetch,
+    heads: Vec<Head>,
 }
 
-impl ObjectVersions<'_> {
-    /// All of them, oldest first.
-    async fn list(&self) -> Result<Vec<ObjectName>, StoreError> {
-        let entries = self.store.list(self.prefix, None, MOST).await?;
-        let names = entries.iter().filter_map(|entry| ObjectName::parse(&entry.key));
-        // The prefix `a.` also begins the names of an item `a.b`.
-        let mut names: Vec<_> = names.filter(|name| name.item == self.item).collect();
-        names.sort_by_cached_key(ObjectName::key);
-        Ok(names)
+/// What decides between a fetch that begins and others of its item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Begun {
+    /// For its name.
+    pub(crate) at: Timestamp,
+    /// For its metadata.
+    pub(crate) as_of: Timestamp,
+}
+
+impl ItemObjects<'_> {
+    pub(crate) async fn look(&self) -> Result<Seen, StoreError> {
+        let survey = data::survey_item(self.store, self.prefix, self.item).await?;
+        let (latest, as_of) = (survey.latest, survey.as_of);
+        let newest = survey.newest().map(|(fetch, heads)| Existing { fetch, heads });
+        Ok(Seen { newest, latest, as_of })
     }
 
-    /// The one that counts, if there is any.
-    pub(crate) async fn newest(&self) -> Result<Option<Existing>, StoreError> {
-        while let Some(name) = self.list().await?.pop() {
-            if let Some(head) = self.store.head(&name.key()).await? {
-                return Ok(Some(Existing { name, head }));
-            }
-            // Removed since, so there is a newer one.
-        }
-        Ok(None)
-    }
-
-    /// Removes all but the newest, whosever it is, and returns its key. It was committed whole, so that no
+    /// Removes what is superseded, whosever it is, and returns what counts. It was committed whole, so that no
     /// reader misses anything.
-    pub(crate) async fn remove_older(&self) -> Result<Option<String>, StoreError> {
-        let mut names = self.list().await?;
-        let newest = names.pop().map(|name| name.key());
-        let older: Vec<_> = names.iter().map(ObjectName::key).collect();
-        if !older.is_empty() {
-            self.store.delete(&older).await?;
+    pub(crate) async fn remove_superseded(&self) -> Result<Option<Fetch>, StoreError> {
+        let verdict = data::survey_item(self.store, self.prefix, self.item).await?.verdict;
+        if !verdict.superseded.is_empty() {
+            self.store.delete(&verdict.superseded).await?;
         }
-        Ok(newest)
+        Ok(verdict.newest)
+    }
+}
+
+impl Seen {
+    /// A fetch of this job that begins now. It stands above all that is seen: its time is after theirs, so that a
+    /// clock that jumped back cannot hide new data behind old, in whole microseconds, as in names.
+    pub(crate) fn begin(&self, now: Timestamp, job: JobId) -> Begun {
+        let after = self.latest.and_then(|latest| latest.checked_add(SignedDuration::from_micros(1)).ok());
+        let at = after.map_or(now, |after| after.max(now));
+        let at = Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at);
+        Begun { at, as_of: self.as_of.map_or(job.submitted(), |seen| seen.max(job.submitted())) }
     }
 }
 
 impl Existing {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.head.metadata.get(name).map(String::as_str)
+    fn every(&self, name: &str) -> impl Iterator<Item = Option<&str>> {
+        self.heads.iter().map(move |head| head.metadata.get(name).map(String::as_str))
     }
 
     /// Whether its checks and statistics are those of this definition.
     pub(crate) fn is_of(&self, definition: &str) -> bool {
-        self.get("definition") == Some(definition)
+        self.every("definition").all(|found| found == Some(definition))
     }
 
-    pub(crate) fn has_bytes(&self, sha256: &str) -> bool {
-        self.get("sha256") == Some(sha256)
+    /// Whether its objects are these files, by their SHA-256.
+    pub(crate) fn has_bytes(&self, sha256: &[&str]) -> bool {
+        self.every("sha256").eq(sha256.iter().map(|sha256| Some(*sha256)))
     }
 
-    pub(crate) fn is_by(&self, job: &str) -> bool {
-        self.get("job") == Some(job)
+    pub(crate) fn is_by(&self, job: JobId) -> bool {
+        self.every("job").all(|found| found == Some(&job.to_string()))
     }
 
     /// As an outcome names it.
     pub(crate) fn object(&self) -> Object {
-        Object { key: self.name.key(), bytes: self.head.size, records: self.records(), missing: Vec::new() }
+        let records = self.every("records").filter_map(|records| records?.parse::<u64>().ok()).sum();
+        let bytes = self.heads.iter().map(|head| head.size).sum();
+        let key = self.fetch.keys.first().cloned().unwrap_or_default();
+        Object { key, bytes, records, missing: Vec::new() }
     }
 
-    fn records(&self) -> u64 {
-        self.get("records").and_then(|records| records.parse().ok()).unwrap_or_default()
-    }
-
+    /// What the upstream said of its only file.
     pub(crate) fn validators(&self) -> Validators {
-        let text = |name| self.get(name).map(str::to_owned);
+        let text = |name| self.heads.first()?.metadata.get(name).cloned();
         Validators { etag: text("etag"), last_modified: text("last-modified") }
     }
 }
 
-/// When a fetch that begins now counts as begun: after the newest there is, so that a clock that jumped
-/// back cannot hide new data behind old. Whole microseconds, as in names.
-pub(crate) fn fetch_time(now: Timestamp, newest: Option<&ObjectName>) -> Timestamp {
-    let after = newest.and_then(|newest| newest.fetched_at.checked_add(SignedDuration::from_micros(1)).ok());
-    let time = after.map_or(now, |after| after.max(now));
-    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
-}
-
 #[cfg(test)]
 mod tests {
-    use waybill_source::Format;
-
     use super::*;
+
+    const JOB: &str = "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88";
+
+    fn begin(seen: Seen) -> Begun {
+        seen.begin("2024-05-01T08:00:00.000001999Z".parse().unwrap(), JOB.parse().unwrap())
+    }
 
     #[test]
     fn a_clock_that_jumped_back_does_not_hide_new_data() {
-        let now: Timestamp = "2024-05-01T08:00:00.000001999Z".parse().unwrap();
-        assert_eq!(fetch_time(now, None).to_string(), "2024-05-01T08:00:00.000001Z");
-        for (newest, expected) in [
+        let at = |latest: Option<&str>| {
+            begin(Seen { latest: latest.map(|latest| latest.parse().unwrap()), ..Seen::default() }).at.to_string()
+        };
+        assert_eq!(at(None), "2024-05-01T08:00:00.000001Z");
+        for (latest, expected) in [
             ("2023-01-01T00:00:00Z", "2024-05-01T08:00:00.000001Z"),
             ("2024-05-01T08:00:00.000001Z", "2024-05-01T08:00:00.000002Z"),
             ("2031-01-01T00:00:00Z", "2031-01-01T00:00:00.000001Z"),
         ] {
-            let newest = ObjectName::new("s", "p=1", "i", newest.parse().unwrap(), &"a".repeat(64), Format::Json);
-            assert_eq!(fetch_time(now, Some(&newest)).to_string(), expected);
+            assert_eq!(at(Some(latest)), expected);
+        }
+    }
+
+    #[test]
+    fn a_fetch_takes_over_the_later_submission_of_what_it_has_seen() {
+        let submitted = JOB.parse::<JobId>().unwrap().submitted();
+        for (seen, expected) in [(-1, submitted), (1, submitted + SignedDuration::from_secs(1))] {
+            let as_of = Some(submitted + SignedDuration::from_secs(seen));
+            assert_eq!(begin(Seen { as_of, ..Seen::default() }).as_of, expected);
         }
     }
 }

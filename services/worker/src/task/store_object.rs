@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use jiff::Timestamp;
 use tracing::{Instrument, Span};
-use waybill_source::{Format, Item, ObjectName};
+use waybill_source::{Format, Item, ObjectName, Piece};
 use waybill_store::Upload;
 
 use crate::{
@@ -13,25 +12,25 @@ use crate::{
     task::{
         Task,
         metadata::{Provenance, metadata},
+        object_versions::Begun,
         quarantine::{self, Report},
     },
 };
 
-/// What of a task a file is.
+/// What of its task a file holds.
 #[derive(Debug)]
-pub(crate) struct Piece<'a> {
-    /// The item's key, or the one that stands for several.
-    pub(crate) key: &'a str,
+pub(crate) struct FileOf<'a> {
     pub(crate) items: &'a [Item],
     /// Of the request, without its query.
     pub(crate) path: &'a str,
-    /// When the fetch counts as begun.
-    pub(crate) time: Timestamp,
+    pub(crate) begun: Begun,
+    /// Where the fetch has several files.
+    pub(crate) piece: Option<Piece>,
 }
 
 impl Task<'_> {
-    /// Keeps a file, unless the job was cancelled meanwhile.
-    pub(crate) async fn keep(&self, piece: &Piece<'_>, file: Fetched) -> Result<Object, TaskError> {
+    /// Stores a file: in data/ if it passed its checks, else in quarantine/; unless the job was cancelled meanwhile.
+    pub(crate) async fn store(&self, of: &FileOf<'_>, file: Fetched) -> Result<Object, TaskError> {
         let Fetched { body, bytes, scanned, sha256, validators } = file;
         let job = self.request.job;
         if self.context.is_cancelled(job).await? {
@@ -40,7 +39,8 @@ impl Task<'_> {
         let store = &self.context.worker.store;
         let counts = self.context.counts(self.definition.name());
         let (source, format) = (self.definition.name(), self.definition.format());
-        let name = ObjectName::new(source, &self.partition, piece.key, piece.time, &sha256, format);
+        let name = ObjectName::new(source, &self.partition, &self.key, of.begun.at, &sha256, format);
+        let name = ObjectName { piece: of.piece, ..name };
         let scanned = match scanned {
             Ok(scanned) => scanned,
             Err(rejection) => {
@@ -48,12 +48,12 @@ impl Task<'_> {
                     job,
                     task: self.number,
                     source,
-                    item: piece.key,
-                    path: piece.path,
+                    item: &self.key,
+                    path: of.path,
                     rejection: &rejection,
                     bytes,
                     sha256: &sha256,
-                    fetched_at: piece.time,
+                    fetched_at: of.begun.at,
                 };
                 let storing = storing(&quarantine::key(&name), bytes);
                 let kept = quarantine::keep(store, &name, content_type(format), body, &report).instrument(storing);
@@ -65,10 +65,10 @@ impl Task<'_> {
         let provenance = Provenance {
             definition: self.definition,
             job,
-            item: piece.key,
-            items: piece.items,
-            path: piece.path,
-            fetched_at: piece.time,
+            item: &self.key,
+            items: of.items,
+            path: of.path,
+            begun: of.begun,
             sha256: &sha256,
             bytes,
             validators: &validators,

@@ -9,10 +9,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use waybill_ledger::State;
 use waybill_queue::{Consumer, Embedded, Lock, Message, Queue, QueueError, QueueName};
 
-use crate::support::{BUSES, PATIENCE, System, Upstream, until};
+use crate::{
+    support::{BUSES, PATIENCE, System, Upstream, until},
+    versions::{fetched, id},
+};
 
 const SOON: Duration = Duration::from_millis(20);
 
@@ -20,21 +24,20 @@ const SOON: Duration = Duration::from_millis(20);
 async fn superseded_objects_are_removed_by_the_housekeeper() {
     let mut system = System::stopped(BUSES, Upstream::with_cities(1).await, PATIENCE).await;
     system.worker.housekeeping = SOON;
-    let lock = system.queue.try_lock("housekeeper").await.unwrap().unwrap();
+    let hold = system.queue.try_lock("housekeeper").await.unwrap().unwrap();
     system.run();
-    let key = |second: u32| {
-        format!("data/buses/country=peru/date=2024-05-01/0-city-0.20240501T0800{second:02}.000000Z-0123456789ab.json")
-    };
+    let mut keys = Vec::new();
     for second in [3, 1, 2] {
-        system.store.put(&key(second), "application/json", "[]".into()).await.unwrap();
+        let at = Timestamp::from_second(1_714_550_400 + second).unwrap();
+        keys.push(fetched(&system, at, 10, Some(id(at))).await);
     }
     tokio::time::sleep(4 * SOON).await;
     assert_eq!(system.data().await.len(), 3, "somebody else keeps house");
-    drop(lock);
+    drop(hold);
     while system.data().await.len() > 1 {
         tokio::time::sleep(SOON).await;
     }
-    assert_eq!(system.data().await[0].key, key(3));
+    assert_eq!(system.data().await[0].key, keys[0]);
 }
 
 #[tokio::test]

@@ -39,3 +39,5 @@ mod support;
 mod trouble;
 #[cfg(test)]
 mod upstream_faults;
+#[cfg(test)]
+mod versions;

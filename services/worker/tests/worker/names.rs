@@ -61,11 +61,14 @@ async fn metadata_reads_as_documented() {
     assert_eq!(metadata["definition"], status.request.definition);
     let fetched_at: jiff::Timestamp = metadata["fetched-at"].parse().unwrap();
     assert_eq!(ObjectName::parse(&object.key).unwrap().fetched_at, fetched_at);
-    for volatile in ["job", "definition", "fetched-at"] {
+    // Nothing was there before: it is the job's own submission.
+    assert_eq!(metadata["as-of"], status.request.job.submitted().to_string());
+    for volatile in ["job", "definition", "fetched-at", "as-of"] {
         metadata.insert(volatile.to_owned(), "…".to_owned());
     }
     insta::assert_json_snapshot!(metadata, @r#"
     {
+      "as-of": "…",
       "average-delay-s": "50",
       "bus-count": "100",
       "bytes": "10869",

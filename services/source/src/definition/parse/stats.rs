@@ -18,12 +18,13 @@ const MAX_METADATA: usize = 1_500;
 /// The longest value of a statistic: an `i128` in decimal.
 const MAX_VALUE: usize = 40;
 /// What else is in an object's metadata; a statistic of such a name would take its place.
-const PROVENANCE: [&str; 11] = [
+const PROVENANCE: [&str; 12] = [
     "records",
     "bytes",
     "sha256",
     "definition",
     "fetched-at",
+    "as-of",
     "source",
     "job",
     "etag",

@@ -86,6 +86,12 @@ impl Definition {
         Ok(parts.collect::<Result<Vec<_>, ItemError>>()?.join("/"))
     }
 
+    /// The `date=` of a job's partition, where it is the same for all of its items; `None` where it depends on them.
+    pub fn date(&self, job: &JobContext) -> Option<String> {
+        let at = self.partition.names.iter().position(|name| name == "date")?;
+        self.partition.values.get(at)?.render(&Value::from_pairs(self.job_names(job))).ok()
+    }
+
     /// The item key of a task's object: that of its only item, or one for the batch, such as
     /// `3439525-and-19-more-0123456789ab`. The same items in the same order give the same key, and others
     /// another.
