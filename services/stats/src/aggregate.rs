@@ -16,15 +16,16 @@ const MAX_BYTES: usize = 32 << 20;
 /// `stats/{source}/{group}/{yyyy-mm}.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Aggregate {
-    /// The definition that the statistics are of.
-    definition: String,
+    /// The hash of the definition whose statistics these are. Aggregates of earlier versions, which call it otherwise,
+    /// hold statistics of any meaning: they are made anew.
+    added_up_for: String,
     /// Per key in data/, its statistics.
     pub(crate) objects: HashMap<String, Totals>,
 }
 
 impl Aggregate {
     pub(crate) fn new(definition: &str) -> Self {
-        Self { definition: definition.to_owned(), objects: HashMap::new() }
+        Self { added_up_for: definition.to_owned(), objects: HashMap::new() }
     }
 
     /// What is stored, if it is of this definition and can be read; otherwise an empty one.
@@ -36,7 +37,7 @@ impl Aggregate {
         };
         Ok(stored
             .and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok())
-            .filter(|aggregate| aggregate.definition == definition)
+            .filter(|aggregate| aggregate.added_up_for == definition)
             .unwrap_or_else(|| Self::new(definition)))
     }
 

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use poem::Request;
+use jiff::Timestamp;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
     ApiResponse, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
 };
 use serde_json::{Value, json};
-use waybill_source::{Catalog, Definition};
+use sha2::{Digest, Sha256};
+use waybill_ledger::{Ledger, LedgerError};
+use waybill_source::{Catalog, Definition, JobContext};
 use waybill_store::Store;
 use waybill_web::Problem;
 
@@ -19,11 +22,26 @@ use crate::{
     country,
 };
 
+/// Unfinished jobs that an answer names, and that a header does.
+const JOBS_NAMED: usize = 100;
+const JOBS_IN_HEADER: usize = 20;
+
 /// Statistics of every source in a catalog.
 #[derive(Debug, Clone)]
 pub struct StatsApi {
     catalog: Arc<Catalog>,
+    ledger: Ledger,
     collector: Collector,
+    now: fn() -> Timestamp,
+}
+
+/// Jobs of a range that have not ended: what they will store is not in the numbers.
+#[derive(Debug, Default)]
+struct Pending {
+    /// The newest.
+    jobs: Vec<String>,
+    /// Whether there may be others.
+    more: bool,
 }
 
 #[derive(ApiResponse)]
@@ -35,25 +53,70 @@ enum Answer {
         /// The same tag: the same numbers.
         #[oai(header = "ETag")]
         String,
+        /// Jobs of the range that have not ended, by id; `more` stands for others. None: all have ended.
+        #[oai(header = "Waybill-Pending-Jobs")]
+        Option<String>,
+        /// How many objects of the range are not in the numbers; `/v1/stats/{source}` says why.
+        #[oai(header = "Waybill-Not-Added")]
+        Option<u64>,
     ),
     /// The client has these numbers already.
     #[oai(status = 304)]
-    NotModified(#[oai(header = "ETag")] String),
+    NotModified(
+        #[oai(header = "ETag")] String,
+        #[oai(header = "Waybill-Pending-Jobs")] Option<String>,
+        #[oai(header = "Waybill-Not-Added")] Option<u64>,
+    ),
 }
 
 impl StatsApi {
-    /// Statistics of the objects in `store`'s bucket.
-    pub fn new(catalog: Arc<Catalog>, store: Store) -> Self {
-        Self { catalog, collector: Collector::new(store) }
+    /// Statistics of the objects in `store`'s bucket, which is `ledger`'s too. `now` is the clock.
+    pub fn new(catalog: Arc<Catalog>, ledger: Ledger, store: Store, now: fn() -> Timestamp) -> Self {
+        Self { catalog, collector: Collector::new(ledger.clone(), store), ledger, now }
     }
 
-    async fn report(&self, definition: &Arc<Definition>, range: Range) -> Result<Report, Problem> {
-        self.collector.collect(definition, range).await.map_err(|error| match error {
-            CollectError::Store(_) | CollectError::ConcurrentChange(_) => {
+    async fn report(&self, definition: &Arc<Definition>, range: Range) -> Result<(Report, Pending), Problem> {
+        // Before the objects are listed: a job that has ended by now has stored all that it will.
+        let pending = self.pending(definition, range).await?;
+        let report = self.collector.collect(definition, range).await.map_err(|error| match error {
+            CollectError::Store(_) | CollectError::Ledger(_) | CollectError::ConcurrentChange(_) => {
                 Problem::unavailable("the object store", &error)
             }
             CollectError::Overflow(_) => Problem::internal(&error),
-        })
+            CollectError::TooManyGroups(most) => {
+                let (source, parts) = (definition.name(), definition.partition_names());
+                let parts = parts.split_last().map_or_else(String::new, |(_, before)| before.join("`, `"));
+                let detail = format!(
+                    "`{source}` has more than {most} groups (values of `{parts}`), too many to add up for one answer"
+                );
+                let expected = "a source whose partition has fewer values before the date; or the statistics in the \
+                                metadata of each object";
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too-many-groups", detail).expecting(expected)
+            }
+        })?;
+        Ok((report, pending))
+    }
+
+    async fn pending(&self, definition: &Definition, range: Range) -> Result<Pending, Problem> {
+        let unfinished =
+            self.ledger.unfinished(definition.name(), (self.now)()).await.map_err(|error| match error {
+                LedgerError::Damaged { .. } => Problem::internal(error),
+                LedgerError::Store(_) | LedgerError::Queue(_) => Problem::unavailable("the object store", error),
+            })?;
+        let is_of_range = |job: &JobContext| {
+            let date = definition.date(job).and_then(|date| date.parse().ok());
+            // Where the date depends on the items, the job may be of any.
+            date.is_none_or(|date| range.contains(date))
+        };
+        let jobs = unfinished.jobs.iter().map(|request| JobContext {
+            id: request.job.to_string(),
+            date: request.job.day().to_string(),
+            params: request.params.clone(),
+        });
+        let mut jobs: Vec<_> = jobs.filter(is_of_range).map(|job| job.id).collect();
+        let more = !unfinished.is_whole || jobs.len() > JOBS_NAMED;
+        jobs.truncate(JOBS_NAMED);
+        Ok(Pending { jobs, more })
     }
 }
 
@@ -84,14 +147,17 @@ impl StatsApi {
         let range = Range::parse(ends.get("from").map(String::as_str), ends.get("to").map(String::as_str))?;
         let buses =
             self.catalog.get("buses").ok_or_else(|| Problem::not_found("the source `buses` is not configured here"))?;
-        let report = self.report(buses, range).await?;
-        Ok(answer(&report, if_none_match.0.as_deref(), || country::by_country(buses, &report, range)))
+        let (report, pending) = self.report(buses, range).await?;
+        let body = || country::by_country(buses, &report, range);
+        Ok(answer(&report, &pending, if_none_match.0.as_deref(), body))
     }
 
     /// Statistics of a source
     ///
     /// One entry for each group and day that has data, from `from` to `to`, both included, and the total
-    /// over all of them. The range is at most 3,700 days.
+    /// over all of them. The range is at most 3,700 days. `complete` is false while jobs of the range have not
+    /// ended (`pending_jobs`, at most 100; `more_pending_jobs`), and where objects are not in the numbers
+    /// (`not_added`: reasons, how many, and an example of each).
     #[oai(path = "/v1/stats/:source", method = "get", operation_id = "stats")]
     async fn stats(
         &self,
@@ -118,18 +184,33 @@ impl StatsApi {
             )));
         }
         let range = Range::parse(from.0.as_deref(), to.0.as_deref())?;
-        let report = self.report(definition, range).await?;
+        let (report, pending) = self.report(definition, range).await?;
         let total = total(definition, &report)?;
-        Ok(answer(&report, if_none_match.0.as_deref(), || by_group(definition, &report, range, total)))
+        let body = || by_group(definition, &report, &pending, range, total);
+        Ok(answer(&report, &pending, if_none_match.0.as_deref(), body))
     }
 }
 
-fn answer(report: &Report, if_none_match: Option<&str>, body: impl FnOnce() -> Value) -> Answer {
-    let etag = format!("\"{}\"", report.etag);
+impl Pending {
+    fn is_none(&self) -> bool {
+        self.jobs.is_empty() && !self.more
+    }
+
+    fn header(&self) -> Option<String> {
+        let more = self.more || self.jobs.len() > JOBS_IN_HEADER;
+        let jobs = self.jobs.iter().take(JOBS_IN_HEADER).map(String::as_str).chain(more.then_some("more"));
+        (!self.is_none()).then(|| jobs.collect::<Vec<_>>().join(", "))
+    }
+}
+
+fn answer(report: &Report, pending: &Pending, if_none_match: Option<&str>, body: impl FnOnce() -> Value) -> Answer {
+    let hash = Sha256::digest(format!("{} {pending:?} {:?}", report.etag, report.not_added));
+    let etag = format!("\"{}\"", base16ct::lower::encode_string(&hash));
+    let not_added = Some(report.not_added.objects()).filter(|objects| *objects > 0);
     if waybill_web::matches(if_none_match, &etag) {
-        Answer::NotModified(etag)
+        Answer::NotModified(etag, pending.header(), not_added)
     } else {
-        Answer::Fresh(Json(body()), etag)
+        Answer::Fresh(Json(body()), etag, pending.header(), not_added)
     }
 }
 
@@ -144,7 +225,7 @@ fn total(definition: &Definition, report: &Report) -> Result<Value, Problem> {
     Ok(definition.statistics().to_json(&total).into())
 }
 
-fn by_group(definition: &Definition, report: &Report, range: Range, total: Value) -> Value {
+fn by_group(definition: &Definition, report: &Report, pending: &Pending, range: Range, total: Value) -> Value {
     let mut groups = Vec::new();
     for (values, days) in &report.groups {
         for (day, totals) in days {
@@ -155,5 +236,15 @@ fn by_group(definition: &Definition, report: &Report, range: Range, total: Value
             groups.push(Value::Object(entry));
         }
     }
-    json!({ "source": definition.name(), "from": range.from(), "to": range.to(), "groups": groups, "total": total })
+    json!({
+        "source": definition.name(),
+        "from": range.from(),
+        "to": range.to(),
+        "complete": pending.is_none() && report.not_added.objects() == 0,
+        "pending_jobs": pending.jobs,
+        "more_pending_jobs": pending.more,
+        "not_added": report.not_added.to_json(),
+        "groups": groups,
+        "total": total,
+    })
 }

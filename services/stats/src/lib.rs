@@ -9,7 +9,9 @@ mod api;
 mod collect;
 mod country;
 mod range;
+mod report;
 
 pub use api::StatsApi;
-pub use collect::{Collector, Report};
+pub use collect::{CollectError, Collector};
 pub use range::Range;
+pub use report::{NotAdded, Reason, Report};

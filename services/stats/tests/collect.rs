@@ -5,14 +5,20 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{Timestamp, ToSpan, civil::Date};
+use poem::{EndpointExt, Response, endpoint::BoxEndpoint, test::TestClient};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
-use waybill_source::{Catalog, Definition, ObjectName};
-use waybill_stats::{Collector, Range};
+use tokio_util::sync::CancellationToken;
+use waybill_ledger::{Ledger, Submission};
+use waybill_source::{Catalog, Definition, ObjectName, Piece};
+use waybill_stats::{Collector, Range, Reason, Report, StatsApi};
 use waybill_store::{Embedded, Store, Upload, UploadBody};
+use waybill_web::{AppConfig, Probes, app};
 
 /// Passengers of the one bus in a file: enough to tell files apart.
 type Files = BTreeMap<(&'static str, Date, u32), u64>;
+
+const JOB: &str = "018cc251-f400-7000-8000-000000000001";
 
 struct Bucket {
     _folder: tempfile::TempDir,
@@ -31,6 +37,36 @@ impl Bucket {
         Self { _folder: folder, store, definition, newest: Files::new(), fetches: 0, keys: BTreeMap::new() }
     }
 
+    /// A collector that remembers nothing.
+    fn collector(&self) -> Collector {
+        Collector::new(Ledger::read_only(self.store.clone()), self.store.clone())
+    }
+
+    async fn collect(&self) -> Report {
+        let range = Range::parse(Some("2024-01-20"), Some("2024-01-20")).unwrap();
+        self.collector().collect(&self.definition, range).await.unwrap()
+    }
+
+    /// The statistics of one country's first day.
+    async fn first_day(&self) -> serde_json::Value {
+        let report = self.collect().await;
+        let days = &report.groups[&vec!["chad".to_owned()]];
+        self.definition.statistics().to_json(&days[&day(0)]).into()
+    }
+
+    /// Another definition from now on; the bucket knows both.
+    async fn change(&mut self, text: &str) {
+        let mut catalog = Catalog::default();
+        for text in [self.definition.text(), text] {
+            catalog = Catalog::default();
+            catalog.insert_text("buses.toml", text).unwrap_or_else(|mistakes| panic!("{:?}", mistakes.0));
+            let definition = catalog.get("buses").unwrap();
+            let key = format!("sources/buses/{}.toml", definition.hash());
+            self.store.put(&key, "application/toml", text.to_owned().into()).await.unwrap();
+        }
+        self.definition = Arc::clone(catalog.get("buses").unwrap());
+    }
+
     /// A fetch as a worker leaves it: the object, and the older one removed or (a worker that died) not.
     async fn fetch(&mut self, country: &'static str, day: Date, city: u32, passengers: u64, clean: bool) {
         let body = format!(
@@ -38,7 +74,9 @@ impl Bucket {
         );
         let mut scanner = self.definition.scanner();
         scanner.push(body.as_bytes()).unwrap();
-        let metadata = self.definition.statistics().to_metadata(&scanner.finish().unwrap().totals);
+        let mut metadata = self.definition.statistics().to_metadata(&scanner.finish().unwrap().totals);
+        let provenance = [("job", JOB), ("sha256", "ab"), ("definition", self.definition.hash())];
+        metadata.extend(provenance.map(|(name, value)| (name.to_owned(), value.to_owned())));
         self.fetches += 1;
         let at = Timestamp::from_microsecond(1_700_000_000_000_000 + self.fetches).unwrap();
         let hash: String = Sha256::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -84,7 +122,7 @@ async fn a_country_is_known_once_it_has_had_a_file() {
     let mut bucket = Bucket::new().await;
     bucket.fetch("chad", day(0), 1, 5, true).await;
     let range = Range::parse(Some("2030-01-01"), Some("2030-01-02")).unwrap();
-    let report = Collector::new(bucket.store.clone()).collect(&bucket.definition, range).await.unwrap();
+    let report = bucket.collector().collect(&bucket.definition, range).await.unwrap();
     assert_eq!(report.groups.into_iter().collect::<Vec<_>>(), [(vec!["chad".to_owned()], BTreeMap::new())]);
 }
 
@@ -94,18 +132,176 @@ async fn an_aggregate_is_reused_and_one_that_is_damaged_does_no_harm() {
     for city in 0..4 {
         bucket.fetch("chad", day(0), city, 10, true).await;
     }
-    bucket.check(&Collector::new(bucket.store.clone()), day(0), day(0)).await;
+    bucket.check(&bucket.collector(), day(0), day(0)).await;
     let key = "stats/buses/country=chad/2024-01.json";
     let aggregate = bucket.store.get(key, 1 << 20).await.unwrap().expect("the aggregate was stored");
     let aggregate: serde_json::Value = serde_json::from_slice(&aggregate).unwrap();
     assert_eq!(aggregate["objects"].as_object().unwrap().len(), 4);
 
     bucket.fetch("chad", day(0), 2, 99, true).await;
-    bucket.check(&Collector::new(bucket.store.clone()), day(0), day(0)).await;
+    bucket.check(&bucket.collector(), day(0), day(0)).await;
     bucket.store.put(key, "application/json", "{\"half".into()).await.unwrap();
-    bucket.check(&Collector::new(bucket.store.clone()), day(0), day(0)).await;
+    bucket.check(&bucket.collector(), day(0), day(0)).await;
     bucket.store.delete(&[key.to_owned()]).await.unwrap();
-    bucket.check(&Collector::new(bucket.store.clone()), day(0), day(0)).await;
+    bucket.check(&bucket.collector(), day(0), day(0)).await;
+}
+
+/// A newer object of the same item, with the metadata of the older one or none.
+async fn put_newer(bucket: &Bucket, piece: Option<Piece>, with_metadata: bool) -> String {
+    let older = &bucket.keys[&("chad", day(0), 1)];
+    let mut name = ObjectName::parse(older).unwrap();
+    name.fetched_at += 1.second();
+    name.piece = piece;
+    let metadata = bucket.store.head(older).await.unwrap().unwrap().metadata;
+    let metadata = metadata.into_iter().filter(|_| with_metadata).collect();
+    let upload = Upload { content_type: "application/json", metadata, body: UploadBody::Bytes("[]".into()) };
+    bucket.store.upload(&name.key(), upload).await.unwrap();
+    name.key()
+}
+
+#[tokio::test]
+async fn an_object_without_metadata_supersedes_nothing_and_is_told() {
+    let mut bucket = Bucket::new().await;
+    bucket.fetch("chad", day(0), 1, 5, true).await;
+    let collector = bucket.collector();
+    bucket.check(&collector, day(0), day(0)).await;
+    let bare = put_newer(&bucket, None, false).await;
+    bucket.check(&collector, day(0), day(0)).await;
+    assert_eq!(bucket.first_day().await["passenger_count"], 5);
+    let not_added = bucket.collect().await.not_added;
+    assert_eq!((not_added.objects(), not_added.example(Reason::Unreadable)), (1, Some(bare.as_str())));
+}
+
+#[tokio::test]
+async fn a_piece_counts_once_the_others_are_there() {
+    let mut bucket = Bucket::new().await;
+    bucket.fetch("chad", day(0), 1, 5, true).await;
+    let first = put_newer(&bucket, Some(Piece { number: 1, of: 2 }), true).await;
+    assert_eq!(bucket.first_day().await["passenger_count"], 5);
+    assert_eq!(bucket.collect().await.not_added.example(Reason::Incomplete), Some(first.as_str()));
+    put_newer(&bucket, Some(Piece { number: 2, of: 2 }), true).await;
+    assert_eq!(bucket.first_day().await["passenger_count"], 10);
+    assert_eq!(bucket.collect().await.not_added.objects(), 0);
+}
+
+#[tokio::test]
+async fn a_statistic_over_another_field_is_not_added_to_the_old_one() {
+    let mut bucket = Bucket::new().await;
+    bucket.fetch("chad", day(0), 1, 5, true).await;
+    bucket.fetch("chad", day(0), 2, 7, true).await;
+    let old = bucket.keys[&("chad", day(0), 2)].clone();
+    let text = bucket.definition.text().replace(r#"{ sum = "passengers" }"#, r#"{ sum = "delay" }"#);
+    assert_ne!(text, bucket.definition.text());
+    bucket.change(&text).await;
+    bucket.fetch("chad", day(0), 1, 5, true).await;
+    // City 1 has a delay of a second; city 2 is still of the old definition.
+    let first_day = bucket.first_day().await;
+    assert_eq!((&first_day["passenger_count"], &first_day["bus_count"]), (&1.into(), &1.into()));
+    let not_added = bucket.collect().await.not_added;
+    assert_eq!((not_added.objects(), not_added.example(Reason::OtherStatistics)), (1, Some(old.as_str())));
+}
+
+#[tokio::test]
+async fn a_new_statistic_says_which_objects_lack_it() {
+    let mut bucket = Bucket::new().await;
+    bucket.fetch("chad", day(0), 1, 5, true).await;
+    bucket.change(&bucket.definition.text().replace("[stats]\n", "[stats]\nmost = { max = \"passengers\" }\n")).await;
+    assert_eq!(bucket.collect().await.not_added.objects(), 1);
+    bucket.fetch("chad", day(0), 1, 5, true).await;
+    assert_eq!(bucket.collect().await.not_added.objects(), 0);
+    assert_eq!(bucket.first_day().await["most"], 5);
+}
+
+#[tokio::test]
+async fn a_definition_that_keeps_the_same_statistics_adds_up_with_the_old_one() {
+    let mut bucket = Bucket::new().await;
+    bucket.fetch("chad", day(0), 1, 5, true).await;
+    bucket.change(&bucket.definition.text().replace("Bus departures of every city", "Departures")).await;
+    bucket.fetch("chad", day(0), 2, 7, true).await;
+    assert_eq!(bucket.first_day().await["passenger_count"], 12);
+    assert_eq!(bucket.collect().await.not_added.objects(), 0);
+}
+
+/// The routes.
+struct Served {
+    bucket: Bucket,
+    ledger: Ledger,
+    client: TestClient<BoxEndpoint<'static, Response>>,
+}
+
+impl Served {
+    async fn new() -> Self {
+        let bucket = Bucket::new().await;
+        let ledger = Ledger::read_only(bucket.store.clone());
+        let now = || "2024-01-21T08:00:00Z".parse().unwrap();
+        let api = StatsApi::new(Arc::new(Catalog::shipped()), ledger.clone(), bucket.store.clone(), now);
+        let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
+        let client = TestClient::new(app(api, probes, AppConfig::default()).boxed());
+        Self { bucket, ledger, client }
+    }
+
+    /// The headers that say what is missing, the tag, and the body.
+    async fn get(&self, path: &str) -> (Option<String>, Option<String>, String, serde_json::Value) {
+        let answer = self.client.get(format!("{path}?from=2024-01-20&to=2024-01-20")).send().await;
+        answer.assert_status_is_ok();
+        let header = |name: &str| answer.0.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (pending, not_added) = (header("Waybill-Pending-Jobs"), header("Waybill-Not-Added"));
+        let etag = header("ETag").unwrap();
+        let body = serde_json::from_str(&answer.0.into_body().into_string().await.unwrap()).unwrap();
+        (pending, not_added, etag, body)
+    }
+
+    async fn submit(&self, date: &str) -> String {
+        let submission = Submission {
+            definition: &self.bucket.definition,
+            params: self.bucket.definition.bind(&[("date".to_owned(), date.to_owned())].into()).unwrap(),
+            idempotency_key: None,
+            by: None,
+            route: "POST /v1/jobs",
+            id: uuid::Builder::from_unix_timestamp_millis(1_705_824_000_000, &[7; 10]).into_uuid(),
+            now: "2024-01-21T08:00:00Z".parse().unwrap(),
+        };
+        self.ledger.submit(submission).await.unwrap().request.job.to_string()
+    }
+}
+
+#[tokio::test]
+async fn an_answer_says_which_jobs_of_its_range_still_run() {
+    let served = Served::new().await;
+    let (pending, not_added, before, body) = served.get("/country-stats").await;
+    assert_eq!((pending, not_added, body), (None, None, serde_json::json!({})));
+    let (.., body) = served.get("/v1/stats/buses").await;
+    assert_eq!((&body["complete"], &body["pending_jobs"]), (&true.into(), &serde_json::json!([])));
+
+    let job = served.submit("2024-01-20").await;
+    let (pending, _, after, _) = served.get("/country-stats").await;
+    assert_eq!(pending.as_ref(), Some(&job));
+    assert_ne!(before, after, "a client that has the numbers must hear that they lack a job");
+    let (.., body) = served.get("/v1/stats/buses").await;
+    assert_eq!((&body["complete"], &body["pending_jobs"]), (&false.into(), &serde_json::json!([job])));
+
+    served.ledger.cancel(job.parse().unwrap(), "2024-01-21T08:00:01Z".parse().unwrap()).await.unwrap();
+    let (pending, ..) = served.get("/country-stats").await;
+    assert_eq!(pending, None);
+}
+
+#[tokio::test]
+async fn a_job_of_another_day_is_not_waited_for() {
+    let served = Served::new().await;
+    served.submit("2024-01-19").await;
+    assert_eq!(served.get("/country-stats").await.0, None);
+}
+
+#[tokio::test]
+async fn what_is_not_added_is_said_where_the_body_is_fixed_too() {
+    let mut served = Served::new().await;
+    served.bucket.fetch("chad", day(0), 1, 5, true).await;
+    let bare = put_newer(&served.bucket, None, false).await;
+    let (_, not_added, _, body) = served.get("/country-stats").await;
+    assert_eq!((not_added.as_deref(), &body["chad"]["2024-01-20"]["passenger_count"]), (Some("1"), &5.into()));
+    let (.., body) = served.get("/v1/stats/buses").await;
+    assert_eq!(body["complete"], false);
+    insta::assert_snapshot!(body["not_added"].to_string().replace(&bare, "{key}"), @r#"[{"example":"{key}","objects":1,"reason":"the object lacks the metadata that a worker gives it; store it again with its metadata, or delete it"}]"#);
 }
 
 #[tokio::test]
@@ -114,7 +310,7 @@ async fn the_tag_changes_with_the_numbers_only() {
     bucket.fetch("chad", day(0), 1, 5, true).await;
     let tag = async |bucket: &Bucket| {
         let range = Range::parse(Some("2024-01-01"), Some("2024-02-28")).unwrap();
-        Collector::new(bucket.store.clone()).collect(&bucket.definition, range).await.unwrap().etag
+        bucket.collector().collect(&bucket.definition, range).await.unwrap().etag
     };
     let first = tag(&bucket).await;
     assert_eq!(tag(&bucket).await, first);
@@ -134,7 +330,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut bucket = Bucket::new().await;
-            let collector = Collector::new(bucket.store.clone());
+            let collector = bucket.collector();
             for (what, country, one, other, city, passengers, clean) in steps {
                 if what == 0 {
                     bucket.check(&collector, day(one.min(other)), day(one.max(other))).await;
@@ -143,7 +339,7 @@ proptest! {
                 }
             }
             bucket.check(&collector, day(0), day(24)).await;
-            bucket.check(&Collector::new(bucket.store.clone()), day(0), day(24)).await;
+            bucket.check(&bucket.collector(), day(0), day(24)).await;
         });
     }
 }

@@ -81,6 +81,7 @@ pub(crate) async fn stats(
     let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
     let statistics = Client::from_env()?.stats(source, &from, &to).await?;
     print!("{}", statistics::render(&statistics, format)?);
+    statistics::lacks(&statistics).iter().for_each(|line| eprintln!("{line}"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -27,6 +27,31 @@ pub(crate) fn render(answer: &Value, format: Format) -> anyhow::Result<String> {
     Ok(format!("{}\n", aligned(&header, rows)))
 }
 
+/// Why the numbers are not complete, a line for each reason.
+pub(crate) fn lacks(answer: &Value) -> Vec<String> {
+    let list = |name: &str| answer[name].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut lines = Vec::new();
+    if let [first, ..] = list("pending_jobs") {
+        let jobs = list("pending_jobs").len();
+        lines.push(format!(
+            "not complete: {jobs} jobs of this range have not ended, such as {}",
+            first.as_str().unwrap_or_default()
+        ));
+    } else if answer["more_pending_jobs"] == true {
+        lines.push("perhaps not complete: not every job was looked at yet; ask again".to_owned());
+    }
+    lines.extend(list("not_added").iter().map(|left_out| {
+        let text = |name: &str| left_out[name].as_str().unwrap_or_default();
+        format!(
+            "not complete: {} objects are left out, such as {}: {}",
+            left_out["objects"],
+            text("example"),
+            text("reason")
+        )
+    }));
+    lines
+}
+
 /// The statistics of a country and day, a line each, as the demo shows them.
 pub(crate) fn country_table(answer: &Value) -> String {
     let (header, rows) = rows(answer);
@@ -61,4 +86,24 @@ fn rows(answer: &Value) -> (Vec<String>, Vec<Vec<String>>) {
     };
     let rows = groups.iter().map(row).collect();
     (parts.iter().chain(&statistics).cloned().collect(), rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_numbers_lack_is_said() {
+        assert_eq!(
+            lacks(&json!({"complete": true, "pending_jobs": [], "more_pending_jobs": false, "not_added": []})),
+            [""; 0]
+        );
+        let left_out = json!([{"reason": "run its job again", "objects": 3, "example": "data/x"}]);
+        insta::assert_snapshot!(lacks(&json!({"pending_jobs": ["a", "b"], "not_added": left_out})).join("\n"), @r"
+        not complete: 2 jobs of this range have not ended, such as a
+        not complete: 3 objects are left out, such as data/x: run its job again
+        ");
+    }
 }

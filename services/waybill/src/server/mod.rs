@@ -103,7 +103,14 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
         Target::Stats => {
             let probes = probes(&store, None, &shutdown);
             let front = AppConfig { keys, metrics: http.clone(), registry: Arc::new(registry) };
-            (boxed(waybill_web::app(StatsApi::new(catalog, store), probes, front)), None)
+            (
+                boxed(waybill_web::app(
+                    StatsApi::new(catalog, Ledger::read_only(store.clone()), store, Timestamp::now),
+                    probes,
+                    front,
+                )),
+                None,
+            )
         }
         Target::Up | Target::Api | Target::Worker => {
             let queue = backends::queue(settings, target, &waybill_queue::Metrics::register(rooms))?;
@@ -123,7 +130,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                     let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, now)
                         .with_metrics(&metrics);
                     if target == Target::Up {
-                        let statistics = StatsApi::new(Arc::clone(&catalog), store.clone());
+                        let statistics = StatsApi::new(Arc::clone(&catalog), ledger.clone(), store.clone(), now);
                         boxed(waybill_web::app((jobs, weather, statistics), probes, front))
                     } else {
                         boxed(waybill_web::app((jobs, weather), probes, front))
