@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// The metrics of submissions. A clone counts into the same. The default is read by nobody.
+/// The metrics of submissions. A clone counts into the same. The default is not registered.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     submitted: Family<OfSource, Counter>,

@@ -91,14 +91,14 @@ impl JobsApi {
             let status = self.ledger.status(submitted.request.job).await.map_err(error::ledger)?;
             Ok(status.unwrap_or_else(|| job_response::accepted(submitted.request)))
         };
-        // Whoever is told to try again may find that the job was made all the same; a key makes that safe.
+        // The job may exist all the same; an idempotency key makes a second try safe.
         let late = |_| Problem::unavailable("the object store", "a job was not accepted within 2 seconds");
         let job = self.document(tokio::time::timeout(SUBMIT_TIMEOUT, accepting).await.map_err(late)??);
         let location = job.location();
         Ok(Accepted::Job(Json(job), location))
     }
 
-    /// The job that is to be retried or cancelled, if who asks may; where there is no such job, nobody is told otherwise.
+    /// The job to retry or cancel, if the caller may.
     async fn to_change(&self, request: &Request, id: &Id) -> Result<JobId, Problem> {
         known_query(request, &[])?;
         let job = job_id(id)?;
@@ -107,7 +107,7 @@ impl JobsApi {
         Ok(job)
     }
 
-    /// A job as it stands now.
+    /// A job's response.
     async fn standing(&self, job: JobId) -> Result<Job, Problem> {
         let status = self.ledger.status(job).await.map_err(error::ledger)?;
         Ok(self.document(status.ok_or_else(|| error::unknown(job))?))
@@ -211,11 +211,12 @@ impl JobsApi {
     /// Retry what failed of a job
     ///
     /// Tasks that failed or lack items, or the planning, are tried again, as a new round of the same job; what ended
-    /// well is left alone. Of several requests at once one begins the round, and the others are answered the same, or find
-    /// that the job has not ended.
+    /// well is left alone. Of several requests at once one begins the round, and the others are answered the same, or
+    /// find that the job has not ended.
     ///
-    /// Refused with 403 where another key submitted the job, unless this one is of scope `admin`; with 409 where the job stands otherwise: `/problems/job-not-finished`, `/problems/nothing-to-retry`,
-    /// `/problems/job-cancelled`; with 404 where there is no such job.
+    /// Refused with 403 where another key submitted the job, unless this one is of scope `admin`; with 409 where the
+    /// job stands otherwise: `/problems/job-not-finished`, `/problems/nothing-to-retry`, `/problems/job-cancelled`;
+    /// with 404 where there is no such job.
     #[oai(path = "/v1/jobs/:id/retry", method = "post", operation_id = "retryJob")]
     async fn retry(
         &self,
@@ -235,8 +236,8 @@ impl JobsApi {
     /// Tasks that have not begun do not begin, and those that run do not store, save one that was storing already.
     /// There is no way back. A job that is cancelled can be cancelled again.
     ///
-    /// Refused with 403 where another key submitted the job, unless this one is of scope `admin`; with 409 where the job has ended otherwise: `/problems/job-finished`; with 404 where there is no such
-    /// job.
+    /// Refused with 403 where another key submitted the job, unless this one is of scope `admin`; with 409 where the
+    /// job has ended otherwise: `/problems/job-finished`; with 404 where there is no such job.
     #[oai(path = "/v1/jobs/:id/cancel", method = "post", operation_id = "cancelJob")]
     async fn cancel(
         &self,

@@ -64,7 +64,7 @@ ships = "count"
 partition = ["harbour={{ params.harbour }}"]
 "#;
 
-struct Room {
+struct Fixture {
     client: TestClient<BoxEndpoint<'static, Response>>,
     ledger: Ledger,
     store: Store,
@@ -81,7 +81,7 @@ fn serving(store: &Store, queue: Arc<dyn Queue>) -> (TestClient<BoxEndpoint<'sta
     (TestClient::new(poem::EndpointExt::boxed(app(jobs, probes, AppConfig::default()))), ledger)
 }
 
-impl Room {
+impl Fixture {
     async fn new() -> Self {
         Self::on(Arc::new(waybill_queue::Embedded::new(1000))).await
     }
@@ -209,8 +209,8 @@ impl Answer {
 
 #[tokio::test]
 async fn a_job_is_accepted_at_once() {
-    let room = Room::new().await;
-    let answer = room.submit(json!({ "source": "buses", "params": { "date": "2024-05-01" } })).await;
+    let fixture = Fixture::new().await;
+    let answer = fixture.submit(json!({ "source": "buses", "params": { "date": "2024-05-01" } })).await;
     insta::assert_snapshot!(answer.text(), @r#"
     202 Accepted
     location: /v1/jobs/ID
@@ -246,15 +246,15 @@ async fn a_job_is_accepted_at_once() {
     }
     "#);
     assert_eq!(answer.headers["location"], format!("/v1/jobs/{}", answer.id()));
-    let watched = room.get(&answer.headers["location"]).await;
+    let watched = fixture.get(&answer.headers["location"]).await;
     assert_eq!((watched.status, &watched.body), (StatusCode::OK, &answer.body));
     assert_eq!(watched.headers["retry-after"], "1");
 }
 
 #[tokio::test]
 async fn parameters_may_be_json_of_any_scalar_kind() {
-    let room = Room::new().await;
-    let answer = room.submit(json!({ "source": "harbours", "params": { "harbour": true, "year": 2024 } })).await;
+    let fixture = Fixture::new().await;
+    let answer = fixture.submit(json!({ "source": "harbours", "params": { "harbour": true, "year": 2024 } })).await;
     assert_eq!(answer.body["params"], json!({ "harbour": "true", "year": "2024" }));
     assert_eq!(
         answer.body["links"],
@@ -268,41 +268,42 @@ async fn parameters_may_be_json_of_any_scalar_kind() {
 
 #[tokio::test]
 async fn one_key_is_one_job() {
-    let room = Room::new().await;
-    let (one, two) = tokio::join!(room.submit_as(b"nightly", "2024-05-01"), room.submit_as(b"nightly", "2024-05-01"));
+    let fixture = Fixture::new().await;
+    let (one, two) =
+        tokio::join!(fixture.submit_as(b"nightly", "2024-05-01"), fixture.submit_as(b"nightly", "2024-05-01"));
     assert_eq!((one.status, two.status), (StatusCode::ACCEPTED, StatusCode::ACCEPTED));
     assert_eq!(one.id(), two.id());
 
-    room.ledger.record_start(one.id(), at(1)).await.unwrap();
-    let later = room.submit_as(b"nightly", "2024-05-01").await;
+    fixture.ledger.record_start(one.id(), at(1)).await.unwrap();
+    let later = fixture.submit_as(b"nightly", "2024-05-01").await;
     assert_eq!((later.status, later.id(), &later.body["state"]), (StatusCode::ACCEPTED, one.id(), &json!("planning")));
 
-    let other = room.submit_as(b"nightly", "2024-05-02").await.problem().replace(&one.id().to_string(), "ID");
+    let other = fixture.submit_as(b"nightly", "2024-05-02").await.problem().replace(&one.id().to_string(), "ID");
     insta::assert_snapshot!(other, @"422 /problems/idempotency-key-reused [Idempotency-Key] this Idempotency-Key belongs to job ID, which was asked for something else; expected a fresh key, or the same body as before");
-    assert_eq!(room.get("/v1/jobs").await.body["jobs"].as_array().unwrap().len(), 1);
+    assert_eq!(fixture.get("/v1/jobs").await.body["jobs"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_key_is_1_to_255_visible_characters() {
-    let room = Room::new().await;
-    assert_eq!(room.submit_as(&[b'~'; 255], "2024-05-01").await.status, StatusCode::ACCEPTED);
-    let refused = async |key: &[u8]| room.submit_as(key, "2024-05-01").await.problem();
+    let fixture = Fixture::new().await;
+    assert_eq!(fixture.submit_as(&[b'~'; 255], "2024-05-01").await.status, StatusCode::ACCEPTED);
+    let refused = async |key: &[u8]| fixture.submit_as(key, "2024-05-01").await.problem();
     insta::assert_snapshot!(refused(b"").await, @r#"400 /problems/invalid-parameter [Idempotency-Key] parameter `Idempotency-Key`: expected 1 to 255 visible ASCII characters, found """#);
     insta::assert_snapshot!(refused(&[b'k'; 256]).await, @"400 /problems/invalid-parameter [Idempotency-Key] parameter `Idempotency-Key`: expected 1 to 255 visible ASCII characters, found 256 bytes");
     insta::assert_snapshot!(refused(b"two words").await, @r#"400 /problems/invalid-parameter [Idempotency-Key] parameter `Idempotency-Key`: expected 1 to 255 visible ASCII characters, found "two words""#);
     insta::assert_snapshot!(refused("schlüssel".as_bytes()).await, @r#"400 /problems/invalid-parameter [Idempotency-Key] parameter `Idempotency-Key`: expected 1 to 255 visible ASCII characters, found "schlüssel""#);
     insta::assert_snapshot!(refused(b"\xff").await, @r#"400 /problems/invalid-parameter [Idempotency-Key] parameter `Idempotency-Key`: expected 1 to 255 visible ASCII characters, found "�""#);
     let body = json!({ "source": "buses", "params": { "date": "2024-05-01" } }).to_string();
-    let twice = room.client.post("/v1/jobs").content_type("application/json").body(body);
+    let twice = fixture.client.post("/v1/jobs").content_type("application/json").body(body);
     let twice = Answer::of(twice.header("Idempotency-Key", "a").header("Idempotency-Key", "b")).await;
     insta::assert_snapshot!(twice.problem(), @"400 /problems/invalid-parameter [Idempotency-Key] parameter `Idempotency-Key`: expected 1 to 255 visible ASCII characters, found more than one");
 }
 
 #[tokio::test]
 async fn each_request_for_a_date_is_a_job() {
-    let room = Room::new().await;
-    let one = room.post("/process-request?date=2024-05-01").await;
-    let two = room.post("/process-request?date=2024-05-01").await;
+    let fixture = Fixture::new().await;
+    let one = fixture.post("/process-request?date=2024-05-01").await;
+    let two = fixture.post("/process-request?date=2024-05-01").await;
     assert_eq!((one.status, two.status), (StatusCode::ACCEPTED, StatusCode::ACCEPTED));
     assert_ne!(one.id(), two.id());
     assert_eq!(one.headers["location"], format!("/v1/jobs/{}", one.id()));
@@ -311,8 +312,8 @@ async fn each_request_for_a_date_is_a_job() {
 
 #[tokio::test]
 async fn bad_requests_make_no_job() {
-    let room = Room::new().await;
-    let post = async |path: &str| room.post(path).await.problem();
+    let fixture = Fixture::new().await;
+    let post = async |path: &str| fixture.post(path).await.problem();
     insta::assert_snapshot!(post("/process-request").await, @"400 /problems/invalid-parameter [date] parameter `date`: expected a date such as 2024-05-01, found nothing");
     insta::assert_snapshot!(post("/process-request?date=").await, @r#"400 /problems/invalid-parameter [date] parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found """#);
     insta::assert_snapshot!(post("/process-request?date=2024-02-30").await, @r#"400 /problems/invalid-parameter [date] parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "2024-02-30""#);
@@ -320,7 +321,7 @@ async fn bad_requests_make_no_job() {
     insta::assert_snapshot!(post("/process-request?date=2024-05-01&city=1").await, @"400 /problems/invalid-parameter [city] parameter `city`: unknown; this route has only `date`");
     insta::assert_snapshot!(post("/process-request?date=2024-05-01&date=2024-05-02").await, @r#"400 /problems/invalid-parameter [date] parameter `date`: expected it once, found a second "2024-05-02""#);
 
-    let submit = async |body: &str| room.submit(body).await.problem();
+    let submit = async |body: &str| fixture.submit(body).await.problem();
     insta::assert_snapshot!(submit(r#"{"source":"buses"}"#).await, @"400 /problems/invalid-parameter [params.date] parameter `params.date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found nothing");
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":"2024-02-30"}}"#).await, @r#"400 /problems/invalid-parameter [params.date] parameter `params.date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "2024-02-30""#);
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":20240501}}"#).await, @r#"400 /problems/invalid-parameter [params.date] parameter `params.date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "20240501""#);
@@ -337,21 +338,21 @@ async fn bad_requests_make_no_job() {
     insta::assert_snapshot!(submit("date=2024-05-01").await, @"400 /problems/invalid-body [-] the body is not JSON: expected value at line 1 column 1");
     insta::assert_snapshot!(submit(r#"["buses"]"#).await, @"422 /problems/invalid-body [-] the body is JSON, but no object");
 
-    let form = room.client.post("/v1/jobs").content_type("application/x-www-form-urlencoded").body("source=buses");
+    let form = fixture.client.post("/v1/jobs").content_type("application/x-www-form-urlencoded").body("source=buses");
     insta::assert_snapshot!(Answer::of(form).await.problem(), @r#"415 /problems/unsupported-media-type [Content-Type] header `Content-Type`: expected application/json, found "application/x-www-form-urlencoded""#);
     let large = json!({ "source": "buses", "params": { "date": "x".repeat(1 << 20) } }).to_string();
-    let large = room.client.post("/v1/jobs").content_type("application/json").body(large);
+    let large = fixture.client.post("/v1/jobs").content_type("application/json").body(large);
     insta::assert_snapshot!(Answer::of(large).await.problem(), @"413 /problems/payload-too-large [-] the body is too large; expected at most 1048576 bytes");
-    insta::assert_snapshot!(Answer::of(room.client.get("/process-request?date=2024-05-01")).await.problem(), @"405 /problems/method-not-allowed [-] /process-request has no GET; expected POST");
-    insta::assert_snapshot!(Answer::of(room.client.delete("/v1/jobs")).await.problem(), @"405 /problems/method-not-allowed [-] /v1/jobs has no DELETE; expected GET, HEAD, POST");
+    insta::assert_snapshot!(Answer::of(fixture.client.get("/process-request?date=2024-05-01")).await.problem(), @"405 /problems/method-not-allowed [-] /process-request has no GET; expected POST");
+    insta::assert_snapshot!(Answer::of(fixture.client.delete("/v1/jobs")).await.problem(), @"405 /problems/method-not-allowed [-] /v1/jobs has no DELETE; expected GET, HEAD, POST");
 
-    assert_eq!(room.get("/v1/jobs").await.body, json!({ "jobs": [], "next_page_token": null }));
+    assert_eq!(fixture.get("/v1/jobs").await.body, json!({ "jobs": [], "next_page_token": null }));
 }
 
 #[tokio::test]
 async fn invalid_query_parameters_are_refused_with_what_was_expected() {
-    let room = Room::new().await;
-    let get = async |path: &str| room.get(path).await.problem();
+    let fixture = Fixture::new().await;
+    let get = async |path: &str| fixture.get(path).await.problem();
     insta::assert_snapshot!(get("/v1/jobs/last").await, @r#"400 /problems/invalid-parameter [id] parameter `id`: expected a job id, which is a UUID of version 7 such as 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88, found "last""#);
     insta::assert_snapshot!(get("/v1/jobs/16fd2706-8baf-433b-82eb-8c7fada847da").await, @r#"400 /problems/invalid-parameter [id] parameter `id`: expected a job id, which is a UUID of version 7 such as 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88, found "16fd2706-8baf-433b-82eb-8c7fada847da""#);
     insta::assert_snapshot!(get("/v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88").await, @"404 /problems/not-found [id] there is no job 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88");
@@ -370,11 +371,11 @@ async fn invalid_query_parameters_are_refused_with_what_was_expected() {
 
 #[tokio::test]
 async fn a_job_is_watched_until_it_ends() {
-    let room = Room::new().await;
-    let job = room.planned(4).await;
+    let fixture = Fixture::new().await;
+    let job = fixture.planned(4).await;
     let path = format!("/v1/jobs/{job}");
-    room.done(job, 0, Outcome::Stored).await;
-    let running = room.get(&path).await;
+    fixture.done(job, 0, Outcome::Stored).await;
+    let running = fixture.get(&path).await;
     insta::assert_snapshot!(running.text(), @r#"
     200 OK
     retry-after: 1
@@ -413,10 +414,10 @@ async fn a_job_is_watched_until_it_ends() {
     }
     "#);
 
-    room.done(job, 1, Outcome::Unchanged).await;
-    room.failed(job, 2).await;
-    room.failed(job, 3).await;
-    let ended = room.get(&path).await;
+    fixture.done(job, 1, Outcome::Unchanged).await;
+    fixture.failed(job, 2).await;
+    fixture.failed(job, 3).await;
+    let ended = fixture.get(&path).await;
     assert!(!ended.headers.contains_key("retry-after"));
     insta::assert_snapshot!(ended.text(), @r#"
     200 OK
@@ -475,14 +476,14 @@ async fn a_job_is_watched_until_it_ends() {
 
 #[tokio::test]
 async fn tasks_come_in_pages() {
-    let room = Room::new().await;
-    let job = room.planned(5).await;
-    room.done(job, 0, Outcome::Stored).await;
-    room.failed(job, 3).await;
+    let fixture = Fixture::new().await;
+    let job = fixture.planned(5).await;
+    fixture.done(job, 0, Outcome::Stored).await;
+    fixture.failed(job, 3).await;
     let mut path = format!("/v1/jobs/{job}/tasks?limit=2");
     let mut numbers = Vec::new();
     loop {
-        let page = room.get(&path).await;
+        let page = fixture.get(&path).await;
         let tasks = page.body["tasks"].as_array().unwrap();
         numbers.push(tasks.iter().map(|task| task["task"].as_u64().unwrap()).collect::<Vec<_>>());
         let Some(link) = page.headers.get("link") else {
@@ -493,7 +494,7 @@ async fn tasks_come_in_pages() {
         assert!(path.ends_with(page.body["next_page_token"].as_str().unwrap()));
     }
     assert_eq!(numbers, [vec![0, 1], vec![2, 3], vec![4]]);
-    insta::assert_snapshot!(room.get(&format!("/v1/jobs/{job}/tasks?state=stored")).await.text(), @r#"
+    insta::assert_snapshot!(fixture.get(&format!("/v1/jobs/{job}/tasks?state=stored")).await.text(), @r#"
     200 OK
     {
       "next_page_token": null,
@@ -516,7 +517,7 @@ async fn tasks_come_in_pages() {
       ]
     }
     "#);
-    insta::assert_snapshot!(room.get(&format!("/v1/jobs/{job}/tasks?state=failed")).await.text(), @r#"
+    insta::assert_snapshot!(fixture.get(&format!("/v1/jobs/{job}/tasks?state=failed")).await.text(), @r#"
     200 OK
     {
       "next_page_token": null,
@@ -539,25 +540,25 @@ async fn tasks_come_in_pages() {
       ]
     }
     "#);
-    let queued = room.job().await;
+    let queued = fixture.job().await;
     assert_eq!(
-        room.get(&format!("/v1/jobs/{queued}/tasks")).await.body,
+        fixture.get(&format!("/v1/jobs/{queued}/tasks")).await.body,
         json!({ "tasks": [], "next_page_token": null })
     );
 }
 
 #[tokio::test]
 async fn jobs_come_newest_first_in_pages() {
-    let room = Room::new().await;
+    let fixture = Fixture::new().await;
     let mut made = Vec::new();
     for n in 0..5 {
-        made.push(if n % 2 == 0 { room.planned(1).await } else { room.job().await });
+        made.push(if n % 2 == 0 { fixture.planned(1).await } else { fixture.job().await });
     }
     made.reverse();
     let walk = async |query: &str| {
         let (mut path, mut ids) = (format!("/v1/jobs?{query}"), Vec::new());
         loop {
-            let page = room.get(&path).await;
+            let page = fixture.get(&path).await;
             ids.extend(page.body["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()));
             let Some(link) = page.headers.get("link") else { break ids };
             path = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap().to_owned();
@@ -573,8 +574,8 @@ async fn jobs_come_newest_first_in_pages() {
 
 #[tokio::test]
 async fn sources_show_their_parameters_and_statistics() {
-    let room = Room::new().await;
-    let list = room.get("/v1/sources").await.body;
+    let fixture = Fixture::new().await;
+    let list = fixture.get("/v1/sources").await.body;
     let hash = list["sources"][0]["definition"].as_str().unwrap();
     assert_eq!(hash, Catalog::shipped().get("buses").unwrap().hash());
     let buses = serde_json::to_string_pretty(&list["sources"][0]).unwrap().replace(hash, "HASH");
@@ -607,20 +608,20 @@ async fn sources_show_their_parameters_and_statistics() {
     }
     "#);
     assert_eq!(list["sources"][1]["name"], "harbours");
-    let one = room.get("/v1/sources/harbours").await.body;
+    let one = fixture.get("/v1/sources/harbours").await.body;
     assert_eq!(one["text"], HARBOURS);
     assert_eq!(one["params"], json!([{ "name": "harbour", "type": "string" }, { "name": "year", "type": "integer" }]));
 }
 
 #[tokio::test]
 async fn an_unavailable_store_is_a_503() {
-    let room = Room::new().await;
-    let job = room.job().await;
+    let fixture = Fixture::new().await;
+    let job = fixture.job().await;
     // Nothing can be kept or found below what is a file.
-    std::fs::remove_dir_all(room.folder.path().join("s3")).unwrap();
-    std::fs::write(room.folder.path().join("s3"), "").unwrap();
+    std::fs::remove_dir_all(fixture.folder.path().join("s3")).unwrap();
+    std::fs::write(fixture.folder.path().join("s3"), "").unwrap();
     let begun = std::time::Instant::now();
-    let away = room.post("/process-request?date=2024-05-02").await;
+    let away = fixture.post("/process-request?date=2024-05-02").await;
     assert!(begun.elapsed().as_secs() < 3);
     insta::assert_snapshot!(away.text(), @r#"
     503 Service Unavailable
@@ -634,7 +635,7 @@ async fn an_unavailable_store_is_a_503() {
     }
     "#);
     for path in ["/v1/jobs", &format!("/v1/jobs/{job}"), &format!("/v1/jobs/{job}/tasks")] {
-        assert_eq!(room.get(path).await.body, away.body, "{path}");
+        assert_eq!(fixture.get(path).await.body, away.body, "{path}");
     }
 }
 
@@ -677,62 +678,62 @@ impl Queue for Stuck {
 
 #[tokio::test]
 async fn a_job_is_accepted_while_the_broker_is_unavailable() {
-    let room = Room::on(Arc::new(Stuck)).await;
+    let fixture = Fixture::on(Arc::new(Stuck)).await;
     let begun = std::time::Instant::now();
-    let accepted = room.post("/process-request?date=2024-05-01").await;
+    let accepted = fixture.post("/process-request?date=2024-05-01").await;
     assert_eq!(accepted.status, StatusCode::ACCEPTED);
     assert!(begun.elapsed() < Duration::from_secs(2));
-    assert_eq!(room.get(&accepted.headers["location"]).await.body["state"], "queued");
+    assert_eq!(fixture.get(&accepted.headers["location"]).await.body["state"], "queued");
 }
 
 /// A problem about a job, with `ID` for its id.
-async fn refused(room: &Room, job: JobId, action: &str) -> String {
-    room.post(&format!("/v1/jobs/{job}/{action}")).await.problem().replace(&job.to_string(), "ID")
+async fn refused(fixture: &Fixture, job: JobId, action: &str) -> String {
+    fixture.post(&format!("/v1/jobs/{job}/{action}")).await.problem().replace(&job.to_string(), "ID")
 }
 
 #[tokio::test]
 async fn failed_tasks_are_retried() {
-    let room = Room::new().await;
-    let job = room.planned(2).await;
-    insta::assert_snapshot!(refused(&room, job, "retry").await, @"409 /problems/job-not-finished [id] job ID is running; what fails of it can be retried once it has ended");
-    room.done(job, 0, Outcome::Stored).await;
-    room.failed(job, 1).await;
+    let fixture = Fixture::new().await;
+    let job = fixture.planned(2).await;
+    insta::assert_snapshot!(refused(&fixture, job, "retry").await, @"409 /problems/job-not-finished [id] job ID is running; what fails of it can be retried once it has ended");
+    fixture.done(job, 0, Outcome::Stored).await;
+    fixture.failed(job, 1).await;
     let path = format!("/v1/jobs/{job}");
-    let ended = room.get(&path).await.body;
+    let ended = fixture.get(&path).await.body;
     assert_eq!((&ended["state"], &ended["links"]["cancel"]), (&json!("partial"), &Value::Null));
 
-    let retried = room.post(ended["links"]["retry"].as_str().unwrap()).await;
+    let retried = fixture.post(ended["links"]["retry"].as_str().unwrap()).await;
     assert_eq!((retried.status, &retried.headers["location"]), (StatusCode::ACCEPTED, &path));
     assert_eq!((retried.id(), &retried.body["state"]), (job, &json!("running")));
     assert_eq!(retried.body["tasks"], json!({ "total": 2, "pending": 1, "stored": 1, "unchanged": 0, "failed": 0 }));
     assert_eq!(retried.body["links"]["retry"], Value::Null);
-    assert_eq!(retried.body, room.get(&path).await.body);
-    insta::assert_snapshot!(refused(&room, job, "retry").await, @"409 /problems/job-not-finished [id] job ID is running; what fails of it can be retried once it has ended");
+    assert_eq!(retried.body, fixture.get(&path).await.body);
+    insta::assert_snapshot!(refused(&fixture, job, "retry").await, @"409 /problems/job-not-finished [id] job ID is running; what fails of it can be retried once it has ended");
 
-    room.done(job, 1, Outcome::Stored).await;
-    assert_eq!(room.get(&path).await.body["links"]["retry"], Value::Null);
-    insta::assert_snapshot!(refused(&room, job, "retry").await, @"409 /problems/nothing-to-retry [id] nothing of job ID failed, and no item is known to be missing");
+    fixture.done(job, 1, Outcome::Stored).await;
+    assert_eq!(fixture.get(&path).await.body["links"]["retry"], Value::Null);
+    insta::assert_snapshot!(refused(&fixture, job, "retry").await, @"409 /problems/nothing-to-retry [id] nothing of job ID failed, and no item is known to be missing");
 }
 
 #[tokio::test]
 async fn missing_items_are_retried() {
-    let room = Room::new().await;
-    let job = room.planned(2).await;
-    room.done(job, 0, Outcome::Stored).await;
-    room.incomplete(job, 1, 0).await;
+    let fixture = Fixture::new().await;
+    let job = fixture.planned(2).await;
+    fixture.done(job, 0, Outcome::Stored).await;
+    fixture.incomplete(job, 1, 0).await;
     let path = format!("/v1/jobs/{job}");
-    let ended = room.get(&path).await.body;
+    let ended = fixture.get(&path).await.body;
     assert_eq!((&ended["state"], &ended["errors"][0]["items"]), (&json!("partial"), &json!(["1-city-1"])));
     let retry = ended["links"]["retry"].as_str().unwrap().to_owned();
-    let retried = room.post(&retry).await;
+    let retried = fixture.post(&retry).await;
     assert_eq!((retried.status, &retried.body["state"]), (StatusCode::ACCEPTED, &json!("running")), "{retried:?}");
     assert_eq!(retried.body["tasks"], json!({ "total": 2, "pending": 1, "stored": 1, "unchanged": 0, "failed": 0 }));
 
-    room.incomplete(job, 1, 1).await;
-    assert_eq!(room.get(&path).await.body["state"], "partial");
-    assert_eq!(room.post(&retry).await.body["state"], "running");
-    room.done(job, 1, Outcome::Stored).await;
-    let ended = room.get(&path).await.body;
+    fixture.incomplete(job, 1, 1).await;
+    assert_eq!(fixture.get(&path).await.body["state"], "partial");
+    assert_eq!(fixture.post(&retry).await.body["state"], "running");
+    fixture.done(job, 1, Outcome::Stored).await;
+    let ended = fixture.get(&path).await.body;
     assert_eq!(
         (&ended["state"], &ended["links"]["retry"], &ended["errors"]),
         (&json!("succeeded"), &Value::Null, &json!([]))
@@ -750,17 +751,17 @@ fn damages() -> [Vec<u8>; 7] {
 async fn a_damaged_object_is_named_and_other_jobs_are_shown() {
     for name in ["request.json", "plan.json", "started.json", "tasks/000000.done", "tasks/000001.failed.0"] {
         for damage in damages() {
-            let room = Room::new().await;
-            let well = room.planned(1).await;
-            let damaged = room.planned(2).await;
-            room.done(damaged, 0, Outcome::Stored).await;
-            room.failed(damaged, 1).await;
+            let fixture = Fixture::new().await;
+            let well = fixture.planned(1).await;
+            let damaged = fixture.planned(2).await;
+            fixture.done(damaged, 0, Outcome::Stored).await;
+            fixture.failed(damaged, 1).await;
             let key = format!("jobs/2024-05-01/{damaged}/{name}");
-            room.store.put(&key, "application/json", damage.into()).await.unwrap();
+            fixture.store.put(&key, "application/json", damage.into()).await.unwrap();
             // Another process, which remembers nothing.
-            let room = room.restarted();
+            let fixture = fixture.restarted();
             for path in ["/v1/jobs", "/v1/jobs?state=damaged", "/v1/jobs?source=buses", "/v1/jobs?state=running"] {
-                let page = room.get(path).await;
+                let page = fixture.get(path).await;
                 assert_eq!(page.status, StatusCode::OK, "{path}: {:?}", page.body);
                 let jobs = page.body["jobs"].as_array().unwrap().clone();
                 let is_listed = |job: JobId| jobs.iter().any(|it| it["id"] == json!(job));
@@ -768,13 +769,13 @@ async fn a_damaged_object_is_named_and_other_jobs_are_shown() {
                 let is_known = name != "request.json" || !path.contains("source");
                 assert_eq!(is_listed(damaged), is_known && !path.contains("running"), "{path}: {name}");
             }
-            let job = room.get(&format!("/v1/jobs/{damaged}")).await;
+            let job = fixture.get(&format!("/v1/jobs/{damaged}")).await;
             assert_eq!((job.status, &job.body["state"]), (StatusCode::OK, &json!("damaged")));
             assert_eq!(job.headers.get("retry-after"), None);
             let reason = job.body["errors"][0]["reason"].as_str().unwrap();
             assert!(reason.starts_with(&key) && reason.len() < 400, "{reason}");
             if name == "request.json" || name == "plan.json" {
-                let problem = refused(&room, damaged, "retry").await;
+                let problem = refused(&fixture, damaged, "retry").await;
                 assert!(problem.starts_with("500 /problems/damaged-object") && problem.contains(name), "{problem}");
             }
         }
@@ -784,69 +785,69 @@ async fn a_damaged_object_is_named_and_other_jobs_are_shown() {
 #[tokio::test]
 async fn a_damaged_summary_is_made_again() {
     for damage in damages() {
-        let room = Room::new().await;
-        let job = room.planned(1).await;
-        room.done(job, 0, Outcome::Stored).await;
+        let fixture = Fixture::new().await;
+        let job = fixture.planned(1).await;
+        fixture.done(job, 0, Outcome::Stored).await;
         let key = format!("jobs/2024-05-01/{job}/summary.json");
-        room.store.put(&key, "application/json", damage.into()).await.unwrap();
-        assert_eq!(room.get("/v1/jobs").await.body["jobs"][0]["state"], "succeeded");
+        fixture.store.put(&key, "application/json", damage.into()).await.unwrap();
+        assert_eq!(fixture.get("/v1/jobs").await.body["jobs"][0]["state"], "succeeded");
     }
 }
 
 #[tokio::test]
 async fn a_job_is_cancelled_for_good() {
-    let room = Room::new().await;
-    let job = room.planned(2).await;
-    room.done(job, 0, Outcome::Stored).await;
+    let fixture = Fixture::new().await;
+    let job = fixture.planned(2).await;
+    fixture.done(job, 0, Outcome::Stored).await;
     let path = format!("/v1/jobs/{job}");
-    let cancel = room.get(&path).await.body["links"]["cancel"].as_str().unwrap().to_owned();
-    let cancelled = room.post(&cancel).await;
+    let cancel = fixture.get(&path).await.body["links"]["cancel"].as_str().unwrap().to_owned();
+    let cancelled = fixture.post(&cancel).await;
     assert_eq!((cancelled.status, &cancelled.body["state"]), (StatusCode::OK, &json!("cancelled")));
     assert_eq!(cancelled.body["finished"], "2024-05-01T08:00:10Z");
     assert_eq!(cancelled.body["tasks"], json!({ "total": 2, "pending": 1, "stored": 1, "unchanged": 0, "failed": 0 }));
     let links = &cancelled.body["links"];
     assert_eq!((&links["cancel"], &links["retry"]), (&Value::Null, &Value::Null));
-    assert_eq!(room.get(&path).await.body, cancelled.body);
-    assert_eq!(room.post(&cancel).await.body, cancelled.body);
-    insta::assert_snapshot!(refused(&room, job, "retry").await, @"409 /problems/job-cancelled [id] job ID was cancelled, for good; submit a new one instead");
+    assert_eq!(fixture.get(&path).await.body, cancelled.body);
+    assert_eq!(fixture.post(&cancel).await.body, cancelled.body);
+    insta::assert_snapshot!(refused(&fixture, job, "retry").await, @"409 /problems/job-cancelled [id] job ID was cancelled, for good; submit a new one instead");
 }
 
 #[tokio::test]
 async fn a_refused_retry_or_cancel_says_why() {
-    let room = Room::new().await;
-    let job = room.planned(1).await;
-    room.failed(job, 0).await;
-    insta::assert_snapshot!(refused(&room, job, "cancel").await, @"409 /problems/job-finished [id] job ID has ended, as failed; there is nothing left to cancel");
-    let job = room.planned(0).await;
-    insta::assert_snapshot!(refused(&room, job, "cancel").await, @"409 /problems/job-finished [id] job ID has ended, as succeeded; there is nothing left to cancel");
+    let fixture = Fixture::new().await;
+    let job = fixture.planned(1).await;
+    fixture.failed(job, 0).await;
+    insta::assert_snapshot!(refused(&fixture, job, "cancel").await, @"409 /problems/job-finished [id] job ID has ended, as failed; there is nothing left to cancel");
+    let job = fixture.planned(0).await;
+    insta::assert_snapshot!(refused(&fixture, job, "cancel").await, @"409 /problems/job-finished [id] job ID has ended, as succeeded; there is nothing left to cancel");
     let unknown: JobId = "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88".parse().unwrap();
-    insta::assert_snapshot!(refused(&room, unknown, "retry").await, @"404 /problems/not-found [id] there is no job ID");
-    insta::assert_snapshot!(refused(&room, unknown, "cancel").await, @"404 /problems/not-found [id] there is no job ID");
-    insta::assert_snapshot!(room.post("/v1/jobs/last/retry").await.problem(), @r#"400 /problems/invalid-parameter [id] parameter `id`: expected a job id, which is a UUID of version 7 such as 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88, found "last""#);
-    insta::assert_snapshot!(room.post(&format!("/v1/jobs/{job}/cancel?now=1")).await.problem(), @"400 /problems/invalid-parameter [now] parameter `now`: unknown; this route has no query parameters");
-    insta::assert_snapshot!(room.get(&format!("/v1/jobs/{unknown}/cancel")).await.problem(), @"405 /problems/method-not-allowed [-] /v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/cancel has no GET; expected POST");
+    insta::assert_snapshot!(refused(&fixture, unknown, "retry").await, @"404 /problems/not-found [id] there is no job ID");
+    insta::assert_snapshot!(refused(&fixture, unknown, "cancel").await, @"404 /problems/not-found [id] there is no job ID");
+    insta::assert_snapshot!(fixture.post("/v1/jobs/last/retry").await.problem(), @r#"400 /problems/invalid-parameter [id] parameter `id`: expected a job id, which is a UUID of version 7 such as 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88, found "last""#);
+    insta::assert_snapshot!(fixture.post(&format!("/v1/jobs/{job}/cancel?now=1")).await.problem(), @"400 /problems/invalid-parameter [now] parameter `now`: unknown; this route has no query parameters");
+    insta::assert_snapshot!(fixture.get(&format!("/v1/jobs/{unknown}/cancel")).await.problem(), @"405 /problems/method-not-allowed [-] /v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/cancel has no GET; expected POST");
 }
 
 #[tokio::test]
 async fn retry_and_cancel_at_once_agree() {
-    let room = Room::new().await;
+    let fixture = Fixture::new().await;
     for _ in 0..10 {
-        let job = room.planned(1).await;
-        room.failed(job, 0).await;
+        let job = fixture.planned(1).await;
+        fixture.failed(job, 0).await;
         let (retry, cancel) = (format!("/v1/jobs/{job}/retry"), format!("/v1/jobs/{job}/cancel"));
-        let (one, two, cancelled) = tokio::join!(room.post(&retry), room.post(&retry), room.post(&cancel));
+        let (one, two, cancelled) = tokio::join!(fixture.post(&retry), fixture.post(&retry), fixture.post(&cancel));
         let retries = [one.status, two.status];
         assert!(retries.contains(&StatusCode::ACCEPTED), "{retries:?}");
         assert!(retries.iter().all(|it| [StatusCode::ACCEPTED, StatusCode::CONFLICT].contains(it)), "{retries:?}");
         let expected = if cancelled.status == StatusCode::OK { "cancelled" } else { "running" };
-        assert_eq!(room.get(&format!("/v1/jobs/{job}")).await.body["state"], expected);
+        assert_eq!(fixture.get(&format!("/v1/jobs/{job}")).await.body["state"], expected);
     }
 }
 
 #[tokio::test]
 async fn every_route_is_documented() {
-    let room = Room::new().await;
-    let spec = room.get("/openapi.json").await.body;
+    let fixture = Fixture::new().await;
+    let spec = fixture.get("/openapi.json").await.body;
     let mut routes = Vec::new();
     for (path, operations) in spec["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
@@ -916,16 +917,16 @@ async fn every_route_is_documented() {
 
 #[tokio::test]
 async fn a_source_that_lacks_a_variable_takes_no_jobs() {
-    let room = Room::new().await;
-    let answer = room.submit(json!({ "source": "weather", "params": { "id": "mine" } })).await;
+    let fixture = Fixture::new().await;
+    let answer = fixture.submit(json!({ "source": "weather", "params": { "id": "mine" } })).await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.body["type"], "/problems/source-not-configured");
     let detail = "the source `weather` needs the environment variable `OPENWEATHER_API_KEY`, which is not set here";
     assert_eq!(answer.body["detail"], detail);
-    let list = room.get("/v1/sources").await.body;
+    let list = fixture.get("/v1/sources").await.body;
     assert_eq!(
         (&list["sources"][0]["lacks"], &list["sources"][2]["lacks"]),
         (&json!([]), &json!(["OPENWEATHER_API_KEY"]))
     );
-    assert_eq!(room.get("/v1/jobs").await.body["jobs"], json!([]));
+    assert_eq!(fixture.get("/v1/jobs").await.body["jobs"], json!([]));
 }

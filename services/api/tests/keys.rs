@@ -17,7 +17,7 @@ use waybill_source::{Catalog, Env};
 use waybill_store::{Embedded, Store};
 use waybill_web::{ApiKeys, AppConfig, KeySettings, NewKey, Probes, app};
 
-struct Room<E> {
+struct Fixture<E> {
     client: TestClient<E>,
     keys: Vec<NewKey>,
     store: Store,
@@ -26,7 +26,7 @@ struct Room<E> {
 }
 
 /// ApiKeys of these scopes, named `key-0`, `key-1`, …
-async fn room(scopes: &[&[&str]]) -> Room<impl Endpoint<Output = Response>> {
+async fn fixture(scopes: &[&[&str]]) -> Fixture<impl Endpoint<Output = Response>> {
     let folder = tempfile::tempdir().unwrap();
     let embedded = Embedded::open(folder.path()).await.unwrap();
     let store = embedded.store("waybill").unwrap();
@@ -49,7 +49,7 @@ async fn room(scopes: &[&[&str]]) -> Room<impl Endpoint<Output = Response>> {
     let weather = WeatherApi::new(ledger, catalog, store.clone(), &env, Timestamp::now);
     let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
     let front = AppConfig { keys: ApiKeys::new(&settings).unwrap(), ..AppConfig::default() };
-    Room {
+    Fixture {
         client: TestClient::new(app((jobs, weather), probes, front)),
         keys,
         store,
@@ -58,7 +58,7 @@ async fn room(scopes: &[&[&str]]) -> Room<impl Endpoint<Output = Response>> {
     }
 }
 
-impl<E: Endpoint<Output = Response>> Room<E> {
+impl<E: Endpoint<Output = Response>> Fixture<E> {
     async fn post(&self, key: usize, path: &str, body: Option<Value>) -> (u16, Value) {
         let mut request = self.request(key, self.client.post(path));
         if let Some(body) = body {
@@ -94,90 +94,90 @@ async fn answer(request: TestRequestBuilder<'_, impl Endpoint<Output = Response>
 
 #[tokio::test]
 async fn a_job_belongs_to_the_key_that_submitted_it() {
-    let room = room(&[&["submit", "read"], &["submit"], &["admin"]]).await;
+    let fixture = fixture(&[&["submit", "read"], &["submit"], &["admin"]]).await;
     let body = json!({ "source": "buses", "params": { "date": "2024-05-01" } });
-    let (status, job) = room.post(0, "/v1/jobs", Some(body)).await;
+    let (status, job) = fixture.post(0, "/v1/jobs", Some(body)).await;
     assert_eq!((status, &job["by"]), (202, &json!("key-0")));
     let id = job["id"].as_str().unwrap();
 
     let mine =
-        room.client.get(format!("/v1/jobs/{id}")).header("authorization", format!("Bearer {}", room.keys[0].key));
+        fixture.client.get(format!("/v1/jobs/{id}")).header("authorization", format!("Bearer {}", fixture.keys[0].key));
     let mine: Value = serde_json::from_str(&mine.send().await.0.into_body().into_string().await.unwrap()).unwrap();
     assert_eq!(mine["by"], "key-0");
     for action in ["retry", "cancel"] {
-        let (status, problem) = room.post(1, &format!("/v1/jobs/{id}/{action}"), None).await;
+        let (status, problem) = fixture.post(1, &format!("/v1/jobs/{id}/{action}"), None).await;
         assert_eq!((status, &problem["type"]), (403, &json!("/problems/forbidden")), "{action}");
     }
-    let (status, problem) = room.post(0, &format!("/v1/jobs/{id}/retry"), None).await;
+    let (status, problem) = fixture.post(0, &format!("/v1/jobs/{id}/retry"), None).await;
     assert_eq!((status, &problem["type"]), (409, &json!("/problems/job-not-finished")));
-    assert_eq!(room.post(2, &format!("/v1/jobs/{id}/cancel"), None).await.0, 200);
+    assert_eq!(fixture.post(2, &format!("/v1/jobs/{id}/cancel"), None).await.0, 200);
     let unknown = "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88";
-    assert_eq!(room.post(1, &format!("/v1/jobs/{unknown}/cancel"), None).await.0, 404);
+    assert_eq!(fixture.post(1, &format!("/v1/jobs/{unknown}/cancel"), None).await.0, 404);
 
     // In the bucket there is the key's name; the key itself, or its hash, is nowhere.
-    let objects = room.store.list("", None, 100).await.unwrap();
+    let objects = fixture.store.list("", None, 100).await.unwrap();
     let mut is_named = false;
     for object in &objects {
-        let text = room.store.get(&object.key, 1 << 20).await.unwrap().unwrap();
+        let text = fixture.store.get(&object.key, 1 << 20).await.unwrap().unwrap();
         let text = String::from_utf8_lossy(&text);
         is_named |= object.key.ends_with("request.json") && text.contains("\"by\":\"key-0\"");
-        assert!(!text.contains(&room.keys[0].key) && !text.contains(&room.keys[0].hash[7..]), "{}", object.key);
+        assert!(!text.contains(&fixture.keys[0].key) && !text.contains(&fixture.keys[0].hash[7..]), "{}", object.key);
     }
     assert!(is_named);
 }
 
 #[tokio::test]
 async fn a_job_has_no_owner_where_no_api_keys_are_set() {
-    let room = room(&[]).await;
-    let response = room.client.post("/process-request?date=2024-05-01").send().await.0;
+    let fixture = fixture(&[]).await;
+    let response = fixture.client.post("/process-request?date=2024-05-01").send().await.0;
     let job: Value = serde_json::from_str(&response.into_body().into_string().await.unwrap()).unwrap();
     assert!(job.get("by").is_none());
 }
 
 #[tokio::test]
 async fn idempotency_keys_are_scoped_by_api_key() {
-    let room = room(&[&["submit", "read"], &["submit"]]).await;
+    let fixture = fixture(&[&["submit", "read"], &["submit"]]).await;
     let date = json!({ "date": "2024-05-01" });
-    let (status, first) = room.submit(0, "may-1", "buses", date.clone()).await;
+    let (status, first) = fixture.submit(0, "may-1", "buses", date.clone()).await;
     assert_eq!(status, 202);
-    let (status, second) = room.submit(1, "may-1", "buses", date.clone()).await;
+    let (status, second) = fixture.submit(1, "may-1", "buses", date.clone()).await;
     assert_eq!((status, &second["by"]), (202, &json!("key-1")));
     assert_ne!(first["id"], second["id"]);
     // Another body is no conflict with a job that the caller must not see.
-    let (status, third) = room.submit(1, "may-2", "buses", date.clone()).await;
+    let (status, third) = fixture.submit(1, "may-2", "buses", date.clone()).await;
     assert_eq!((status, &third["state"]), (202, &json!("queued")));
-    let (status, fourth) = room.submit(0, "may-2", "buses", json!({ "date": "2024-05-02" })).await;
+    let (status, fourth) = fixture.submit(0, "may-2", "buses", json!({ "date": "2024-05-02" })).await;
     assert_eq!(status, 202, "{fourth}");
     for (key, job) in [(0, &first), (1, &second)] {
-        let (status, again) = room.submit(key, "may-1", "buses", date.clone()).await;
+        let (status, again) = fixture.submit(key, "may-1", "buses", date.clone()).await;
         assert_eq!((status, &again["id"]), (202, &job["id"]));
         let path = format!("/v1/jobs/{}/cancel", job["id"].as_str().unwrap());
-        assert_eq!(room.post(key, &path, None).await.0, 200);
+        assert_eq!(fixture.post(key, &path, None).await.0, 200);
     }
 }
 
 #[tokio::test]
 async fn idempotency_keys_are_scoped_by_route() {
     for scopes in [&[][..], &[&["submit", "read"][..]]] {
-        let room = room(scopes).await;
-        let (status, job) = room.submit(0, "collect/x", "weather", json!({ "id": "other" })).await;
+        let fixture = fixture(scopes).await;
+        let (status, job) = fixture.submit(0, "collect/x", "weather", json!({ "id": "other" })).await;
         assert_eq!(status, 202, "{job}");
-        let (status, collection) = room.post(0, "/collect/", Some(json!({ "id": "x" }))).await;
+        let (status, collection) = fixture.post(0, "/collect/", Some(json!({ "id": "x" }))).await;
         assert_eq!((status, &collection["id"]), (202, &json!("x")), "{collection}");
-        assert_eq!(room.get(0, "/get/?id=x").await.0, 200);
+        assert_eq!(fixture.get(0, "/get/?id=x").await.0, 200);
         for _ in 0..2 {
-            assert_eq!(room.post(0, "/collect/", Some(json!({ "id": "x" }))).await.0, 202);
+            assert_eq!(fixture.post(0, "/collect/", Some(json!({ "id": "x" }))).await.0, 202);
         }
-        let jobs = room.get(0, "/v1/jobs?source=weather").await.1;
+        let jobs = fixture.get(0, "/v1/jobs?source=weather").await.1;
         assert_eq!(jobs["jobs"].as_array().unwrap().len(), 2, "{jobs}");
     }
 }
 
 #[tokio::test]
 async fn a_collection_is_that_of_the_api_key() {
-    let room = room(&[&["submit", "read"], &["submit", "read"]]).await;
-    assert_eq!(room.post(0, "/collect/", Some(json!({ "id": "x" }))).await.0, 202);
-    assert_eq!((room.get(0, "/get/?id=x").await.0, room.get(1, "/get/?id=x").await.0), (200, 404));
-    assert_eq!(room.post(1, "/collect/", Some(json!({ "id": "x" }))).await.0, 202);
-    assert_eq!(room.get(0, "/v1/jobs").await.1["jobs"].as_array().unwrap().len(), 2);
+    let fixture = fixture(&[&["submit", "read"], &["submit", "read"]]).await;
+    assert_eq!(fixture.post(0, "/collect/", Some(json!({ "id": "x" }))).await.0, 202);
+    assert_eq!((fixture.get(0, "/get/?id=x").await.0, fixture.get(1, "/get/?id=x").await.0), (200, 404));
+    assert_eq!(fixture.post(1, "/collect/", Some(json!({ "id": "x" }))).await.0, 202);
+    assert_eq!(fixture.get(0, "/v1/jobs").await.1["jobs"].as_array().unwrap().len(), 2);
 }

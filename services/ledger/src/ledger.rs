@@ -16,7 +16,7 @@ use waybill_store::Store;
 use crate::{
     Done, Failure, JobId, LedgerError, Metrics, Plan, Request,
     cache::Cache,
-    changes::{plan::Outline, submit::ANNOUNCING},
+    changes::{plan::Outline, submit::MAX_PUBLISHING},
     layout::{
         keys::{self, Name},
         objects::SMALL,
@@ -28,8 +28,8 @@ use crate::{
 /// The longest reason that is kept, in characters, so that a marker can always be read again.
 const REASON_LIMIT: usize = 4_000;
 
-/// The ledger: the store that holds the facts, and the queue that tells workers of them. Cheap to clone;
-/// clones share what they remember.
+/// The ledger: facts in a store, and a queue for the messages that follow from them. Cheap to clone; clones share their
+/// caches.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     pub(crate) store: Store,
@@ -38,13 +38,13 @@ pub struct Ledger {
     pub(crate) metrics: Metrics,
 }
 
-/// What never changes once it is known, and what saves asking twice.
+/// Caches of what never changes once it is known, and recovery's notes.
 #[derive(Debug)]
 pub(crate) struct Memory {
     pub(crate) requests: Cache<JobId, Arc<Request>>,
     pub(crate) definitions: Cache<String, Arc<Definition>>,
     /// Keys of definitions that are in the bucket.
-    pub(crate) kept_definitions: Cache<String, ()>,
+    pub(crate) stored_definitions: Cache<String, ()>,
     /// Weighed by tasks and items, of about 1 KB each.
     pub(crate) plans: Cache<JobId, Arc<Plan>>,
     /// Weighed by tasks and items, of about 60 bytes each.
@@ -53,24 +53,24 @@ pub(crate) struct Memory {
     pub(crate) progress: Cache<JobId, SharedProgress>,
     /// Jobs that have a summary.
     pub(crate) ended: Cache<JobId, ()>,
-    /// Room for messages of new jobs that are on their way to the queue.
-    pub(crate) announcing: Arc<Semaphore>,
-    /// When recovery last sent a job's plan message.
-    pub(crate) sent_again: Cache<JobId, Timestamp>,
-    /// Jobs of which recovery could not send everything that it should have, and the first task not sent.
-    pub(crate) owed: Cache<JobId, u32>,
+    /// Permits for plan messages that are being published.
+    pub(crate) publishing: Arc<Semaphore>,
+    /// When recovery last published a job's plan message.
+    pub(crate) republished_at: Cache<JobId, Timestamp>,
+    /// Jobs whose messages recovery could not publish completely, each with its first task that was not published.
+    pub(crate) unpublished: Cache<JobId, u32>,
     /// Jobs that are cancelled, for good.
     pub(crate) cancelled: Cache<JobId, ()>,
-    /// Unfinished jobs, and for how long nothing has happened to them.
+    /// Unfinished jobs, and since when nothing has happened to them.
     pub(crate) watched: Cache<JobId, Watch>,
-    /// Jobs of which recovery said that an object is damaged.
+    /// Jobs with a damaged object, which recovery has logged.
     pub(crate) damaged: Cache<JobId, ()>,
     /// Held while a large object is read and parsed.
     pub(crate) large_reads: tokio::sync::Mutex<()>,
     /// What was seen to end by whoever asks for unfinished jobs.
     pub(crate) seen: Seen,
-    /// By source: tasks that were seen to end since this process began to look.
-    pub(crate) settled: Cache<String, u64>,
+    /// By source: tasks that recovery saw to end since this process started.
+    pub(crate) ended_tasks: Cache<String, u64>,
     /// Days in the past of which every job has a summary; at most as many as recovery looks back.
     pub(crate) ended_days: Mutex<BTreeSet<Date>>,
 }
@@ -87,20 +87,20 @@ impl Ledger {
         let memory = Memory {
             requests: Cache::new(1_024),
             definitions: Cache::new(256),
-            kept_definitions: Cache::new(256),
+            stored_definitions: Cache::new(256),
             plans: Cache::weighted(8, 50_000),
             outlines: Cache::weighted(256, 500_000),
             progress: Cache::weighted(256, 2_000_000),
             ended: Cache::new(100_000),
-            announcing: Arc::new(Semaphore::new(ANNOUNCING)),
-            sent_again: Cache::new(100_000),
-            owed: Cache::new(100_000),
+            publishing: Arc::new(Semaphore::new(MAX_PUBLISHING)),
+            republished_at: Cache::new(100_000),
+            unpublished: Cache::new(100_000),
             cancelled: Cache::new(100_000),
             watched: Cache::new(100_000),
             damaged: Cache::new(100_000),
             large_reads: tokio::sync::Mutex::default(),
             seen: Seen::default(),
-            settled: Cache::new(1_024),
+            ended_tasks: Cache::new(1_024),
             ended_days: Mutex::default(),
         };
         Self { store, queue, memory: Arc::new(memory), metrics: Metrics::default() }
@@ -117,7 +117,7 @@ impl Ledger {
         Self { metrics, ..self.clone() }
     }
 
-    /// What was asked; `None` for an unknown job. Cached: it never changes.
+    /// A job's request; `None` for an unknown job. Cached: it never changes.
     pub async fn request(&self, job: JobId) -> Result<Option<Arc<Request>>, LedgerError> {
         if let Some(request) = self.memory.requests.get(&job) {
             return Ok(Some(request));
@@ -137,7 +137,7 @@ impl Ledger {
         request
     }
 
-    /// The definition that a job was asked with. Cached: it never changes.
+    /// The definition that a job was submitted with. Cached: it never changes.
     pub async fn definition(&self, source: &str, hash: &str) -> Result<Arc<Definition>, LedgerError> {
         let key = keys::definition(source, hash);
         if let Some(definition) = self.memory.definitions.get(&key) {
@@ -155,9 +155,9 @@ impl Ledger {
         Ok(definition)
     }
 
-    /// Says that a worker begins to plan; the first time counts.
+    /// Records that a worker begins to plan; the first record counts.
     pub async fn record_start(&self, job: JobId, now: Timestamp) -> Result<(), LedgerError> {
-        self.settle(&keys::of(job, Name::Started), Started { started: now }, SMALL).await?;
+        self.create_or_read(&keys::of(job, Name::Started), Started { started: now }, SMALL).await?;
         Ok(())
     }
 
@@ -167,21 +167,21 @@ impl Ledger {
         Ok(started.map(|fact| fact.started))
     }
 
-    /// Says that the planning was given up, in this round or in the latest, if that is later: a message to plan a
-    /// job does not say for which round it was sent.
+    /// Records that the planning was given up, in this round or in the latest, if that is later: a message to plan a
+    /// job does not name its round.
     pub async fn record_plan_failure(&self, job: JobId, round: u32, failure: &Failure) -> Result<(), LedgerError> {
         let round = round.max(self.facts(job).await?.round);
-        self.record(job, Name::PlanFailed { round }, &shortened(failure)).await
+        self.record(job, Name::PlanFailed { round }, &truncated(failure)).await
     }
 
-    /// Says that a task ended well; the first to say so counts. Where items are missing, only until a later round
+    /// Records that a task ended well; the first record counts. Where items are missing, it counts until a later round
     /// begins.
     pub async fn record_done(&self, job: JobId, task: u32, round: u32, done: &Done) -> Result<(), LedgerError> {
         let name = if done.missing.is_empty() { Name::Done { task } } else { Name::Partial { task, round } };
         self.record(job, name, done).await
     }
 
-    /// Says that a task was given up in this round.
+    /// Records that a task was given up in this round.
     pub async fn record_failure(
         &self,
         job: JobId,
@@ -189,7 +189,7 @@ impl Ledger {
         round: u32,
         failure: &Failure,
     ) -> Result<(), LedgerError> {
-        self.record(job, Name::Failed { task, round }, &shortened(failure)).await
+        self.record(job, Name::Failed { task, round }, &truncated(failure)).await
     }
 
     async fn record<T: Serialize>(&self, job: JobId, name: Name, marker: &T) -> Result<(), LedgerError> {
@@ -197,15 +197,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether a task ended for good, or in this round: nothing to do for whoever holds its message.
-    pub async fn is_settled(&self, job: JobId, task: u32, round: u32) -> Result<bool, LedgerError> {
+    /// Whether a task ended for good, or in this round: a message of it needs no more work.
+    pub async fn has_marker(&self, job: JobId, task: u32, round: u32) -> Result<bool, LedgerError> {
         let names = [Name::Done { task }, Name::Partial { task, round }, Name::Failed { task, round }];
         let heads = names.map(|name| async move { self.store.head(&keys::of(job, name)).await });
         Ok(try_join_all(heads).await?.iter().any(Option::is_some))
     }
 }
 
-pub(crate) fn shortened(failure: &Failure) -> Failure {
+pub(crate) fn truncated(failure: &Failure) -> Failure {
     let reason = match failure.reason.char_indices().nth(REASON_LIMIT) {
         Some((end, _)) => format!("{}…", &failure.reason[..end]),
         None => failure.reason.clone(),

@@ -10,7 +10,7 @@ use prometheus_client::{
 
 use crate::State;
 
-/// The metrics of the ledger. A clone counts into the same. The default is read by nobody.
+/// The metrics of the ledger. A clone counts into the same. The default is not registered.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     ended: Family<Ended, Counter>,
@@ -55,16 +55,16 @@ mod tests {
     use super::*;
     use crate::{
         Outcome,
-        testing::{Room, at, done, id},
+        testing::{Fixture, at, done, id},
     };
 
     #[tokio::test]
     async fn an_ended_job_is_counted_once() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let metrics = Metrics::register(&mut Registry::default(), ["buses"]);
-        let ledger = room.ledger.with_metrics(metrics.clone());
+        let ledger = fixture.ledger.with_metrics(metrics.clone());
         let job = id(0, 1);
-        room.planned(job, 1).await;
+        fixture.planned(job, 1).await;
         let count = || metrics.ended.get_or_create(&Ended { source: "buses".into(), state: "succeeded" }).get();
         ledger.status(job).await.unwrap();
         let looked = ledger.recover_within(at(1), false, crate::LOST_AFTER).await.unwrap();

@@ -70,7 +70,7 @@ pub(crate) fn plan(tasks: usize) -> Plan {
 
 /// A bucket, a queue, and a ledger on both.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Fixture {
     pub(crate) ledger: Ledger,
     pub(crate) store: Store,
     pub(crate) queue: Arc<Recording>,
@@ -79,7 +79,7 @@ pub(crate) struct Room {
     _folder: TempDir,
 }
 
-impl Room {
+impl Fixture {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let embedded = Embedded::open(folder.path()).await.unwrap();
@@ -137,7 +137,7 @@ pub(crate) struct Recording {
     sent: Mutex<Vec<Message>>,
     /// How many more messages it takes, if it is away after those.
     takes: Mutex<Option<usize>>,
-    /// Whether a publisher waits for ever, as for room in a full queue.
+    /// Whether a publisher waits for ever, as on a full queue.
     pub(crate) is_full: AtomicBool,
     /// What it says of every queue.
     pub(crate) waiting: AtomicU64,
@@ -152,7 +152,8 @@ impl Recording {
         *self.takes.lock().unwrap() = None;
     }
 
-    /// What was sent since the last time, as `plan {job}`, `task {job} {task}` or `again {job} {task}`, in order of text.
+    /// What was sent since the last time, as `plan {job}`, `task {job} {task}` or `again {job} {task}`, in order of
+    /// text.
     pub(crate) fn sent(&self) -> Vec<String> {
         let messages = std::mem::take(&mut *self.sent.lock().unwrap());
         let mut sent: Vec<_> = messages

@@ -1,4 +1,4 @@
-//! What every part of a worker shares, and which tasks it has in hand.
+//! State that all parts of a worker share, and the set of running work.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,7 +32,7 @@ pub(crate) struct Context {
     pub(crate) upstream: Upstream,
     /// Cancelled when the process goes down: nothing new is begun, waits end.
     pub(crate) shutdown: CancellationToken,
-    /// Cancelled some time after that: what still runs is broken off, and given back.
+    /// Cancelled some time after that: running work is interrupted, and its messages return to the queue.
     pub(crate) deadline: CancellationToken,
     /// Jobs that were not cancelled at that time.
     uncancelled: Mutex<HashMap<JobId, Instant>>,
@@ -42,7 +42,7 @@ pub(crate) struct Context {
     counts: HashMap<String, Arc<Counts>>,
     /// Of every other source.
     unknown: Arc<Counts>,
-    /// A broker that lost its connection delivers again what this process still works on.
+    /// After a lost connection the broker redelivers work that this process still runs.
     in_flight: InFlight,
 }
 
@@ -103,7 +103,7 @@ impl Context {
         self.uncancelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a job's planning (`None`) or one of its tasks in hand; `None` where this process has it already.
+    /// Registers a job's planning (`None`) or one of its tasks as running; `None` where this process runs it already.
     pub(crate) fn take(&self, job: JobId, task: Option<u32>) -> Option<InHand<'_>> {
         self.in_flight.take((job, task))
     }
@@ -122,7 +122,7 @@ impl InFlight {
     }
 }
 
-/// A piece of work in hand, until dropped.
+/// Work that runs, until dropped.
 #[derive(Debug)]
 pub(crate) struct InHand<'a> {
     all: &'a InFlight,

@@ -9,11 +9,11 @@ use waybill_ledger::{JobId, Request, State, Status, TaskTally};
 
 use crate::responses::timestamp::Moment;
 
-/// Where a job stands.
+/// A job's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "lowercase", remote = "State")]
 pub(crate) enum JobState {
-    /// Accepted; nobody has begun.
+    /// Accepted; not begun.
     Queued,
     /// The upstream is asked for the items.
     Planning,
@@ -41,7 +41,7 @@ pub(crate) struct Job {
     params: BTreeMap<String, String>,
     /// The SHA-256 of the definition that it runs by.
     definition: String,
-    /// The name of the API key that asked for it; absent where nobody was asked for one.
+    /// The name of the API key that submitted it; absent where no keys are set.
     #[oai(skip_serializing_if_is_none)]
     by: Option<String>,
     state: JobState,

@@ -26,7 +26,7 @@ pub enum CancelError {
     /// It has ended otherwise; this is how.
     #[error("the job has ended: it is {0}")]
     Finished(State),
-    /// The bucket is away: it was not cancelled, or nobody knows.
+    /// The store failed: the job may be cancelled or not.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
@@ -35,9 +35,8 @@ impl Ledger {
     /// Cancels a job that has not ended, and returns how it stands. A job that is cancelled stays so, and may be
     /// cancelled again.
     ///
-    /// Whoever cancels while others finish the last task, or ask for a retry, gets one answer that all readers
-    /// agree on: a job of which every task ended well has succeeded; any other that was cancelled is cancelled,
-    /// whatever round it is in.
+    /// Where the last task ends, or a retry begins, at the same moment, all readers agree on one answer: a job of which
+    /// every task ended well has succeeded; any other that was cancelled is cancelled, whatever round it is in.
     pub async fn cancel(&self, job: JobId, now: Timestamp) -> Result<Status, CancelError> {
         let status = self.status(job).await?.ok_or(CancelError::Unknown)?;
         match status.state {
@@ -47,7 +46,7 @@ impl Ledger {
             state if state.is_terminal() => return Err(CancelError::Finished(state)),
             _ => {}
         }
-        self.fence(job, now).await?;
+        self.mark_cancelled(job, now).await?;
         let status = self.status(job).await?.ok_or(CancelError::Unknown)?;
         match status.state {
             State::Cancelled | State::Damaged => {
@@ -59,7 +58,7 @@ impl Ledger {
     }
 
     /// Writes that a job is cancelled; the first time counts.
-    pub(crate) async fn fence(&self, job: JobId, now: Timestamp) -> Result<(), LedgerError> {
+    pub(crate) async fn mark_cancelled(&self, job: JobId, now: Timestamp) -> Result<(), LedgerError> {
         self.create(&keys::of(job, Name::Cancelled), &Cancelled { cancelled: now }, SMALL).await?;
         self.memory.cancelled.insert(job, (), 1);
         Ok(())
@@ -90,76 +89,76 @@ mod tests {
     use super::*;
     use crate::{
         Outcome, RetryError,
-        testing::{Room, at, done, failure, id},
+        testing::{Fixture, at, done, failure, id},
     };
 
     #[tokio::test]
     async fn a_cancelled_job_stays_so_and_nothing_of_it_is_sent() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        let request = room.planned(job, 3).await;
-        let another = room.another();
+        let request = fixture.planned(job, 3).await;
+        let another = fixture.another();
         assert!(!another.is_cancelled(job).await.unwrap());
-        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
-        let status = room.ledger.cancel(job, at(5)).await.unwrap();
+        fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        let status = fixture.ledger.cancel(job, at(5)).await.unwrap();
         assert_eq!((status.state, status.tasks.pending, status.finished), (State::Cancelled, 2, Some(at(5))));
-        assert!(another.is_cancelled(job).await.unwrap() && room.ledger.is_cancelled(job).await.unwrap());
-        // Again, later, elsewhere: the same.
+        assert!(another.is_cancelled(job).await.unwrap() && fixture.ledger.is_cancelled(job).await.unwrap());
+        // A second cancellation, in another process, answers the same.
         assert_eq!(another.cancel(job, at(9)).await.unwrap(), status);
 
-        room.queue.sent();
-        let plan = room.ledger.plan(job).await.unwrap().unwrap();
+        fixture.queue.sent();
+        let plan = fixture.ledger.plan(job).await.unwrap().unwrap();
         another.publish_tasks(&request, &plan, true).await.unwrap();
         assert_eq!(another.recover(at(100), true).await.unwrap(), 0);
-        assert_eq!(room.queue.sent(), [""; 0]);
+        assert_eq!(fixture.queue.sent(), [""; 0]);
         assert!(matches!(another.retry(job, at(100)).await, Err(RetryError::Cancelled)));
     }
 
     #[tokio::test]
     async fn a_job_without_a_plan_is_cancelled() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        assert!(matches!(room.ledger.cancel(job, at(1)).await, Err(CancelError::Unknown)));
-        room.job(job).await;
-        let status = room.ledger.cancel(job, at(5)).await.unwrap();
+        assert!(matches!(fixture.ledger.cancel(job, at(1)).await, Err(CancelError::Unknown)));
+        fixture.job(job).await;
+        let status = fixture.ledger.cancel(job, at(5)).await.unwrap();
         assert_eq!((status.state, status.started, status.finished), (State::Cancelled, None, Some(at(5))));
         // The planner that had begun already writes its plan all the same.
-        room.ledger.record_start(job, at(6)).await.unwrap();
-        room.ledger.record_plan(job, crate::testing::plan(2)).await.unwrap();
-        assert_eq!(room.another().status(job).await.unwrap().unwrap().state, State::Cancelled);
+        fixture.ledger.record_start(job, at(6)).await.unwrap();
+        fixture.ledger.record_plan(job, crate::testing::plan(2)).await.unwrap();
+        assert_eq!(fixture.another().status(job).await.unwrap().unwrap().state, State::Cancelled);
     }
 
     #[tokio::test]
     async fn an_ended_job_is_not_cancelled() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         for (n, failed) in [0, 1, 2].into_iter().enumerate() {
             let job = id(0, n as u64);
-            room.planned(job, 2).await;
+            fixture.planned(job, 2).await;
             for task in 0..2 {
                 if task < failed {
-                    room.ledger.record_failure(job, task, 0, &failure("gone", 4)).await.unwrap();
+                    fixture.ledger.record_failure(job, task, 0, &failure("gone", 4)).await.unwrap();
                 } else {
-                    room.ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap();
+                    fixture.ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap();
                 }
             }
-            let before = room.another().status(job).await.unwrap();
+            let before = fixture.another().status(job).await.unwrap();
             let expected = [State::Succeeded, State::Partial, State::Failed][n];
             assert!(
-                matches!(room.ledger.cancel(job, at(5)).await, Err(CancelError::Finished(state)) if state == expected)
+                matches!(fixture.ledger.cancel(job, at(5)).await, Err(CancelError::Finished(state)) if state == expected)
             );
-            assert_eq!(room.another().status(job).await.unwrap(), before);
-            assert!(!room.ledger.is_cancelled(job).await.unwrap());
+            assert_eq!(fixture.another().status(job).await.unwrap(), before);
+            assert!(!fixture.ledger.is_cancelled(job).await.unwrap());
         }
     }
 
     /// The last task ends while the job is being cancelled: in whichever order, all see the same end.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn cancelled_while_the_last_task_ends() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         for n in 0..20 {
             let job = id(0, n);
-            room.planned(job, 1).await;
-            let (one, two) = (room.another(), room.another());
+            fixture.planned(job, 1).await;
+            let (one, two) = (fixture.another(), fixture.another());
             let cancel = tokio::spawn(async move { one.cancel(job, at(5)).await });
             let end = tokio::spawn(async move {
                 two.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
@@ -167,10 +166,10 @@ mod tests {
             });
             let (cancelled, seen) = (cancel.await.unwrap(), end.await.unwrap());
             assert_eq!(seen, State::Succeeded, "every task ended well");
-            for reader in [room.another(), room.ledger.clone()] {
+            for reader in [fixture.another(), fixture.ledger.clone()] {
                 assert_eq!(reader.status(job).await.unwrap().unwrap().state, State::Succeeded);
             }
-            // Whoever cancelled was told so, or was told that it is cancelled a moment before it was not.
+            // The cancellation may have been confirmed a moment before the job succeeded.
             if let Err(error) = cancelled {
                 assert!(matches!(error, CancelError::Finished(State::Succeeded)), "{error}");
             }

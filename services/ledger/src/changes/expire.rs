@@ -69,7 +69,7 @@ impl Ledger {
                     Err(error) => return Err(error),
                 };
             // From here on it is cancelled, whatever else of it is there.
-            self.fence(job, now).await?;
+            self.mark_cancelled(job, now).await?;
             if !has_ended {
                 tracing::warn!(%job, "cancelled an expired job that had not ended");
                 return Ok(false);
@@ -90,11 +90,11 @@ impl Ledger {
     }
 
     /// What is to be deleted next of a job that is cancelled, step by step; nothing once it is gone. It follows from
-    /// what is there, so that whoever finds a job half deleted goes on with it.
+    /// what is there, so that any process can go on with a half-deleted job.
     ///
     /// The key goes before the request: a client that comes with it again makes a new job, instead of being led to
-    /// one that is not there. `cancelled.json` goes after the request, so that there is never a request that looks as
-    /// if nobody had begun it.
+    /// one that is not there. `cancelled.json` goes after the request, so that no request ever looks like an
+    /// unstarted job.
     async fn next_deletions(&self, job: JobId) -> Result<Vec<Vec<String>>, LedgerError> {
         let in_tasks = self.names(&keys::tasks(job)).await?;
         if !in_tasks.is_empty() {
@@ -131,17 +131,17 @@ mod tests {
     use super::*;
     use crate::{
         Outcome, State,
-        testing::{Room, at, done, failure, id},
+        testing::{Fixture, at, done, failure, id},
     };
 
     const DAY: i64 = 86_400;
 
     /// A job that has ended, in one of five ways, and everything that can lie in its folder.
-    async fn ended(room: &Room, n: u64) -> JobId {
+    async fn ended(fixture: &Fixture, n: u64) -> JobId {
         let job = id(0, n);
         let key = format!("key {n}");
-        room.submit(job, "2024-05-01", Some(&key)).await.unwrap();
-        let ledger = &room.ledger;
+        fixture.submit(job, "2024-05-01", Some(&key)).await.unwrap();
+        let ledger = &fixture.ledger;
         match n % 5 {
             // The planning failed, twice.
             0 => {
@@ -179,44 +179,44 @@ mod tests {
         job
     }
 
-    async fn all_keys(room: &Room) -> Vec<String> {
-        let of = async |prefix: &str| room.store.list(prefix, None, 1_000).await.unwrap();
+    async fn all_keys(fixture: &Fixture) -> Vec<String> {
+        let of = async |prefix: &str| fixture.store.list(prefix, None, 1_000).await.unwrap();
         let (jobs, keys, retries) = (of("jobs/").await, of("keys/").await, of("retries/").await);
         jobs.into_iter().chain(keys).chain(retries).map(|entry| entry.key).collect()
     }
 
     #[tokio::test]
     async fn jobs_are_kept_for_ninety_days() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         for n in 0..10 {
-            ended(&room, n).await;
+            ended(&fixture, n).await;
         }
-        let kept = room.planned(id(DAY, 1), 0).await.job;
-        assert_eq!(room.another().expire(at(90 * DAY)).await.unwrap(), 0);
-        assert_eq!(room.another().expire(at(91 * DAY)).await.unwrap(), 10);
-        assert!(room.another().status(id(0, 1)).await.unwrap().is_none());
-        assert_eq!(room.ledger.status(kept).await.unwrap().unwrap().state, State::Succeeded);
-        assert_eq!(room.another().recover(at(91 * DAY + 7_200), true).await.unwrap(), 0);
-        let left = all_keys(&room).await;
+        let kept = fixture.planned(id(DAY, 1), 0).await.job;
+        assert_eq!(fixture.another().expire(at(90 * DAY)).await.unwrap(), 0);
+        assert_eq!(fixture.another().expire(at(91 * DAY)).await.unwrap(), 10);
+        assert!(fixture.another().status(id(0, 1)).await.unwrap().is_none());
+        assert_eq!(fixture.ledger.status(kept).await.unwrap().unwrap().state, State::Succeeded);
+        assert_eq!(fixture.another().recover(at(91 * DAY + 7_200), true).await.unwrap(), 0);
+        let left = all_keys(&fixture).await;
         assert!(left.iter().all(|key| key.contains(&kept.to_string())), "{left:?}");
     }
 
     #[tokio::test]
     async fn an_unfinished_expired_job_is_cancelled_before_it_is_deleted() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        room.planned(job, 2).await;
-        let housekeeper = room.another();
+        fixture.planned(job, 2).await;
+        let housekeeper = fixture.another();
         assert_eq!(housekeeper.expire(at(91 * DAY)).await.unwrap(), 0);
-        assert!(room.ledger.is_cancelled(job).await.unwrap());
-        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Cancelled);
+        assert!(fixture.ledger.is_cancelled(job).await.unwrap());
+        assert_eq!(fixture.ledger.status(job).await.unwrap().unwrap().state, State::Cancelled);
         assert_eq!(housekeeper.expire(at(91 * DAY + 60)).await.unwrap(), 1);
         // A task that ran all the while leaves a marker that belongs to nothing, until the next time.
-        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
-        assert!(room.ledger.status(job).await.unwrap().is_none());
-        assert!(room.ledger.tasks(job, None, 0, 1).await.unwrap().is_none());
+        fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        assert!(fixture.ledger.status(job).await.unwrap().is_none());
+        assert!(fixture.ledger.tasks(job, None, 0, 1).await.unwrap().is_none());
         assert_eq!(housekeeper.expire(at(92 * DAY)).await.unwrap(), 1);
-        assert_eq!(all_keys(&room).await, [""; 0]);
+        assert_eq!(all_keys(&fixture).await, [""; 0]);
     }
 
     /// Killed after every single deletion, in whichever order S3 does those of one request: a job has ended, or is
@@ -227,10 +227,10 @@ mod tests {
             for backwards in [false, true] {
                 let mut killed_after = 0;
                 loop {
-                    let room = Room::new().await;
-                    let job = ended(&room, kind).await;
-                    let deleter = room.another();
-                    deleter.fence(job, at(91 * DAY)).await.unwrap();
+                    let fixture = Fixture::new().await;
+                    let job = ended(&fixture, kind).await;
+                    let deleter = fixture.another();
+                    deleter.mark_cancelled(job, at(91 * DAY)).await.unwrap();
                     let mut deleted = 0;
                     let is_gone = 'killed: loop {
                         let steps = deleter.next_deletions(job).await.unwrap();
@@ -245,16 +245,16 @@ mod tests {
                                 if deleted == killed_after {
                                     break 'killed false;
                                 }
-                                room.store.delete(&[key]).await.unwrap();
+                                fixture.store.delete(&[key]).await.unwrap();
                                 deleted += 1;
                             }
                         }
                     };
                     if is_gone {
-                        let left = all_keys(&room).await;
+                        let left = all_keys(&fixture).await;
                         assert!(left.iter().all(|key| key.starts_with("retries/")), "{left:?}");
                     }
-                    look(&room, job, kind).await;
+                    look(&fixture, job, kind).await;
                     if is_gone {
                         break;
                     }
@@ -265,47 +265,47 @@ mod tests {
         }
     }
 
-    async fn look(room: &Room, job: JobId, kind: u64) {
-        room.queue.sent();
+    async fn look(fixture: &Fixture, job: JobId, kind: u64) {
+        fixture.queue.sent();
         // As if it were young still: the most that a housekeeper would do.
-        let housekeeper = room.another();
+        let housekeeper = fixture.another();
         for second in [100, 4_000] {
             assert_eq!(housekeeper.recover(at(second), second == 100).await.unwrap(), 0);
         }
-        assert_eq!(room.queue.sent(), [""; 0]);
-        let is_there = match room.another().status(job).await.unwrap() {
+        assert_eq!(fixture.queue.sent(), [""; 0]);
+        let is_there = match fixture.another().status(job).await.unwrap() {
             None => false,
             Some(status) => {
                 assert!(status.state.is_terminal());
                 true
             }
         };
-        assert!(room.another().retry(job, at(200)).await.is_err());
-        // Whoever comes with the key again gets a job that is there.
+        assert!(fixture.another().retry(job, at(200)).await.is_err());
+        // The same key leads to a job that exists.
         let again = id(91 * DAY, 99);
-        let mut submission = room.submission(again, "2024-05-01", None);
+        let mut submission = fixture.submission(again, "2024-05-01", None);
         submission.idempotency_key = Some(format!("key {kind}"));
         submission.now = at(91 * DAY);
-        let submitted = room.another().submit(submission).await.unwrap();
+        let submitted = fixture.another().submit(submission).await.unwrap();
         assert!(submitted.request.job == again || is_there);
-        assert!(room.another().status(submitted.request.job).await.unwrap().is_some());
+        assert!(fixture.another().status(submitted.request.job).await.unwrap().is_some());
     }
 
     /// Its submitter wrote the key and died, a quarter of a year ago.
     #[tokio::test]
     async fn an_old_key_that_leads_nowhere_makes_a_new_job() {
-        let room = Room::new().await;
-        room.submit(id(0, 1), "2024-05-01", Some("monday")).await.unwrap();
-        room.store.delete(&[keys::of(id(0, 1), Name::Request)]).await.unwrap();
-        let mut submission = room.submission(id(91 * DAY, 2), "2024-05-02", Some("monday"));
+        let fixture = Fixture::new().await;
+        fixture.submit(id(0, 1), "2024-05-01", Some("monday")).await.unwrap();
+        fixture.store.delete(&[keys::of(id(0, 1), Name::Request)]).await.unwrap();
+        let mut submission = fixture.submission(id(91 * DAY, 2), "2024-05-02", Some("monday"));
         submission.now = at(91 * DAY);
         // Another body is another matter, also after so long.
-        let submitted = room.another().submit(submission).await;
+        let submitted = fixture.another().submit(submission).await;
         assert!(submitted.is_err());
-        let mut submission = room.submission(id(91 * DAY, 2), "2024-05-01", Some("monday"));
+        let mut submission = fixture.submission(id(91 * DAY, 2), "2024-05-01", Some("monday"));
         submission.now = at(91 * DAY);
-        let submitted = room.another().submit(submission).await.unwrap();
+        let submitted = fixture.another().submit(submission).await.unwrap();
         assert!(submitted.is_new && submitted.request.job == id(91 * DAY, 2));
-        assert!(room.another().status(id(91 * DAY, 2)).await.unwrap().is_some());
+        assert!(fixture.another().status(id(91 * DAY, 2)).await.unwrap().is_some());
     }
 }

@@ -43,7 +43,7 @@ impl Outline {
 impl Ledger {
     /// Writes the plan unless there is one, and returns the one that counts.
     pub async fn record_plan(&self, job: JobId, plan: Plan) -> Result<Arc<Plan>, LedgerError> {
-        let plan = self.settle(&keys::of(job, Name::Plan), plan, objects::PLAN).await?;
+        let plan = self.create_or_read(&keys::of(job, Name::Plan), plan, objects::PLAN).await?;
         tracing::info!(%job, tasks = plan.tasks.len(), "job planned");
         Ok(self.remember_plan(job, plan))
     }

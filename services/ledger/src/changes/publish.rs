@@ -132,17 +132,17 @@ mod tests {
     use crate::{
         Outcome,
         layout::keys::{self, Name},
-        testing::{Room, done, failure, id},
+        testing::{Fixture, done, failure, id},
     };
 
     #[tokio::test]
     async fn a_task_is_sent_with_all_that_it_takes_to_run_it() {
-        let room = Room::new().await;
-        let request = room.planned(id(0, 1), 3).await;
-        let plan = room.ledger.plan(id(0, 1)).await.unwrap().unwrap();
-        room.queue.messages();
-        room.ledger.publish_tasks(&request, &plan, false).await.unwrap();
-        let messages = room.queue.messages();
+        let fixture = Fixture::new().await;
+        let request = fixture.planned(id(0, 1), 3).await;
+        let plan = fixture.ledger.plan(id(0, 1)).await.unwrap().unwrap();
+        fixture.queue.messages();
+        fixture.ledger.publish_tasks(&request, &plan, false).await.unwrap();
+        let messages = fixture.queue.messages();
         assert_eq!(messages.len(), 3);
         let expected = RunTask {
             job_id: id(0, 1).to_string(),
@@ -159,30 +159,30 @@ mod tests {
 
     #[tokio::test]
     async fn tasks_with_a_marker_of_the_round_are_not_republished() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        let request = room.planned(job, 4).await;
-        let plan = room.another().plan(job).await.unwrap().unwrap();
-        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
-        room.ledger.record_failure(job, 1, 0, &failure("gone", 3)).await.unwrap();
-        room.queue.take_only(1);
-        room.queue.sent();
-        room.ledger.publish_tasks(&request, &plan, true).await.unwrap_err();
-        room.queue.take_all();
-        room.queue.sent();
-        room.ledger.publish_tasks(&request, &plan, true).await.unwrap();
-        assert_eq!(room.queue.sent(), [format!("again {job} 2"), format!("again {job} 3")]);
-        assert!(room.ledger.is_settled(job, 0, 0).await.unwrap());
-        assert!(room.ledger.is_settled(job, 1, 0).await.unwrap());
-        assert!(!room.ledger.is_settled(job, 2, 0).await.unwrap());
+        let request = fixture.planned(job, 4).await;
+        let plan = fixture.another().plan(job).await.unwrap().unwrap();
+        fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        fixture.ledger.record_failure(job, 1, 0, &failure("gone", 3)).await.unwrap();
+        fixture.queue.take_only(1);
+        fixture.queue.sent();
+        fixture.ledger.publish_tasks(&request, &plan, true).await.unwrap_err();
+        fixture.queue.take_all();
+        fixture.queue.sent();
+        fixture.ledger.publish_tasks(&request, &plan, true).await.unwrap();
+        assert_eq!(fixture.queue.sent(), [format!("again {job} 2"), format!("again {job} 3")]);
+        assert!(fixture.ledger.has_marker(job, 0, 0).await.unwrap());
+        assert!(fixture.ledger.has_marker(job, 1, 0).await.unwrap());
+        assert!(!fixture.ledger.has_marker(job, 2, 0).await.unwrap());
 
         // It was done, and is not done over.
-        room.another().publish_tasks(&request, &plan, true).await.unwrap();
-        assert_eq!(room.queue.sent(), [""; 0]);
+        fixture.another().publish_tasks(&request, &plan, true).await.unwrap();
+        assert_eq!(fixture.queue.sent(), [""; 0]);
 
-        room.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
-        room.ledger.publish_tasks(&request, &plan, true).await.unwrap();
-        let Some(Message::RunTask(first)) = room.queue.messages().into_iter().next() else { panic!("a task") };
+        fixture.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
+        fixture.ledger.publish_tasks(&request, &plan, true).await.unwrap();
+        let Some(Message::RunTask(first)) = fixture.queue.messages().into_iter().next() else { panic!("a task") };
         assert_eq!((first.task, first.round), (1, 1));
     }
 }

@@ -33,7 +33,7 @@ pub enum RetryError {
     /// There is no such job.
     #[error("there is no such job")]
     Unknown,
-    /// It has not ended yet; a retry that came a moment before may be the reason.
+    /// It has not ended; another retry may have begun a moment before.
     #[error("the job has not ended: it is {0}")]
     NotFinished(State),
     /// Every task ended well, and no item was missing.
@@ -42,15 +42,14 @@ pub enum RetryError {
     /// It was cancelled, for good.
     #[error("the job was cancelled")]
     Cancelled,
-    /// The bucket is away: nothing was begun, or nobody knows.
+    /// The store failed: the round may have begun or not.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
 
 impl Ledger {
-    /// Begins a new round with what failed in the latest, tasks or the planning, and with tasks that lack items. Of several who ask at once one
-    /// begins it, and those who saw the same end of the job get the same answer; whoever comes later finds a job
-    /// that has not ended.
+    /// Begins a new round with what failed in the latest, tasks or the planning, and with tasks that lack items. Of
+    /// concurrent calls one begins the round, and the others get the same answer or [`RetryError::NotFinished`].
     ///
     /// A planner sends the tasks out, so that this takes as long for a large job as for a small one, and a
     /// process that dies on the way leaves a round that [`Self::recover`] sends out.
@@ -68,13 +67,13 @@ impl Ledger {
         }
         let round = facts.round + 1;
         let fact = Round { retried: now };
-        // First where recovery looks: it has written this job off, and a round that it did not know of would be
-        // nobody's where this process dies now.
+        // First where recovery looks: it no longer looks at a job that has ended, and would not find the round where
+        // this process dies now.
         self.create(&keys::retry(job, round), &fact, SMALL).await?;
         let created = self.create(&keys::of(job, Name::Round(round)), &fact, SMALL).await?;
         if created == Created::New {
             tracing::info!(%job, source = request.source, round, "job retried");
-            self.announce(&request).await;
+            self.publish_with_retries(&request).await;
         }
         Ok(Retried { round, is_new: created == Created::New })
     }
@@ -90,17 +89,17 @@ mod tests {
     use super::*;
     use crate::{
         CancelError, Outcome, Status,
-        testing::{Room, at, done, failure, id, partial, plan},
+        testing::{Fixture, at, done, failure, id, partial, plan},
     };
 
     /// A job of three tasks, of which the second failed.
-    async fn partial_job(room: &Room, job: JobId) {
-        let request = room.planned(job, 3).await;
-        room.ledger.publish_tasks(&request, &plan(3), false).await.unwrap();
+    async fn partial_job(fixture: &Fixture, job: JobId) {
+        let request = fixture.planned(job, 3).await;
+        fixture.ledger.publish_tasks(&request, &plan(3), false).await.unwrap();
         for task in [0, 2] {
-            room.ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap();
+            fixture.ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap();
         }
-        room.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
+        fixture.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
     }
 
     async fn state(ledger: &Ledger, job: JobId) -> State {
@@ -109,17 +108,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_retry_publishes_only_failed_tasks() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        partial_job(&room, job).await;
-        let other = room.another();
+        partial_job(&fixture, job).await;
+        let other = fixture.another();
         assert_eq!(state(&other, job).await, State::Partial);
-        room.queue.sent();
+        fixture.queue.sent();
 
-        assert_eq!(room.ledger.retry(job, at(10)).await.unwrap(), Retried { round: 1, is_new: true });
-        assert_eq!(room.queue.sent(), [format!("plan {job}")]);
+        assert_eq!(fixture.ledger.retry(job, at(10)).await.unwrap(), Retried { round: 1, is_new: true });
+        assert_eq!(fixture.queue.sent(), [format!("plan {job}")]);
         // A process that has its summary, and one that never saw it.
-        for ledger in [&other, &room.another(), &room.ledger] {
+        for ledger in [&other, &fixture.another(), &fixture.ledger] {
             let status = ledger.status(job).await.unwrap().unwrap();
             assert_eq!((status.state, status.tasks.pending, status.tasks.stored), (State::Running, 1, 2));
             assert_eq!((status.finished, status.errors.len()), (None, 0));
@@ -129,88 +128,88 @@ mod tests {
         for _ in 0..3 {
             other.publish_tasks(&request, &plan(3), true).await.unwrap();
         }
-        let messages = room.queue.messages();
+        let messages = fixture.queue.messages();
         let [Message::RunTask(task)] = &messages[..] else { panic!("one task, not {messages:?}") };
         assert_eq!((task.task, task.round, task.attempt, task.resent), (1, 1, 1, true));
 
         other.record_failure(job, 1, 1, &failure("still gone", 20)).await.unwrap();
-        assert_eq!(state(&room.ledger, job).await, State::Partial);
-        assert_eq!(room.ledger.retry(job, at(30)).await.unwrap().round, 2);
+        assert_eq!(state(&fixture.ledger, job).await, State::Partial);
+        assert_eq!(fixture.ledger.retry(job, at(30)).await.unwrap().round, 2);
         other.record_done(job, 1, 0, &done(Outcome::Stored, 40)).await.unwrap();
-        assert_eq!(state(&room.another(), job).await, State::Succeeded);
-        assert!(matches!(room.another().retry(job, at(50)).await, Err(RetryError::NothingFailed)));
+        assert_eq!(state(&fixture.another(), job).await, State::Succeeded);
+        assert!(matches!(fixture.another().retry(job, at(50)).await, Err(RetryError::NothingFailed)));
     }
 
     #[tokio::test]
     async fn tasks_with_missing_items_are_tried_again_and_their_last_result_counts() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        let request = room.planned(job, 3).await;
-        room.ledger.publish_tasks(&request, &plan(3), false).await.unwrap();
-        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        let request = fixture.planned(job, 3).await;
+        fixture.ledger.publish_tasks(&request, &plan(3), false).await.unwrap();
+        fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         for task in [1, 2] {
-            room.ledger.record_done(job, task, 0, &partial(4)).await.unwrap();
+            fixture.ledger.record_done(job, task, 0, &partial(4)).await.unwrap();
         }
         // It counts every marker as it comes, and never forgets any.
-        let other = room.another();
+        let other = fixture.another();
         let seen = async |ledger: &Ledger| {
             let Status { state, tasks, bytes, errors, .. } = ledger.status(job).await.unwrap().unwrap();
             (state, tasks.pending, tasks.stored, tasks.failed, tasks.incomplete, bytes, errors.len())
         };
         let all_see = async |expected| {
-            for ledger in [&other, &room.ledger, &room.another()] {
+            for ledger in [&other, &fixture.ledger, &fixture.another()] {
                 assert_eq!(seen(ledger).await, expected);
             }
         };
         all_see((State::Partial, 0, 3, 0, 2, 3_000, 2)).await;
-        assert!(room.ledger.is_settled(job, 1, 0).await.unwrap());
+        assert!(fixture.ledger.has_marker(job, 1, 0).await.unwrap());
 
-        room.queue.sent();
-        assert_eq!(room.another().retry(job, at(10)).await.unwrap().round, 1);
+        fixture.queue.sent();
+        assert_eq!(fixture.another().retry(job, at(10)).await.unwrap().round, 1);
         all_see((State::Running, 2, 1, 0, 0, 1_000, 0)).await;
-        assert!(!room.ledger.is_settled(job, 1, 1).await.unwrap());
-        room.queue.sent();
+        assert!(!fixture.ledger.has_marker(job, 1, 1).await.unwrap());
+        fixture.queue.sent();
         other.publish_tasks(&request, &plan(3), true).await.unwrap();
-        let messages = room.queue.messages();
+        let messages = fixture.queue.messages();
         let sent = messages.iter().map(|message| match message {
             Message::RunTask(task) => (task.task, task.round),
             Message::PlanJob(_) => panic!("a task"),
         });
         assert_eq!(sent.collect::<Vec<_>>(), [(1, 1), (2, 1)]);
         // A message of the first round that comes late changes nothing.
-        room.ledger.record_done(job, 1, 0, &partial(11)).await.unwrap();
+        fixture.ledger.record_done(job, 1, 0, &partial(11)).await.unwrap();
         all_see((State::Running, 2, 1, 0, 0, 1_000, 0)).await;
-        room.ledger.record_done(job, 1, 1, &partial(12)).await.unwrap();
-        room.ledger.record_failure(job, 2, 1, &failure("503", 12)).await.unwrap();
+        fixture.ledger.record_done(job, 1, 1, &partial(12)).await.unwrap();
+        fixture.ledger.record_failure(job, 2, 1, &failure("503", 12)).await.unwrap();
         all_see((State::Partial, 0, 2, 1, 1, 2_000, 2)).await;
 
-        assert_eq!(room.another().retry(job, at(20)).await.unwrap().round, 2);
+        assert_eq!(fixture.another().retry(job, at(20)).await.unwrap().round, 2);
         for task in [1, 2] {
-            room.ledger.record_done(job, task, 2, &done(Outcome::Unchanged, 21)).await.unwrap();
+            fixture.ledger.record_done(job, task, 2, &done(Outcome::Unchanged, 21)).await.unwrap();
         }
-        for ledger in [&other, &room.ledger, &room.another()] {
+        for ledger in [&other, &fixture.ledger, &fixture.another()] {
             let status = ledger.status(job).await.unwrap().unwrap();
             assert_eq!((status.state, status.tasks.unchanged, status.bytes), (State::Succeeded, 2, 3_000));
         }
         assert!(matches!(other.retry(job, at(30)).await, Err(RetryError::NothingFailed)));
     }
 
-    /// Whoever retries or runs the task dies after any object that is written: the housekeeper sends out what is left,
-    /// and the job ends.
+    /// The process that retries, or the worker, dies after any object that it writes: the housekeeper publishes the
+    /// rest, and the job ends.
     #[tokio::test]
     async fn killed_at_any_step_a_retry_of_missing_items_comes_to_its_end() {
         let steps = ["nothing", "retries/", "rounds/", "sent", "partial"];
         for (killed, step) in steps.into_iter().enumerate() {
-            let room = Room::new().await;
+            let fixture = Fixture::new().await;
             let job = id(0, 1);
-            let request = room.planned(job, 2).await;
-            room.ledger.publish_tasks(&request, &plan(2), false).await.unwrap();
-            room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
-            room.ledger.record_done(job, 1, 0, &partial(4)).await.unwrap();
-            assert_eq!(state(&room.ledger, job).await, State::Partial);
-            room.another().recover(at(5), false).await.unwrap();
-            let dying = room.another();
-            dying.memory.announcing.close();
+            let request = fixture.planned(job, 2).await;
+            fixture.ledger.publish_tasks(&request, &plan(2), false).await.unwrap();
+            fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+            fixture.ledger.record_done(job, 1, 0, &partial(4)).await.unwrap();
+            assert_eq!(state(&fixture.ledger, job).await, State::Partial);
+            fixture.another().recover(at(5), false).await.unwrap();
+            let dying = fixture.another();
+            dying.memory.publishing.close();
             let round = Round { retried: at(10) };
             if killed >= 1 {
                 dying.create(&keys::retry(job, 1), &round, SMALL).await.unwrap();
@@ -225,87 +224,87 @@ mod tests {
                 dying.record_done(job, 1, 1, &partial(11)).await.unwrap();
             }
             let expected = if killed == 2 || killed == 3 { State::Running } else { State::Partial };
-            assert_eq!(state(&room.another(), job).await, expected, "{step}");
+            assert_eq!(state(&fixture.another(), job).await, expected, "{step}");
             if expected == State::Partial {
-                // Whoever asks again begins the round that is next.
+                // Another retry begins the next round.
                 let next = if killed == 4 { 2 } else { 1 };
-                assert_eq!(room.another().retry(job, at(12)).await.unwrap().round, next, "{step}");
+                assert_eq!(fixture.another().retry(job, at(12)).await.unwrap().round, next, "{step}");
             }
             // The queue loses all that was sent. A worker does what the housekeeper sends out again.
-            room.queue.sent();
-            let housekeeper = room.another();
+            fixture.queue.sent();
+            let housekeeper = fixture.another();
             for minute in 1..60 {
                 housekeeper.recover(at(minute * 60), false).await.unwrap();
-                for message in room.queue.messages() {
+                for message in fixture.queue.messages() {
                     match message {
                         Message::PlanJob(_) => dying.publish_tasks(&request, &plan(2), true).await.unwrap(),
                         Message::RunTask(task) => {
                             assert_eq!(task.task, 1);
                             let outcome = done(Outcome::Stored, 20);
-                            room.another().record_done(job, 1, task.round, &outcome).await.unwrap();
+                            fixture.another().record_done(job, 1, task.round, &outcome).await.unwrap();
                         }
                     }
                 }
             }
-            assert_eq!(state(&room.another(), job).await, State::Succeeded, "{step}");
-            assert_eq!(room.store.list(keys::RETRIES, None, 10).await.unwrap().len(), 0, "{step}");
+            assert_eq!(state(&fixture.another(), job).await, State::Succeeded, "{step}");
+            assert_eq!(fixture.store.list(keys::RETRIES, None, 10).await.unwrap().len(), 0, "{step}");
         }
     }
 
     #[tokio::test]
     async fn a_planning_that_failed_is_tried_again() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        room.job(job).await;
-        room.ledger.record_start(job, at(1)).await.unwrap();
-        room.ledger.record_plan_failure(job, 0, &failure("/cities answers 500", 7)).await.unwrap();
-        assert_eq!(state(&room.another(), job).await, State::Failed);
-        room.queue.sent();
-        assert_eq!(room.ledger.retry(job, at(10)).await.unwrap().round, 1);
-        assert_eq!(room.queue.sent(), [format!("plan {job}")]);
-        assert_eq!(state(&room.another(), job).await, State::Planning);
+        fixture.job(job).await;
+        fixture.ledger.record_start(job, at(1)).await.unwrap();
+        fixture.ledger.record_plan_failure(job, 0, &failure("/cities answers 500", 7)).await.unwrap();
+        assert_eq!(state(&fixture.another(), job).await, State::Failed);
+        fixture.queue.sent();
+        assert_eq!(fixture.ledger.retry(job, at(10)).await.unwrap().round, 1);
+        assert_eq!(fixture.queue.sent(), [format!("plan {job}")]);
+        assert_eq!(state(&fixture.another(), job).await, State::Planning);
         // A message to plan says no round: the failure is of the latest.
-        room.another().record_plan_failure(job, 0, &failure("/cities answers 500", 17)).await.unwrap();
-        assert_eq!(state(&room.another(), job).await, State::Failed);
+        fixture.another().record_plan_failure(job, 0, &failure("/cities answers 500", 17)).await.unwrap();
+        assert_eq!(state(&fixture.another(), job).await, State::Failed);
 
-        assert_eq!(room.ledger.retry(job, at(20)).await.unwrap().round, 2);
-        let request = room.ledger.request(job).await.unwrap().unwrap();
-        let plan = room.ledger.record_plan(job, plan(1)).await.unwrap();
-        room.queue.sent();
-        room.another().publish_tasks(&request, &plan, false).await.unwrap();
-        let messages = room.queue.messages();
+        assert_eq!(fixture.ledger.retry(job, at(20)).await.unwrap().round, 2);
+        let request = fixture.ledger.request(job).await.unwrap().unwrap();
+        let plan = fixture.ledger.record_plan(job, plan(1)).await.unwrap();
+        fixture.queue.sent();
+        fixture.another().publish_tasks(&request, &plan, false).await.unwrap();
+        let messages = fixture.queue.messages();
         assert!(matches!(&messages[..], [Message::RunTask(task)] if task.round == 2), "{messages:?}");
-        room.ledger.record_failure(job, 0, 2, &failure("gone", 30)).await.unwrap();
-        assert_eq!(state(&room.another(), job).await, State::Failed);
+        fixture.ledger.record_failure(job, 0, 2, &failure("gone", 30)).await.unwrap();
+        assert_eq!(state(&fixture.another(), job).await, State::Failed);
     }
 
     #[tokio::test]
     async fn retry_is_refused_where_nothing_failed() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        assert!(matches!(room.ledger.retry(job, at(1)).await, Err(RetryError::Unknown)));
-        room.job(job).await;
-        let refused = async || room.another().retry(job, at(10)).await.unwrap_err().to_string();
+        assert!(matches!(fixture.ledger.retry(job, at(1)).await, Err(RetryError::Unknown)));
+        fixture.job(job).await;
+        let refused = async || fixture.another().retry(job, at(10)).await.unwrap_err().to_string();
         insta::assert_snapshot!(refused().await, @"the job has not ended: it is queued");
-        room.planned(job, 2).await;
-        room.ledger.record_failure(job, 0, 0, &failure("gone", 4)).await.unwrap();
+        fixture.planned(job, 2).await;
+        fixture.ledger.record_failure(job, 0, 0, &failure("gone", 4)).await.unwrap();
         insta::assert_snapshot!(refused().await, @"the job has not ended: it is running");
-        room.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
-        room.ledger.retry(job, at(10)).await.unwrap();
+        fixture.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
+        fixture.ledger.retry(job, at(10)).await.unwrap();
         insta::assert_snapshot!(refused().await, @"the job has not ended: it is running");
-        room.ledger.cancel(job, at(11)).await.unwrap();
+        fixture.ledger.cancel(job, at(11)).await.unwrap();
         insta::assert_snapshot!(refused().await, @"the job was cancelled");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn sixteen_concurrent_retries_begin_one_round() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         for n in 0..5 {
             let job = id(0, n);
-            partial_job(&room, job).await;
-            room.queue.sent();
+            partial_job(&fixture, job).await;
+            fixture.queue.sent();
             let retries = (0..16).map(|n| {
-                let ledger = room.another();
+                let ledger = fixture.another();
                 tokio::spawn(async move { ledger.retry(job, at(10 + n)).await })
             });
             let retried = try_join_all(retries).await.unwrap();
@@ -317,19 +316,19 @@ mod tests {
                     Err(error) => assert!(matches!(error, RetryError::NotFinished(State::Running)), "{error}"),
                 }
             }
-            assert_eq!(room.queue.sent(), [format!("plan {job}")]);
+            assert_eq!(fixture.queue.sent(), [format!("plan {job}")]);
         }
     }
 
     /// Whatever of the two comes first, all who look afterwards see the same, also once the round has ended.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn retry_and_cancel_at_once_end_in_one_state() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let mut ends = BTreeSet::new();
         for n in 0..40 {
             let job = id(0, n);
-            partial_job(&room, job).await;
-            let (one, two) = (room.another(), room.another());
+            partial_job(&fixture, job).await;
+            let (one, two) = (fixture.another(), fixture.another());
             let retry = tokio::spawn(async move { one.retry(job, at(10)).await });
             let cancel = tokio::spawn(async move {
                 loop {
@@ -343,12 +342,12 @@ mod tests {
             let (retried, cancelled) = (retry.await.unwrap(), cancel.await.unwrap());
             assert_eq!(retried.unwrap(), Retried { round: 1, is_new: true });
             let expected = if cancelled.is_ok() { State::Cancelled } else { State::Running };
-            for reader in [room.another(), room.another()] {
+            for reader in [fixture.another(), fixture.another()] {
                 assert_eq!(state(&reader, job).await, expected);
             }
-            room.ledger.record_failure(job, 1, 1, &failure("gone", 20)).await.unwrap();
+            fixture.ledger.record_failure(job, 1, 1, &failure("gone", 20)).await.unwrap();
             let expected = if cancelled.is_ok() { State::Cancelled } else { State::Partial };
-            assert_eq!(state(&room.another(), job).await, expected);
+            assert_eq!(state(&fixture.another(), job).await, expected);
             ends.insert(expected.to_string());
         }
         assert!(ends.contains("cancelled"));
@@ -357,48 +356,48 @@ mod tests {
     /// The housekeeper has written the job off, in memory and for the whole day, when another process retries it.
     #[tokio::test]
     async fn a_retried_job_is_looked_after_though_it_had_ended() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        partial_job(&room, job).await;
-        let housekeeper = room.another();
+        partial_job(&fixture, job).await;
+        let housekeeper = fixture.another();
         let day = 86_400;
         // 60 days later it is older than anything else that is looked after.
         for later in [3 * day, 60 * day] {
             assert_eq!(housekeeper.recover(at(later), false).await.unwrap(), 0);
             assert_eq!(housekeeper.recover(at(later), false).await.unwrap(), 0);
-            // Whoever began the retry dies before the queue is told of it.
-            let asker = room.another();
-            asker.memory.announcing.close();
+            // The process that began the retry dies before it publishes.
+            let asker = fixture.another();
+            asker.memory.publishing.close();
             let retried = asker.retry(job, at(later)).await.unwrap();
-            room.queue.sent();
+            fixture.queue.sent();
             let mut sent = Vec::new();
             for minute in 1..15 {
                 housekeeper.recover(at(later + minute * 60), false).await.unwrap();
-                sent.append(&mut room.queue.sent());
+                sent.append(&mut fixture.queue.sent());
             }
             assert_eq!(sent, [format!("plan {job}")]);
             let key = keys::retry(job, retried.round);
-            assert!(room.text(&key).await.is_some());
-            room.ledger.record_failure(job, 1, retried.round, &failure("gone", later + 1)).await.unwrap();
+            assert!(fixture.text(&key).await.is_some());
+            fixture.ledger.record_failure(job, 1, retried.round, &failure("gone", later + 1)).await.unwrap();
             assert_eq!(housekeeper.recover(at(later + 1_000), false).await.unwrap(), 0);
-            assert!(room.text(&key).await.is_none(), "a round that has ended is forgotten");
-            let summary = room.text(&keys::of(job, Name::Summary)).await.unwrap();
+            assert!(fixture.text(&key).await.is_none(), "a round that has ended is forgotten");
+            let summary = fixture.text(&keys::of(job, Name::Summary)).await.unwrap();
             assert!(summary.starts_with(&format!("{{\"round\":{}", retried.round)), "{summary}");
         }
     }
 
-    /// Whoever asked for it died before the round was there.
+    /// The process that retried died before it wrote the round.
     #[tokio::test]
     async fn a_round_that_never_came_about_is_forgotten() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        partial_job(&room, job).await;
+        partial_job(&fixture, job).await;
         let key = keys::retry(job, 1);
-        room.ledger.create(&key, &Round { retried: at(10) }, SMALL).await.unwrap();
-        room.another().recover(at(20), false).await.unwrap();
-        assert!(room.text(&key).await.is_some());
-        room.another().recover(at(10 + 3_601), false).await.unwrap();
-        assert!(room.text(&key).await.is_none());
-        assert_eq!(state(&room.another(), job).await, State::Partial);
+        fixture.ledger.create(&key, &Round { retried: at(10) }, SMALL).await.unwrap();
+        fixture.another().recover(at(20), false).await.unwrap();
+        assert!(fixture.text(&key).await.is_some());
+        fixture.another().recover(at(10 + 3_601), false).await.unwrap();
+        assert!(fixture.text(&key).await.is_none());
+        assert_eq!(state(&fixture.another(), job).await, State::Partial);
     }
 }

@@ -42,9 +42,9 @@ pub(crate) struct Facts {
     pub(crate) objects: u64,
     plan_failed: Option<u32>,
     sent: Option<u32>,
-    /// Tasks that ran long enough to say who has them, at one time or another.
+    /// Tasks that had a lease at some time.
     running: HashSet<u32>,
-    /// Tasks that were begun more than once, in whichever round.
+    /// Tasks with more than one attempt, in any round.
     repeated: HashSet<u32>,
     /// As many as tasks have ended.
     markers: HashMap<u32, Marker>,
@@ -91,17 +91,17 @@ impl Facts {
     }
 
     /// Tasks that have ended, in whichever round.
-    pub(crate) fn settled(&self) -> u64 {
+    pub(crate) fn ended_tasks(&self) -> u64 {
         self.markers.len() as u64
     }
 
-    /// Tasks without a marker that somebody may be running.
+    /// Tasks without a marker that may have a lease.
     pub(crate) fn running(&self) -> impl Iterator<Item = u32> {
         self.running.iter().copied().filter(|task| self.marker(*task).is_none())
     }
 
-    /// Whether a task without a marker was begun more than once: it may wait in a delay queue.
-    pub(crate) fn is_put_off(&self) -> bool {
+    /// Whether a task without a marker had more than one attempt: it may wait in a delay queue.
+    pub(crate) fn has_retries(&self) -> bool {
         self.repeated.iter().any(|task| self.marker(*task).is_none())
     }
 

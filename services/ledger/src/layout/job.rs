@@ -15,7 +15,7 @@ pub struct Request {
     pub job: JobId,
     /// The source's name.
     pub source: String,
-    /// What it was given.
+    /// The parameters.
     pub params: Params,
     /// The definition's hash; its text is in `sources/{name}/{hash}.toml`.
     pub definition: String,
@@ -25,7 +25,7 @@ pub struct Request {
     /// The route that the idempotency key came by; none of earlier releases, whose keys were not scoped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// The name of the API key that asked for it; none where nobody was asked for one.
+    /// The name of the API key that submitted it; none where no keys are set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// When it was accepted.
@@ -158,22 +158,22 @@ mod tests {
     use super::*;
     use crate::{
         layout::keys::Name,
-        testing::{ROUTE, Room, at, done, failure, id, plan},
+        testing::{Fixture, ROUTE, at, done, failure, id, plan},
     };
 
     /// These are read by people and by later versions: a change here is a change of the layout.
     #[tokio::test]
     async fn facts_are_stored_as_this_json() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 7);
-        let request = room.submit(job, "2024-05-01", Some("monday")).await.unwrap().request;
-        room.ledger.record_start(job, at(1)).await.unwrap();
-        room.ledger.record_plan(job, plan(2)).await.unwrap();
-        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        let request = fixture.submit(job, "2024-05-01", Some("monday")).await.unwrap().request;
+        fixture.ledger.record_start(job, at(1)).await.unwrap();
+        fixture.ledger.record_plan(job, plan(2)).await.unwrap();
+        fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         let quarantined =
             Failure { quarantine: Some("quarantine/buses/1-city-1.json".to_owned()), ..failure("not JSON", 4) };
-        room.ledger.record_failure(job, 1, 0, &quarantined).await.unwrap();
-        room.ledger.status(job).await.unwrap();
+        fixture.ledger.record_failure(job, 1, 0, &quarantined).await.unwrap();
+        fixture.ledger.status(job).await.unwrap();
 
         let mut seen = String::new();
         let names = [
@@ -186,7 +186,7 @@ mod tests {
         ];
         for name in names {
             let key = keys::of(job, name);
-            let text = room.text(&key).await.unwrap().replace(&request.definition, "{definition}");
+            let text = fixture.text(&key).await.unwrap().replace(&request.definition, "{definition}");
             seen += &format!("{key}\n{text}");
         }
         insta::assert_snapshot!(seen, @r#"
@@ -203,8 +203,8 @@ mod tests {
         jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/summary.json
         {"round":0,"request":{"job":"018f332a-e400-7000-8000-000000000007","source":"buses","params":{"date":"2024-05-01"},"definition":"{definition}","idempotency_key":"monday","route":"POST /v1/jobs","created":"2024-05-01T08:00:00Z"},"state":"partial","started":"2024-05-01T08:00:01Z","finished":"2024-05-01T08:00:04Z","tasks":{"total":2,"pending":0,"stored":1,"unchanged":0,"failed":1,"incomplete":0},"bytes":1000,"records":10,"errors":[{"task":1,"items":["1-city-1"],"failure":{"reason":"not JSON","quarantine":"quarantine/buses/1-city-1.json","attempts":3,"finished":"2024-05-01T08:00:04Z"}}]}
         "#);
-        let key = room.text(&keys::idempotency(ROUTE, None, "buses", "monday")).await;
-        assert_eq!(key, room.text(&keys::of(job, Name::Request)).await);
+        let key = fixture.text(&keys::idempotency(ROUTE, None, "buses", "monday")).await;
+        assert_eq!(key, fixture.text(&keys::of(job, Name::Request)).await);
     }
 
     #[test]

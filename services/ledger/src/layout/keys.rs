@@ -82,7 +82,7 @@ pub(crate) enum Name {
     PlanFailed {
         round: u32,
     },
-    /// Every task that was pending in this round was sent out.
+    /// Every task that was pending in this round was published.
     Sent {
         round: u32,
     },
@@ -101,13 +101,13 @@ pub(crate) enum Name {
         task: u32,
         round: u32,
     },
-    /// A task, or the planning, was begun again.
+    /// A further attempt at a task, or at the planning (`None`).
     Attempt {
         task: Option<u32>,
         round: u32,
         number: u32,
     },
-    /// Somebody has a task, or the planning, in hand.
+    /// The lease of a task, or of the planning (`None`).
     Running {
         task: Option<u32>,
     },

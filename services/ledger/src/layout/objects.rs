@@ -34,7 +34,7 @@ impl Ledger {
         }
     }
 
-    /// Reads what can be done without: a damaged object counts as none.
+    /// Reads an object that is not needed: a damaged one counts as absent.
     pub(crate) async fn read_intact<T: DeserializeOwned>(
         &self,
         key: &str,
@@ -49,16 +49,16 @@ impl Ledger {
         }
     }
 
-    /// Writes a fact, unless somebody did.
+    /// Writes a fact, unless it is there.
     pub(crate) async fn create<T: Serialize>(&self, key: &str, fact: &T, limit: usize) -> Result<Created, LedgerError> {
         Ok(self.store.create(key, JSON, to_json(key, fact, limit)?).await?)
     }
 
-    /// Writes a fact, unless somebody did, and returns the one that counts.
+    /// Writes a fact, unless it is there, and returns the one that counts.
     ///
     /// Where the store does not refuse overwrites, two callers at the same instant may still both write;
     /// reading it back makes all agree who read after the later write.
-    pub(crate) async fn settle<T>(&self, key: &str, fact: T, limit: usize) -> Result<T, LedgerError>
+    pub(crate) async fn create_or_read<T>(&self, key: &str, fact: T, limit: usize) -> Result<T, LedgerError>
     where
         T: Serialize + DeserializeOwned,
     {
@@ -70,7 +70,7 @@ impl Ledger {
         }
     }
 
-    /// Writes what is derived and can be made again.
+    /// Writes, or overwrites, a derived object.
     pub(crate) async fn put<T: Serialize>(&self, key: &str, derived: &T, limit: usize) -> Result<(), LedgerError> {
         Ok(self.store.put(key, JSON, to_json(key, derived, limit)?).await?)
     }
@@ -91,11 +91,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::testing::Room;
+    use crate::testing::Fixture;
 
     #[tokio::test]
     async fn an_object_beyond_its_limit_is_damaged_and_others_are_read() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let text = |len: usize| format!("\"{}\"", "x".repeat(len - 2));
         for (len, limit, is_read) in [
             (SMALL, SMALL, true),
@@ -103,8 +103,8 @@ mod tests {
             (SMALL + 1, 2 * SMALL, true),
             (2 * SMALL + 1, 2 * SMALL, false),
         ] {
-            room.store.put("jobs/x", JSON, text(len).into()).await.unwrap();
-            let read: Result<Option<Value>, _> = room.ledger.read("jobs/x", limit).await;
+            fixture.store.put("jobs/x", JSON, text(len).into()).await.unwrap();
+            let read: Result<Option<Value>, _> = fixture.ledger.read("jobs/x", limit).await;
             match read {
                 Ok(Some(Value::String(value))) => assert!(is_read && value.len() == len - 2),
                 Err(error @ LedgerError::Damaged { .. }) => {

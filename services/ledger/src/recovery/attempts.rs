@@ -26,25 +26,25 @@ struct Attempt {
     attempt: Uuid,
 }
 
-/// `tasks/{task}.running` or `plan.running`: who has a long piece of work in hand, and until when that is to be believed.
+/// `tasks/{task}.running` or `plan.running`: which worker runs long work, and until when the lease is valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The worker's own name.
     pub worker: String,
-    /// Unless it was renewed by then, the worker is gone.
+    /// When it expires, unless it is renewed.
     pub until: Timestamp,
 }
 
 impl Lease {
-    /// Whether it is to be believed at `now`.
+    /// Whether it is valid at `now`.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         now < self.until
     }
 }
 
 impl Ledger {
-    /// Says that a task, or the planning (`None`), is begun in this round, and returns the number of this attempt among
-    /// those that were recorded, from 1. No two get the same number where the store honours create-only.
+    /// Records a further attempt at a task, or at the planning (`None`), in this round, and returns its number, from 1.
+    /// No two get the same number where the store honours create-only.
     pub async fn record_attempt(&self, job: JobId, task: Option<u32>, round: u32) -> Result<u32, LedgerError> {
         let attempt = Attempt { attempt: Uuid::now_v7() };
         let mut number = self.last_attempt(job, task, round).await?.unwrap_or(0);
@@ -57,8 +57,7 @@ impl Ledger {
         }
     }
 
-    /// Takes back the last attempt: it was broken off by a process that went down as it should, which says nothing
-    /// about the task.
+    /// Deletes the last attempt: it was interrupted by a shutdown, which says nothing about the task.
     pub async fn forget_attempt(&self, job: JobId, task: Option<u32>, round: u32) -> Result<(), LedgerError> {
         match self.last_attempt(job, task, round).await? {
             Some(number) => Ok(self.store.delete(&[keys::of(job, Name::Attempt { task, round, number })]).await?),
@@ -72,7 +71,7 @@ impl Ledger {
         Ok(known.iter().filter_map(|entry| entry.key.strip_prefix(&prefix)?.parse().ok()).max())
     }
 
-    /// Says, or says again, that `worker` runs a task, or plans the job (`None`), to be believed until `until`.
+    /// Takes or renews the lease of a task, or of the planning (`None`), for `worker`.
     pub async fn lease(
         &self,
         job: JobId,
@@ -84,12 +83,12 @@ impl Ledger {
         self.put(&keys::of(job, Name::Running { task }), &lease, SMALL).await
     }
 
-    /// Who said last that it runs a task, or plans the job (`None`), fresh or not. What cannot be read is nobody's.
+    /// The lease of a task, or of the planning (`None`), valid or expired. A damaged one counts as none.
     pub async fn lease_of(&self, job: JobId, task: Option<u32>) -> Result<Option<Lease>, LedgerError> {
         self.read_intact(&keys::of(job, Name::Running { task }), SMALL).await
     }
 
-    /// The tasks without a marker that somebody runs at `now`.
+    /// The tasks without a marker that have a valid lease at `now`.
     pub(crate) async fn held<C: FromIterator<u32>>(
         &self,
         job: JobId,
@@ -112,30 +111,30 @@ mod tests {
     use futures::future::try_join_all;
 
     use super::*;
-    use crate::testing::{Room, at, id};
+    use crate::testing::{Fixture, at, id};
 
     #[tokio::test]
     async fn attempts_are_counted_by_task_and_round() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
         for number in 1..=12 {
-            assert_eq!(room.another().record_attempt(job, Some(7), 1).await.unwrap(), number);
+            assert_eq!(fixture.another().record_attempt(job, Some(7), 1).await.unwrap(), number);
         }
-        room.ledger.forget_attempt(job, Some(7), 1).await.unwrap();
-        assert_eq!(room.ledger.record_attempt(job, Some(7), 1).await.unwrap(), 12);
-        room.ledger.forget_attempt(job, Some(7), 5).await.unwrap();
-        assert_eq!(room.ledger.record_attempt(job, Some(7), 12).await.unwrap(), 1);
-        assert_eq!(room.ledger.record_attempt(job, Some(70), 1).await.unwrap(), 1);
+        fixture.ledger.forget_attempt(job, Some(7), 1).await.unwrap();
+        assert_eq!(fixture.ledger.record_attempt(job, Some(7), 1).await.unwrap(), 12);
+        fixture.ledger.forget_attempt(job, Some(7), 5).await.unwrap();
+        assert_eq!(fixture.ledger.record_attempt(job, Some(7), 12).await.unwrap(), 1);
+        assert_eq!(fixture.ledger.record_attempt(job, Some(70), 1).await.unwrap(), 1);
         for number in 1..=2 {
-            assert_eq!(room.another().record_attempt(job, None, 1).await.unwrap(), number);
+            assert_eq!(fixture.another().record_attempt(job, None, 1).await.unwrap(), number);
         }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_two_attempts_at_once_are_the_same() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let attempts = (0..16).map(|_| {
-            let ledger = room.another();
+            let ledger = fixture.another();
             tokio::spawn(async move { ledger.record_attempt(id(0, 1), Some(7), 0).await.unwrap() })
         });
         let mut numbers = try_join_all(attempts).await.unwrap();
@@ -145,17 +144,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_lease_is_renewed_and_expires() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        assert_eq!(room.ledger.lease_of(job, Some(7)).await.unwrap(), None);
-        room.ledger.lease(job, Some(7), "one", at(30)).await.unwrap();
-        room.ledger.lease(job, Some(7), "one", at(60)).await.unwrap();
-        let lease = room.another().lease_of(job, Some(7)).await.unwrap().unwrap();
+        assert_eq!(fixture.ledger.lease_of(job, Some(7)).await.unwrap(), None);
+        fixture.ledger.lease(job, Some(7), "one", at(30)).await.unwrap();
+        fixture.ledger.lease(job, Some(7), "one", at(60)).await.unwrap();
+        let lease = fixture.another().lease_of(job, Some(7)).await.unwrap().unwrap();
         assert_eq!((lease.worker.as_str(), lease.until), ("one", at(60)));
         assert!(lease.is_fresh(at(59)) && !lease.is_fresh(at(60)));
         let key = keys::of(job, Name::Running { task: Some(7) });
-        assert_eq!(room.text(&key).await.unwrap(), "{\"worker\":\"one\",\"until\":\"2024-05-01T08:01:00Z\"}\n");
-        room.store.put(&key, "application/json", "{".into()).await.unwrap();
-        assert_eq!(room.ledger.lease_of(job, Some(7)).await.unwrap(), None);
+        assert_eq!(fixture.text(&key).await.unwrap(), "{\"worker\":\"one\",\"until\":\"2024-05-01T08:01:00Z\"}\n");
+        fixture.store.put(&key, "application/json", "{".into()).await.unwrap();
+        assert_eq!(fixture.ledger.lease_of(job, Some(7)).await.unwrap(), None);
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Watch {
     /// Whether it was looked at before in this round.
     seen: bool,
     /// Tasks with a marker, as far as they are counted for the queue.
-    settled: u64,
+    ended_tasks: u64,
     /// So many markers there will be on the queue when all that waited there, at the first still look, is through.
     through_at: Option<u64>,
     /// Since when there has been no new object of the job, and nothing of it can be on its queue.
@@ -67,26 +67,26 @@ impl Ledger {
     fn is_through(&self, watch: &mut Watch, facts: &Facts, queue_name: &QueueName, waiting: Option<u64>) -> bool {
         let (QueueName::Source(source), Some(waiting)) = (queue_name, waiting) else { return false };
         // At the first look, markers may just have been counted that are old.
-        if !watch.seen || facts.is_put_off() {
+        if !watch.seen || facts.has_retries() {
             return false;
         }
-        let settled = self.memory.settled.get(source).unwrap_or(0);
-        settled >= *watch.through_at.get_or_insert(settled + waiting.max(1))
+        let ended_tasks = self.memory.ended_tasks.get(source).unwrap_or(0);
+        ended_tasks >= *watch.through_at.get_or_insert(ended_tasks + waiting.max(1))
     }
 
     /// Counts what was settled on a source's queue since the last look at this job.
-    pub(crate) fn count_settled(&self, job: JobId, source: &str, facts: &Facts) {
+    pub(crate) fn count_ended(&self, job: JobId, source: &str, facts: &Facts) {
         let watch = self.watch(job, facts);
-        let more = facts.settled().saturating_sub(watch.settled);
+        let more = facts.ended_tasks().saturating_sub(watch.ended_tasks);
         if more > 0 {
-            let settled = self.memory.settled.get(&source.to_owned()).unwrap_or(0);
-            self.memory.settled.insert(source.to_owned(), settled + more, 1);
+            let ended_tasks = self.memory.ended_tasks.get(&source.to_owned()).unwrap_or(0);
+            self.memory.ended_tasks.insert(source.to_owned(), ended_tasks + more, 1);
         }
-        self.memory.watched.insert(job, Watch { settled: facts.settled(), ..watch }, 1);
+        self.memory.watched.insert(job, Watch { ended_tasks: facts.ended_tasks(), ..watch }, 1);
     }
 
     /// Says that a job was sent again just now.
-    pub(crate) fn was_sent_again(&self, job: JobId, facts: &Facts) {
+    pub(crate) fn record_republish(&self, job: JobId, facts: &Facts) {
         let watch = self.watch(job, facts);
         let sent = watch.sent + 1;
         self.memory.watched.insert(job, Watch { through_at: None, still_since: None, sent, ..watch }, 1);
@@ -98,7 +98,7 @@ impl Ledger {
             round: facts.round,
             objects: facts.objects,
             seen: false,
-            settled: known.map_or(0, |watch| watch.settled),
+            ended_tasks: known.map_or(0, |watch| watch.ended_tasks),
             through_at: None,
             still_since: None,
             sent: 0,
@@ -113,14 +113,14 @@ mod tests {
     use super::*;
     use crate::{
         Outcome,
-        testing::{Room, at, done, id, plan},
+        testing::{Fixture, at, done, id, plan},
     };
 
     /// A job whose tasks were all sent.
-    async fn sent(room: &Room, job: JobId, tasks: usize) {
-        let request = room.planned(job, tasks).await;
-        room.ledger.publish_tasks(&request, &plan(tasks), false).await.unwrap();
-        room.queue.sent();
+    async fn sent(fixture: &Fixture, job: JobId, tasks: usize) {
+        let request = fixture.planned(job, tasks).await;
+        fixture.ledger.publish_tasks(&request, &plan(tasks), false).await.unwrap();
+        fixture.queue.sent();
     }
 
     /// Recovers every half minute, and says at which seconds how much was sent.
@@ -141,41 +141,41 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_messages_are_not_lost_however_slow_the_queue() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        sent(&room, job, 100_000).await;
-        room.queue.waiting.store(99_990, Ordering::Relaxed);
+        sent(&fixture, job, 100_000).await;
+        fixture.queue.waiting.store(99_990, Ordering::Relaxed);
         let mut seconds = 0;
         for task in 0..3 {
-            assert_eq!(sends_every(1_200, &room.ledger, seconds, seconds + 7_200).await, []);
-            room.ledger.record_done(job, task, 0, &done(Outcome::Stored, seconds)).await.unwrap();
+            assert_eq!(sends_every(1_200, &fixture.ledger, seconds, seconds + 7_200).await, []);
+            fixture.ledger.record_done(job, task, 0, &done(Outcome::Stored, seconds)).await.unwrap();
             seconds += 7_200;
         }
-        // The last are in hand, and the queue is empty for the first time.
-        room.queue.waiting.store(0, Ordering::Relaxed);
-        assert_eq!(sends(&room.ledger, seconds, seconds + 120).await, []);
-        assert_eq!(room.queue.sent(), [""; 0]);
+        // The last messages are at workers, and the queue is empty for the first time.
+        fixture.queue.waiting.store(0, Ordering::Relaxed);
+        assert_eq!(sends(&fixture.ledger, seconds, seconds + 120).await, []);
+        assert_eq!(fixture.queue.sent(), [""; 0]);
     }
 
     #[tokio::test]
     async fn lost_messages_are_republished_at_growing_intervals() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let [queued, planning, running] = [1, 2, 3].map(|n| id(0, n));
-        room.job(queued).await;
-        room.job(planning).await;
-        room.ledger.record_start(planning, at(1)).await.unwrap();
-        sent(&room, running, 3).await;
-        room.ledger.record_done(running, 1, 0, &done(Outcome::Stored, 3)).await.unwrap();
-        room.queue.sent();
+        fixture.job(queued).await;
+        fixture.job(planning).await;
+        fixture.ledger.record_start(planning, at(1)).await.unwrap();
+        sent(&fixture, running, 3).await;
+        fixture.ledger.record_done(running, 1, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        fixture.queue.sent();
 
-        let housekeeper = room.another();
+        let housekeeper = fixture.another();
         let hours = sends(&housekeeper, 0, 2 * 3_600).await;
         assert_eq!(hours[0], (90, 1), "the one that nobody began");
         assert_eq!(hours[1], (120, 2), "the two tasks that were not done");
         // After twice the time of doing nothing, from the next look on.
         assert_eq!(hours[2], (390, 2));
         assert!(hours.iter().filter(|(_, messages)| *messages == 2).count() <= 8, "{hours:?}");
-        let sent = room.queue.sent();
+        let sent = fixture.queue.sent();
         for expected in [
             format!("plan {queued}"),
             format!("plan {planning}"),
@@ -190,97 +190,97 @@ mod tests {
 
     #[tokio::test]
     async fn lost_tasks_are_found_on_a_queue_that_is_never_empty() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let (lost, busy) = (id(0, 1), id(0, 2));
-        sent(&room, lost, 2).await;
-        sent(&room, busy, 400).await;
-        room.queue.waiting.store(100, Ordering::Relaxed);
+        sent(&fixture, lost, 2).await;
+        sent(&fixture, busy, 400).await;
+        fixture.queue.waiting.store(100, Ordering::Relaxed);
         // Both stand still while the queue does: what waits there may be of either.
-        assert_eq!(sends(&room.ledger, 0, 600).await, []);
+        assert_eq!(sends(&fixture.ledger, 0, 600).await, []);
         let mut sends_at = Vec::new();
         for task in 0..200 {
-            room.ledger.record_done(busy, task, 0, &done(Outcome::Stored, 600)).await.unwrap();
+            fixture.ledger.record_done(busy, task, 0, &done(Outcome::Stored, 600)).await.unwrap();
             let second = 600 + i64::from(task) * 3;
-            sends_at.extend(sends(&room.ledger, second, second + 1).await);
+            sends_at.extend(sends(&fixture.ledger, second, second + 1).await);
         }
         // A hundred were settled at 897, which is counted then or at the next look, and the patience is 120.
         assert!(matches!(sends_at[..], [(1_017 | 1_020, 2)]), "{sends_at:?}");
-        assert_eq!(room.queue.sent(), [format!("again {lost} 0"), format!("again {lost} 1")]);
+        assert_eq!(fixture.queue.sent(), [format!("again {lost} 0"), format!("again {lost} 1")]);
     }
 
     #[tokio::test]
     async fn every_new_object_of_a_job_restarts_its_lost_timer() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        sent(&room, job, 40).await;
+        sent(&fixture, job, 40).await;
         for task in 0..30 {
             let second = i64::from(task) * 90;
-            assert_eq!(sends(&room.ledger, second, second + 90).await, []);
+            assert_eq!(sends(&fixture.ledger, second, second + 90).await, []);
             match task % 3 {
-                0 => room.ledger.record_done(job, task, 0, &done(Outcome::Stored, second)).await.unwrap(),
-                1 => room.ledger.lease(job, Some(task), "one", at(second)).await.unwrap(),
-                _ => drop(room.ledger.record_attempt(job, Some(task), 0).await.unwrap()),
+                0 => fixture.ledger.record_done(job, task, 0, &done(Outcome::Stored, second)).await.unwrap(),
+                1 => fixture.ledger.lease(job, Some(task), "one", at(second)).await.unwrap(),
+                _ => drop(fixture.ledger.record_attempt(job, Some(task), 0).await.unwrap()),
             }
         }
     }
 
     #[tokio::test]
     async fn leased_tasks_are_not_republished() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        sent(&room, job, 3).await;
-        room.ledger.lease(job, Some(0), "one", at(10_000)).await.unwrap();
-        room.ledger.lease(job, Some(1), "gone", at(60)).await.unwrap();
-        assert_eq!(sends(&room.another(), 0, 150).await, [(120, 2)]);
-        assert_eq!(room.queue.sent(), [format!("again {job} 1"), format!("again {job} 2")]);
-        // Where somebody runs everything that is left, it stays so.
+        sent(&fixture, job, 3).await;
+        fixture.ledger.lease(job, Some(0), "one", at(10_000)).await.unwrap();
+        fixture.ledger.lease(job, Some(1), "gone", at(60)).await.unwrap();
+        assert_eq!(sends(&fixture.another(), 0, 150).await, [(120, 2)]);
+        assert_eq!(fixture.queue.sent(), [format!("again {job} 1"), format!("again {job} 2")]);
+        // While all remaining tasks are leased, nothing is published.
         let job = id(0, 2);
-        sent(&room, job, 1).await;
-        room.ledger.lease(job, Some(0), "one", at(10_000)).await.unwrap();
-        let another = room.another();
+        sent(&fixture, job, 1).await;
+        fixture.ledger.lease(job, Some(0), "one", at(10_000)).await.unwrap();
+        let another = fixture.another();
         sends(&another, 0, 9_990).await;
-        assert!(!room.queue.sent().contains(&format!("again {job} 0")));
+        assert!(!fixture.queue.sent().contains(&format!("again {job} 0")));
         assert_eq!(sends(&another, 10_020, 10_050).await.len(), 1);
     }
 
     #[tokio::test]
     async fn tasks_with_several_attempts_may_wait_in_a_delay_queue() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        sent(&room, job, 2).await;
-        room.ledger.record_attempt(job, Some(0), 0).await.unwrap();
-        assert_eq!(sends(&room.another(), 0, 1_200).await, [(960, 2)]);
-        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
-        assert_eq!(sends(&room.another(), 0, 150).await, [(120, 1)]);
+        sent(&fixture, job, 2).await;
+        fixture.ledger.record_attempt(job, Some(0), 0).await.unwrap();
+        assert_eq!(sends(&fixture.another(), 0, 1_200).await, [(960, 2)]);
+        fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        assert_eq!(sends(&fixture.another(), 0, 150).await, [(120, 1)]);
     }
 
     /// It is the planner's message that is sent then: it knows how far it was, and the plan may be large.
     #[tokio::test]
     async fn a_plan_message_is_republished_when_its_planner_died() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        let request = room.planned(job, 40).await;
-        room.queue.take_only(10);
-        room.ledger.publish_tasks(&request, &plan(40), false).await.unwrap_err();
-        room.queue.take_all();
-        room.queue.sent();
-        assert_eq!(sends(&room.another(), 0, 660).await, [(600, 1)]);
-        assert_eq!(room.queue.sent(), [format!("plan {job}")]);
+        let request = fixture.planned(job, 40).await;
+        fixture.queue.take_only(10);
+        fixture.ledger.publish_tasks(&request, &plan(40), false).await.unwrap_err();
+        fixture.queue.take_all();
+        fixture.queue.sent();
+        assert_eq!(sends(&fixture.another(), 0, 660).await, [(600, 1)]);
+        assert_eq!(fixture.queue.sent(), [format!("plan {job}")]);
     }
 
     #[tokio::test]
     async fn an_interrupted_republish_goes_on_where_it_ended() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        sent(&room, job, 200).await;
-        let housekeeper = room.another();
+        sent(&fixture, job, 200).await;
+        let housekeeper = fixture.another();
         assert_eq!(sends(&housekeeper, 0, 120).await, []);
-        room.queue.take_only(70);
+        fixture.queue.take_only(70);
         let first = housekeeper.recover(at(120), false).await.unwrap();
-        room.queue.take_all();
+        fixture.queue.take_all();
         let second = housekeeper.recover(at(121), false).await.unwrap();
         assert_eq!(first + second, 200);
-        let mut all = room.queue.sent();
+        let mut all = fixture.queue.sent();
         all.dedup();
         assert_eq!(all.len(), 200);
         assert_eq!(housekeeper.recover(at(150), false).await.unwrap(), 0);

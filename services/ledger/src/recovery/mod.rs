@@ -25,29 +25,29 @@ use crate::{
 
 /// How far back jobs are looked after.
 pub(crate) const DAYS: i64 = 30;
-/// Jobs looked at in one go.
+/// Jobs recovered concurrently.
 const AT_ONCE: usize = 16;
 /// How long nothing may happen to a job's tasks before they count as lost. Longer than the delay after a first try
 /// that failed, and than a task runs without saying who has it.
 pub const LOST_AFTER: Duration = Duration::from_secs(120);
-/// A listing takes longer than most tasks, and nobody says who has it: so many times the patience.
-const FOR_A_PLAN: i32 = 5;
-/// What was tried more than once may wait in a delay queue, for a quarter of an hour: so many times the patience.
-const FOR_THE_PUT_OFF: i32 = 8;
-/// A round that was asked for so long ago, and is not there, was given up by whoever asked.
-const ASKING: SignedDuration = SignedDuration::from_hours(1);
+/// A planning takes longer than most tasks: so many times [`LOST_AFTER`].
+const LOST_AFTER_FOR_PLANS: i32 = 5;
+/// A task with several attempts may wait in a delay queue for a quarter of an hour: so many times [`LOST_AFTER`].
+const LOST_AFTER_FOR_RETRIES: i32 = 8;
+/// A retry without its round after so long will never have one: its process died.
+const RETRY_TIMEOUT: SignedDuration = SignedDuration::from_hours(1);
 /// Retries looked for in one LIST.
 const RETRIES: usize = 1_000;
-/// A job that nobody has begun for so long may have been accepted while the queue was away.
-const UNBEGUN: SignedDuration = SignedDuration::from_secs(60);
-/// A busy fleet is not sent the same job over and over.
-const BETWEEN_SENDS: SignedDuration = SignedDuration::from_mins(10);
+/// A job that is queued for so long may have been accepted while the queue was unavailable.
+const UNSTARTED: SignedDuration = SignedDuration::from_secs(60);
+/// The interval between two plan messages of one job.
+const BETWEEN_PLAN_MESSAGES: SignedDuration = SignedDuration::from_mins(10);
 
 /// How long one job's messages may take in one pass. A queue that is full waits for its workers, and while it
 /// does, the other jobs must be looked after.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What came of one look at all jobs.
+/// The result of one recovery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// Messages that were sent.
@@ -56,7 +56,7 @@ pub struct Recovery {
     pub unfinished: BTreeMap<String, u64>,
 }
 
-/// One look at all jobs.
+/// One recovery of all jobs.
 #[derive(Debug)]
 pub(crate) struct Pass {
     pub(crate) now: Timestamp,
@@ -150,12 +150,12 @@ impl Ledger {
             sent: AtomicU64::new(0),
             unfinished: Mutex::default(),
         };
-        self.look_after_retried(&pass).await?;
+        self.recover_retried(&pass).await?;
         let today = utc_day(now);
         let oldest = today.saturating_sub((DAYS + 1).days());
         self.forget_days_before(oldest);
         for day in self.days(Some(oldest)).await? {
-            if !self.has_ended(day) && self.look_after_day(day, &pass).await? && day < today.saturating_sub(1.day()) {
+            if !self.has_ended(day) && self.recover_day(day, &pass).await? && day < today.saturating_sub(1.day()) {
                 // No job is made for a day that is over, and no clock is a day wrong.
                 lock(&self.memory.ended_days).insert(day);
             }
@@ -165,7 +165,7 @@ impl Ledger {
     }
 
     /// Jobs that had ended, and have work again. A retry is forgotten once its round has ended.
-    async fn look_after_retried(&self, pass: &Pass) -> Result<(), LedgerError> {
+    async fn recover_retried(&self, pass: &Pass) -> Result<(), LedgerError> {
         let mut after: Option<String> = None;
         loop {
             let page = self.store.list(keys::RETRIES, after.as_deref(), RETRIES).await?;
@@ -175,7 +175,7 @@ impl Ledger {
             }
             stream::iter(retries)
                 .for_each_concurrent(AT_ONCE, |(job, rounds)| async move {
-                    if let Err(error) = self.look_after_retries(job, rounds, pass).await {
+                    if let Err(error) = self.recover_retries(job, rounds, pass).await {
                         tracing::warn!(%job, %error, "failed to recover a retried job");
                     }
                 })
@@ -187,20 +187,20 @@ impl Ledger {
         }
     }
 
-    async fn look_after_retries(&self, job: JobId, rounds: Vec<u32>, pass: &Pass) -> Result<(), LedgerError> {
+    async fn recover_retries(&self, job: JobId, rounds: Vec<u32>, pass: &Pass) -> Result<(), LedgerError> {
         // Looked at before the job is: a round that is begun meanwhile is not forgotten with the others.
         let facts = self.facts(job).await?;
         lock(&pass.retried).insert(job);
         self.memory.ended.remove(&job);
-        let has_ended = facts.exists && self.look_after(job, pass).await;
+        let has_ended = facts.exists && self.recover_job(job, pass).await;
         for round in rounds {
             let key = keys::retry(job, round);
             let is_over = if facts.exists && facts.round >= round {
                 has_ended
             } else {
-                // Either somebody is asking for this round just now, or the job, or whoever asked, is gone.
+                // Either the round is being written now, or the job, or the process that retried it, is gone.
                 let asked: Option<Round> = self.read_intact(&key, SMALL).await?;
-                asked.is_none_or(|asked| pass.now.duration_since(asked.retried) > ASKING)
+                asked.is_none_or(|asked| pass.now.duration_since(asked.retried) > RETRY_TIMEOUT)
             };
             if is_over {
                 self.store.delete(&[key]).await?;
@@ -210,7 +210,7 @@ impl Ledger {
     }
 
     /// Returns whether every job of the day has a summary.
-    async fn look_after_day(&self, day: Date, pass: &Pass) -> Result<bool, LedgerError> {
+    async fn recover_day(&self, day: Date, pass: &Pass) -> Result<bool, LedgerError> {
         let mut all_ended = true;
         let mut after = None;
         loop {
@@ -218,7 +218,7 @@ impl Ledger {
             let is_unknown = |job: &JobId| self.memory.ended.get(job).is_none() && !lock(&pass.retried).contains(job);
             all_ended &= !jobs.iter().any(|job| lock(&pass.retried).contains(job));
             let unknown = jobs.into_iter().filter(is_unknown);
-            let looks = stream::iter(unknown).map(|job| self.look_after(job, pass)).buffer_unordered(AT_ONCE);
+            let looks = stream::iter(unknown).map(|job| self.recover_job(job, pass)).buffer_unordered(AT_ONCE);
             // A fold, not `all`, which would stop at the first that has not ended.
             all_ended &= looks.fold(true, |all, ended| async move { all && ended }).await;
             if next.is_none() {
@@ -229,15 +229,15 @@ impl Ledger {
     }
 
     /// Returns whether the job has a summary.
-    async fn look_after(&self, job: JobId, pass: &Pass) -> bool {
-        let owed = self.memory.owed.get(&job);
-        let sent = Sent::from(owed.unwrap_or(0));
-        let everything = pass.everything || owed.is_some();
-        let looked_after = self.try_look_after(job, pass, everything, &sent).await;
+    async fn recover_job(&self, job: JobId, pass: &Pass) -> bool {
+        let unpublished = self.memory.unpublished.get(&job);
+        let sent = Sent::from(unpublished.unwrap_or(0));
+        let everything = pass.everything || unpublished.is_some();
+        let recovered = self.try_recover_job(job, pass, everything, &sent).await;
         pass.sent.fetch_add(sent.messages().into(), Ordering::Relaxed);
-        match looked_after {
+        match recovered {
             Ok(ended) => {
-                self.memory.owed.remove(&job);
+                self.memory.unpublished.remove(&job);
                 self.memory.damaged.remove(&job);
                 if ended {
                     self.memory.ended.insert(job, (), 1);
@@ -255,14 +255,14 @@ impl Ledger {
                     tracing::warn!(%job, %error, "failed to recover a job");
                 }
                 if everything || sent.messages() > 0 {
-                    self.memory.owed.insert(job, sent.up_to(), 1);
+                    self.memory.unpublished.insert(job, sent.up_to(), 1);
                 }
                 false
             }
         }
     }
 
-    async fn try_look_after(
+    async fn try_recover_job(
         &self,
         job: JobId,
         pass: &Pass,
@@ -278,7 +278,7 @@ impl Ledger {
         if !facts.exists {
             return Ok(false);
         }
-        self.count_settled(job, &request.source, &facts);
+        self.count_ended(job, &request.source, &facts);
         if summary.is_some_and(|summary| summary.status.state.is_terminal() && summary.holds(&facts)) {
             return Ok(true);
         }
@@ -293,12 +293,12 @@ impl Ledger {
         let by_planner = state != State::Running || !(facts.is_sent() || everything);
         let due = everything
             || match state {
-                State::Queued => self.is_forgotten(&request, pass).await,
+                State::Queued => self.is_unstarted(&request, pass).await,
                 _ if by_planner => {
-                    self.is_lost(job, &facts, QueueName::Plans, pass.patience_times(FOR_A_PLAN), pass).await
+                    self.is_lost(job, &facts, QueueName::Plans, pass.patience_times(LOST_AFTER_FOR_PLANS), pass).await
                 }
                 _ => {
-                    let lost_after = pass.patience_times(if facts.is_put_off() { FOR_THE_PUT_OFF } else { 1 });
+                    let lost_after = pass.patience_times(if facts.has_retries() { LOST_AFTER_FOR_RETRIES } else { 1 });
                     self.is_lost(job, &facts, QueueName::Source(request.source.clone()), lost_after, pass).await
                 }
             };
@@ -311,35 +311,34 @@ impl Ledger {
                 }
             }
             (true, false) => {
-                // After a start nobody runs anything, whatever a predecessor of this process said.
+                // After a start no task runs, whatever lease a predecessor of this process left.
                 let held = if everything { HashSet::new() } else { self.held(job, &facts, pass.now).await? };
-                self.send_unmarked(&request, &facts, &held, pass, sent).await?;
+                self.publish_pending(&request, &facts, &held, pass, sent).await?;
             }
         }
         Ok(false)
     }
 
-    /// Whether nobody begins a job that was accepted: its message was never sent, or was lost. The first time
-    /// nothing else is asked, because a queue that never runs empty must not hide it; one message too many costs
-    /// a planner one look at the bucket.
-    async fn is_forgotten(&self, request: &Request, pass: &Pass) -> bool {
-        let is_due = match self.memory.sent_again.get(&request.job) {
-            None => return pass.now.duration_since(request.created) > UNBEGUN,
-            Some(at) => pass.now.duration_since(at) >= BETWEEN_SENDS,
+    /// Whether the plan message of a queued job counts as lost. The first time the queue is not asked, because a queue
+    /// that never runs empty must not hide it; one message too many costs a planner one look at the bucket.
+    async fn is_unstarted(&self, request: &Request, pass: &Pass) -> bool {
+        let is_due = match self.memory.republished_at.get(&request.job) {
+            None => return pass.now.duration_since(request.created) > UNSTARTED,
+            Some(at) => pass.now.duration_since(at) >= BETWEEN_PLAN_MESSAGES,
         };
         is_due && pass.waiting(self, QueueName::Plans).await == Some(0)
     }
 
     async fn send_plan(&self, request: &Request, facts: &Facts, pass: &Pass) -> Result<(), LedgerError> {
         pass.send(QueueName::Plans, self.publish_plan(request)).await?;
-        self.was_sent_again(request.job, facts);
+        self.record_republish(request.job, facts);
         tracing::info!(job = %request.job, source = request.source, "republished a plan message");
-        self.memory.sent_again.insert(request.job, pass.now, 1);
+        self.memory.republished_at.insert(request.job, pass.now, 1);
         pass.sent.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    async fn send_unmarked(
+    async fn publish_pending(
         &self,
         request: &Request,
         facts: &Facts,
@@ -353,7 +352,7 @@ impl Ledger {
         if sent.messages() == 0 {
             return result;
         }
-        self.was_sent_again(request.job, facts);
+        self.record_republish(request.job, facts);
         tracing::info!(job = %request.job, source = request.source, sent = sent.messages(), "republished a job's tasks");
         result
     }
@@ -373,51 +372,51 @@ mod tests {
     use crate::{
         Outcome,
         layout::keys::Name,
-        testing::{Room, at, done, failure, id},
+        testing::{Fixture, at, done, failure, id},
     };
 
     #[tokio::test]
     async fn an_unstarted_job_is_republished_at_most_every_ten_minutes() {
-        let room = Room::new().await;
-        room.job(id(0, 1)).await;
-        room.planned(id(0, 2), 3).await;
-        room.job(id(0, 3)).await;
-        room.ledger.record_start(id(0, 3), at(1)).await.unwrap();
-        room.queue.sent();
+        let fixture = Fixture::new().await;
+        fixture.job(id(0, 1)).await;
+        fixture.planned(id(0, 2), 3).await;
+        fixture.job(id(0, 3)).await;
+        fixture.ledger.record_start(id(0, 3), at(1)).await.unwrap();
+        fixture.queue.sent();
         let expected = format!("plan {}", id(0, 1));
         for (second, sent) in [(60, 0), (61, 1), (62, 0), (660, 0), (661, 1)] {
-            room.ledger.recover(at(second), false).await.unwrap();
-            let found = room.queue.sent().iter().filter(|message| **message == expected).count();
+            fixture.ledger.recover(at(second), false).await.unwrap();
+            let found = fixture.queue.sent().iter().filter(|message| **message == expected).count();
             assert_eq!(found, sent, "after {second} s");
         }
         // The queue is not empty: it may be in there.
-        room.queue.waiting.store(1, std::sync::atomic::Ordering::Relaxed);
-        assert_eq!(room.ledger.recover(at(3_600), false).await.unwrap(), 0);
-        room.queue.waiting.store(0, std::sync::atomic::Ordering::Relaxed);
-        assert_eq!(room.ledger.recover(at(3_601), false).await.unwrap(), 1);
-        assert_eq!(room.queue.sent(), [expected]);
+        fixture.queue.waiting.store(1, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(fixture.ledger.recover(at(3_600), false).await.unwrap(), 0);
+        fixture.queue.waiting.store(0, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(fixture.ledger.recover(at(3_601), false).await.unwrap(), 1);
+        assert_eq!(fixture.queue.sent(), [expected]);
     }
 
     #[tokio::test]
     async fn after_a_start_every_unfinished_task_is_published() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let jobs: Vec<JobId> = (1..=5).map(|n| id(0, n)).collect();
-        room.job(jobs[0]).await;
-        room.job(jobs[1]).await;
-        room.ledger.record_start(jobs[1], at(1)).await.unwrap();
+        fixture.job(jobs[0]).await;
+        fixture.job(jobs[1]).await;
+        fixture.ledger.record_start(jobs[1], at(1)).await.unwrap();
         for job in &jobs[2..4] {
-            room.planned(*job, 4).await;
-            room.ledger.record_done(*job, 1, 0, &done(Outcome::Stored, 3)).await.unwrap();
-            room.ledger.record_failure(*job, 3, 0, &failure("gone", 3)).await.unwrap();
+            fixture.planned(*job, 4).await;
+            fixture.ledger.record_done(*job, 1, 0, &done(Outcome::Stored, 3)).await.unwrap();
+            fixture.ledger.record_failure(*job, 3, 0, &failure("gone", 3)).await.unwrap();
         }
         for task in [0, 2] {
-            room.ledger.record_done(jobs[3], task, 0, &done(Outcome::Stored, 3)).await.unwrap();
+            fixture.ledger.record_done(jobs[3], task, 0, &done(Outcome::Stored, 3)).await.unwrap();
         }
         // Older than what is looked after.
-        room.job(id(-40 * 86_400, 9)).await;
-        room.queue.sent();
+        fixture.job(id(-40 * 86_400, 9)).await;
+        fixture.queue.sent();
 
-        let another = room.another();
+        let another = fixture.another();
         assert_eq!(another.recover(at(2), true).await.unwrap(), 4);
         let expected = [
             format!("again {} 0", jobs[2]),
@@ -425,28 +424,28 @@ mod tests {
             format!("plan {}", jobs[0]),
             format!("plan {}", jobs[1]),
         ];
-        assert_eq!(room.queue.sent(), expected);
+        assert_eq!(fixture.queue.sent(), expected);
         // The one that had ended has its summary, and that is all that a second look does.
         let summary = keys::of(jobs[3], Name::Summary);
-        assert_eq!(room.another().status(jobs[3]).await.unwrap().unwrap().state, State::Partial);
-        assert!(room.text(&summary).await.is_some());
+        assert_eq!(fixture.another().status(jobs[3]).await.unwrap().unwrap().state, State::Partial);
+        assert!(fixture.text(&summary).await.is_some());
         assert_eq!(another.recover(at(3), false).await.unwrap(), 0);
     }
 
     #[tokio::test]
     async fn unpublished_messages_are_published_by_the_next_recovery() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         for n in 0..3 {
-            room.planned(id(0, n), 2).await;
-            room.job(id(1, n)).await;
+            fixture.planned(id(0, n), 2).await;
+            fixture.job(id(1, n)).await;
         }
-        room.queue.sent();
-        let another = room.another();
-        room.queue.take_only(4);
+        fixture.queue.sent();
+        let another = fixture.another();
+        fixture.queue.take_only(4);
         assert_eq!(another.recover(at(2), true).await.unwrap(), 4);
-        room.queue.take_all();
+        fixture.queue.take_all();
         assert_eq!(another.recover(at(3), false).await.unwrap(), 5);
-        let mut sent = room.queue.sent();
+        let mut sent = fixture.queue.sent();
         sent.dedup();
         assert_eq!(sent.len(), 9, "every plan and every task once");
         assert_eq!(another.recover(at(4), false).await.unwrap(), 0);
@@ -454,45 +453,45 @@ mod tests {
 
     #[tokio::test]
     async fn damaged_jobs_do_not_stop_the_others() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let names =
             [Name::Request, Name::Plan, Name::Done { task: 0 }, Name::Failed { task: 1, round: 1 }, Name::Summary];
         for (n, name) in (1..).zip(names) {
             let job = id(0, n);
-            room.planned(job, 2).await;
-            room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
-            room.ledger.record_failure(job, 1, 0, &failure("gone", 3)).await.unwrap();
-            room.ledger.retry(job, at(4)).await.unwrap();
-            room.ledger.record_failure(job, 1, 1, &failure("gone", 5)).await.unwrap();
+            fixture.planned(job, 2).await;
+            fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+            fixture.ledger.record_failure(job, 1, 0, &failure("gone", 3)).await.unwrap();
+            fixture.ledger.retry(job, at(4)).await.unwrap();
+            fixture.ledger.record_failure(job, 1, 1, &failure("gone", 5)).await.unwrap();
             let too_large = vec![b' '; SMALL + 1].into();
-            room.store.put(&keys::of(job, name), "application/json", too_large).await.unwrap();
-            room.store.put(&keys::retry(job, 2), "application/json", "[]".into()).await.unwrap();
+            fixture.store.put(&keys::of(job, name), "application/json", too_large).await.unwrap();
+            fixture.store.put(&keys::retry(job, 2), "application/json", "[]".into()).await.unwrap();
         }
-        room.planned(id(0, 9), 0).await;
-        let housekeeper = room.another();
+        fixture.planned(id(0, 9), 0).await;
+        let housekeeper = fixture.another();
         for second in [6, 7] {
             assert_eq!(housekeeper.recover(at(second), true).await.unwrap(), 0);
         }
         for (n, is_ended) in [(1, false), (2, false), (3, false), (4, false), (5, true), (9, true)] {
-            let summary: Option<crate::views::status::Summary> = room.ledger.summary(id(0, n)).await.unwrap();
+            let summary: Option<crate::views::status::Summary> = fixture.ledger.summary(id(0, n)).await.unwrap();
             assert_eq!(summary.is_some(), is_ended, "{n}");
         }
         // Deleted in time, all of them.
         for day in 91..=92 {
             housekeeper.expire(at(day * 86_400)).await.unwrap();
         }
-        assert_eq!(room.store.list(keys::JOBS, None, 100).await.unwrap().len(), 0);
+        assert_eq!(fixture.store.list(keys::JOBS, None, 100).await.unwrap().len(), 0);
     }
 
     #[tokio::test]
     async fn a_day_that_is_over_is_not_looked_at_again() {
-        let room = Room::new().await;
-        room.planned(id(0, 1), 0).await;
+        let fixture = Fixture::new().await;
+        fixture.planned(id(0, 1), 0).await;
         let later = at(3 * 86_400);
-        room.ledger.recover(later, false).await.unwrap();
-        assert!(room.ledger.has_ended(id(0, 1).day()));
+        fixture.ledger.recover(later, false).await.unwrap();
+        assert!(fixture.ledger.has_ended(id(0, 1).day()));
         let much_later = at(40 * 86_400);
-        room.ledger.recover(much_later, false).await.unwrap();
-        assert!(!room.ledger.has_ended(id(0, 1).day()));
+        fixture.ledger.recover(much_later, false).await.unwrap();
+        assert!(!fixture.ledger.has_ended(id(0, 1).day()));
     }
 }

@@ -83,7 +83,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Room, id};
+    use crate::testing::{Fixture, id};
 
     async fn walk(ledger: &Ledger, filter: &JobFilter, limit: usize) -> Vec<JobId> {
         let (mut jobs, mut after) = (Vec::new(), None);
@@ -100,15 +100,15 @@ mod tests {
 
     #[tokio::test]
     async fn pages_together_are_the_whole_list_newest_first() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         assert_eq!(
-            room.ledger.jobs(&JobFilter::default(), None, 10).await.unwrap(),
+            fixture.ledger.jobs(&JobFilter::default(), None, 10).await.unwrap(),
             JobPage { jobs: vec![], next: None }
         );
         // Five days, fifty jobs on each.
         let mut all: Vec<JobId> = (0..250).map(|n| id(n / 50 * 86_400 + n % 7, n.cast_unsigned())).collect();
         let making = stream::iter(all.iter().enumerate())
-            .map(async |(n, job)| if n % 10 == 0 { room.planned(*job, 0).await } else { room.job(*job).await });
+            .map(async |(n, job)| if n % 10 == 0 { fixture.planned(*job, 0).await } else { fixture.job(*job).await });
         making.buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
         let succeeded: Vec<JobId> = all.iter().copied().step_by(10).collect();
         all.sort_unstable_by(|left, right| right.cmp(left));
@@ -116,8 +116,8 @@ mod tests {
         let any = JobFilter::default();
         let state = JobFilter { source: Some("buses".to_owned()), state: Some(State::Succeeded) };
         for limit in [30, 1_000] {
-            assert_eq!(walk(&room.ledger, &any, limit).await, all, "limit {limit}");
-            let mut found = walk(&room.ledger, &state, limit).await;
+            assert_eq!(walk(&fixture.ledger, &any, limit).await, all, "limit {limit}");
+            let mut found = walk(&fixture.ledger, &state, limit).await;
             assert!(found.is_sorted_by(|left, right| left > right));
             found.sort_unstable();
             let mut expected = succeeded.clone();
@@ -125,6 +125,6 @@ mod tests {
             assert_eq!(found, expected, "limit {limit}");
         }
         let other = JobFilter { source: Some("weather".to_owned()), state: None };
-        assert_eq!(walk(&room.another(), &other, 10).await, []);
+        assert_eq!(walk(&fixture.another(), &other, 10).await, []);
     }
 }

@@ -13,15 +13,15 @@ use crate::{
         keys::{self, Name},
         objects,
     },
-    ledger::shortened,
+    ledger::truncated,
     views::progress::{Body, lock},
 };
 
-/// Where a job stands. It only moves forward, but for a retry of what had failed.
+/// A job's state. It only moves forward, but for a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Accepted; nobody has begun.
+    /// Accepted; not begun.
     Queued,
     /// A worker asks the upstream for the items.
     Planning,
@@ -35,7 +35,7 @@ pub enum State {
     Failed,
     /// Cancelled before all was done.
     Cancelled,
-    /// An object of the job in the bucket cannot be read, so that nobody knows.
+    /// An object of the job in the bucket cannot be read; the errors name it.
     Damaged,
 }
 
@@ -90,12 +90,12 @@ pub struct TaskError {
     pub failure: Failure,
 }
 
-/// All that is known of a job at one time.
+/// A job's state and numbers at one time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// What was asked.
+    /// The request.
     pub request: Request,
-    /// Where it stands.
+    /// The state.
     pub state: State,
     /// When a worker began to plan.
     pub started: Option<Timestamp>,
@@ -155,15 +155,15 @@ fn task_error(task: u32, body: Body, outline: &Outline) -> TaskError {
             let reasons: Vec<_> = done.missing.iter().map(MissingItem::to_string).collect();
             let (attempts, finished) = (done.attempts, done.finished);
             let failure = Failure { reason: reasons.join("; "), quarantine: None, attempts, finished };
-            (done.missing.into_iter().map(|missing| missing.item).collect(), shortened(&failure))
+            (done.missing.into_iter().map(|missing| missing.item).collect(), truncated(&failure))
         }
     };
     TaskError { task: Some(task.into()), items, failure }
 }
 
 impl Ledger {
-    /// Where a job stands: its summary, or one LIST of its markers. `None` for an unknown job. Where an object of the
-    /// job is damaged, that is its state, and the error names the object.
+    /// A job's status, from its summary or from one LIST of its markers. `None` for an unknown job. A job with a
+    /// damaged object has the state `Damaged`, and an error that names the object.
     pub async fn status(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
         match self.intact_status(job).await {
             Err(error @ LedgerError::Damaged { .. }) => Ok(Some(self.damaged_status(job, &error).await?)),
@@ -307,16 +307,16 @@ mod tests {
     use super::*;
     use crate::{
         Outcome,
-        testing::{Room, at, done, failure, id, partial, plan},
+        testing::{Fixture, at, done, failure, id, partial, plan},
     };
 
     #[tokio::test]
     async fn a_job_goes_through_its_states() {
-        let room = Room::new().await;
-        let (ledger, job) = (&room.ledger, id(0, 1));
-        let state = async || room.ledger.status(job).await.unwrap().map(|status| status.state);
+        let fixture = Fixture::new().await;
+        let (ledger, job) = (&fixture.ledger, id(0, 1));
+        let state = async || fixture.ledger.status(job).await.unwrap().map(|status| status.state);
         assert_eq!(state().await, None);
-        room.job(job).await;
+        fixture.job(job).await;
         assert_eq!(state().await, Some(State::Queued));
         ledger.record_start(job, at(1)).await.unwrap();
         ledger.record_start(job, at(5)).await.unwrap();
@@ -340,29 +340,29 @@ mod tests {
             failure: failure("the upstream answers 503", 9),
         };
         assert_eq!(status.errors, [error]);
-        // The summary was written; whoever reads it sees the same.
-        assert_eq!(room.another().status(job).await.unwrap().unwrap(), status);
-        let summary = room.text(&keys::of(job, Name::Summary)).await.unwrap();
+        // The summary says the same.
+        assert_eq!(fixture.another().status(job).await.unwrap().unwrap(), status);
+        let summary = fixture.text(&keys::of(job, Name::Summary)).await.unwrap();
         assert_eq!(serde_json::from_str::<Status>(&summary).unwrap(), status);
     }
 
     #[tokio::test]
     async fn the_final_state_follows_from_the_tasks() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         for (n, (well, badly, expected)) in
             [(2, 0, State::Succeeded), (0, 0, State::Succeeded), (1, 1, State::Partial), (0, 2, State::Failed)]
                 .into_iter()
                 .enumerate()
         {
             let job = id(0, n as u64);
-            room.planned(job, 2.min(well + badly) as usize).await;
+            fixture.planned(job, 2.min(well + badly) as usize).await;
             for task in 0..well {
-                room.ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap();
+                fixture.ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap();
             }
             for task in well..well + badly {
-                room.ledger.record_failure(job, task, 0, &failure("gone", 4)).await.unwrap();
+                fixture.ledger.record_failure(job, task, 0, &failure("gone", 4)).await.unwrap();
             }
-            let status = room.ledger.status(job).await.unwrap().unwrap();
+            let status = fixture.ledger.status(job).await.unwrap().unwrap();
             assert_eq!(status.state, expected);
             assert!(status.finished.is_some());
         }
@@ -370,34 +370,34 @@ mod tests {
 
     #[tokio::test]
     async fn a_planning_that_was_given_up_fails_the_job_unless_there_is_a_plan() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        room.job(job).await;
-        room.ledger.record_start(job, at(1)).await.unwrap();
-        room.ledger.record_plan_failure(job, 0, &failure("/cities answers 500", 7)).await.unwrap();
-        let status = room.ledger.status(job).await.unwrap().unwrap();
+        fixture.job(job).await;
+        fixture.ledger.record_start(job, at(1)).await.unwrap();
+        fixture.ledger.record_plan_failure(job, 0, &failure("/cities answers 500", 7)).await.unwrap();
+        let status = fixture.ledger.status(job).await.unwrap().unwrap();
         assert_eq!((status.state, status.finished), (State::Failed, Some(at(7))));
         assert_eq!(
             status.errors,
             [TaskError { task: None, items: vec![], failure: failure("/cities answers 500", 7) }]
         );
-        assert_eq!(room.another().status(job).await.unwrap().unwrap(), status);
+        assert_eq!(fixture.another().status(job).await.unwrap().unwrap(), status);
 
-        room.ledger.record_plan(job, plan(1)).await.unwrap();
-        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Running);
-        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 8)).await.unwrap();
-        assert_eq!(room.another().status(job).await.unwrap().unwrap().state, State::Succeeded);
+        fixture.ledger.record_plan(job, plan(1)).await.unwrap();
+        assert_eq!(fixture.ledger.status(job).await.unwrap().unwrap().state, State::Running);
+        fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 8)).await.unwrap();
+        assert_eq!(fixture.another().status(job).await.unwrap().unwrap().state, State::Succeeded);
     }
 
     #[tokio::test]
     async fn items_that_the_upstream_does_not_have_make_a_job_partial_and_are_named() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        room.planned(job, 2).await;
-        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 8)).await.unwrap();
-        room.ledger.record_done(job, 1, 0, &partial(9)).await.unwrap();
-        // Derived, read from the summary, and by somebody who remembers nothing.
-        for ledger in [&room.ledger, &room.ledger, &room.another()] {
+        fixture.planned(job, 2).await;
+        fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 8)).await.unwrap();
+        fixture.ledger.record_done(job, 1, 0, &partial(9)).await.unwrap();
+        // Derived, read from the summary, and by a process without caches.
+        for ledger in [&fixture.ledger, &fixture.ledger, &fixture.another()] {
             let status = ledger.status(job).await.unwrap().unwrap();
             assert_eq!((status.state, status.tasks.stored, status.tasks.failed), (State::Partial, 2, 0));
             assert_eq!((status.tasks.incomplete, status.bytes), (1, 2_000));
@@ -407,101 +407,101 @@ mod tests {
                 (Some(1), ["7".to_owned()].as_slice(), "7: the upstream answered 404 Not Found")
             );
         }
-        assert_eq!(room.ledger.recover(at(20), false).await.unwrap(), 0);
+        assert_eq!(fixture.ledger.recover(at(20), false).await.unwrap(), 0);
     }
 
     /// Earlier releases wrote `.done` whether items were missing or not.
     #[tokio::test]
     async fn missing_items_in_a_done_marker_make_a_job_partial_that_offers_no_retry() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        room.planned(job, 1).await;
-        room.ledger.create(&keys::of(job, Name::Done { task: 0 }), &partial(9), objects::SMALL).await.unwrap();
-        for ledger in [&room.ledger, &room.ledger, &room.another()] {
+        fixture.planned(job, 1).await;
+        fixture.ledger.create(&keys::of(job, Name::Done { task: 0 }), &partial(9), objects::SMALL).await.unwrap();
+        for ledger in [&fixture.ledger, &fixture.ledger, &fixture.another()] {
             let status = ledger.status(job).await.unwrap().unwrap();
             assert_eq!((status.state, status.is_retryable()), (State::Partial, false));
             assert_eq!(status.errors[0].items, ["7"]);
         }
-        assert!(room.ledger.retry(job, at(20)).await.is_err());
+        assert!(fixture.ledger.retry(job, at(20)).await.is_err());
     }
 
     #[tokio::test]
     async fn a_cancelled_job_is_cancelled() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        room.planned(job, 2).await;
-        assert_eq!(room.ledger.cancel(job, at(7)).await.unwrap().finished, Some(at(7)));
-        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Cancelled);
+        fixture.planned(job, 2).await;
+        assert_eq!(fixture.ledger.cancel(job, at(7)).await.unwrap().finished, Some(at(7)));
+        assert_eq!(fixture.ledger.status(job).await.unwrap().unwrap().state, State::Cancelled);
         // A task that was past the point of looking still counts.
-        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 8)).await.unwrap();
-        let status = room.another().status(job).await.unwrap().unwrap();
+        fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 8)).await.unwrap();
+        let status = fixture.another().status(job).await.unwrap().unwrap();
         assert_eq!((status.state, status.tasks.stored, status.tasks.pending), (State::Cancelled, 1, 1));
     }
 
     #[tokio::test]
     async fn a_success_outranks_a_failure_even_after_the_summary() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        room.planned(job, 2).await;
-        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
-        room.ledger.record_failure(job, 1, 0, &failure("lost its worker", 4)).await.unwrap();
-        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Partial);
-        room.ledger.record_done(job, 1, 0, &done(Outcome::Stored, 6)).await.unwrap();
-        for ledger in [room.ledger.clone(), room.another()] {
+        fixture.planned(job, 2).await;
+        fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        fixture.ledger.record_failure(job, 1, 0, &failure("lost its worker", 4)).await.unwrap();
+        assert_eq!(fixture.ledger.status(job).await.unwrap().unwrap().state, State::Partial);
+        fixture.ledger.record_done(job, 1, 0, &done(Outcome::Stored, 6)).await.unwrap();
+        for ledger in [fixture.ledger.clone(), fixture.another()] {
             let status = ledger.status(job).await.unwrap().unwrap();
             assert_eq!((status.state, status.finished), (State::Succeeded, Some(at(6))));
             assert_eq!((status.tasks.failed, status.errors), (0, vec![]));
         }
         // The other way round nothing changes.
-        room.ledger.record_failure(job, 1, 0, &failure("late", 9)).await.unwrap();
-        assert_eq!(room.another().status(job).await.unwrap().unwrap().state, State::Succeeded);
+        fixture.ledger.record_failure(job, 1, 0, &failure("late", 9)).await.unwrap();
+        assert_eq!(fixture.another().status(job).await.unwrap().unwrap().state, State::Succeeded);
     }
 
     #[tokio::test]
     async fn the_first_ten_failures_are_shown() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        room.planned(job, 40).await;
+        fixture.planned(job, 40).await;
         for task in (0..39).rev() {
-            room.ledger.record_failure(job, task, 0, &failure(&format!("reason {task}"), 4)).await.unwrap();
+            fixture.ledger.record_failure(job, task, 0, &failure(&format!("reason {task}"), 4)).await.unwrap();
         }
         let told = async |ledger: &Ledger| {
             let errors = ledger.status(job).await.unwrap().unwrap().errors;
             errors.into_iter().map(|error| (error.task.unwrap(), error.failure.reason)).collect::<Vec<_>>()
         };
         let expected = |tasks: std::ops::Range<u64>| tasks.map(|n| (n, format!("reason {n}"))).collect::<Vec<_>>();
-        assert_eq!(told(&room.ledger).await, expected(0..10));
+        assert_eq!(told(&fixture.ledger).await, expected(0..10));
         for task in 0..5 {
-            room.ledger.record_done(job, task, 0, &done(Outcome::Stored, 6)).await.unwrap();
+            fixture.ledger.record_done(job, task, 0, &done(Outcome::Stored, 6)).await.unwrap();
         }
-        assert_eq!(told(&room.ledger).await, expected(5..15));
+        assert_eq!(told(&fixture.ledger).await, expected(5..15));
     }
 
     #[tokio::test]
     async fn a_damaged_summary_is_made_again() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        room.planned(job, 0).await;
-        let status = room.ledger.status(job).await.unwrap();
-        room.store.put(&keys::of(job, Name::Summary), "application/json", "{\"state\":".into()).await.unwrap();
-        assert_eq!(room.ledger.status(job).await.unwrap(), status);
-        assert_eq!(room.another().status(job).await.unwrap(), status);
+        fixture.planned(job, 0).await;
+        let status = fixture.ledger.status(job).await.unwrap();
+        fixture.store.put(&keys::of(job, Name::Summary), "application/json", "{\"state\":".into()).await.unwrap();
+        assert_eq!(fixture.ledger.status(job).await.unwrap(), status);
+        assert_eq!(fixture.another().status(job).await.unwrap(), status);
     }
 
     #[tokio::test]
     async fn a_retry_makes_what_had_failed_pending() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let job = id(0, 1);
-        room.planned(job, 2).await;
-        room.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
-        room.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
-        assert_eq!(room.ledger.status(job).await.unwrap().unwrap().state, State::Partial);
-        room.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
-        let status = room.ledger.status(job).await.unwrap().unwrap();
+        fixture.planned(job, 2).await;
+        fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        fixture.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
+        assert_eq!(fixture.ledger.status(job).await.unwrap().unwrap().state, State::Partial);
+        fixture.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
+        let status = fixture.ledger.status(job).await.unwrap().unwrap();
         assert_eq!((status.state, status.tasks.pending, status.errors.len()), (State::Running, 1, 0));
-        assert!(!room.ledger.is_settled(job, 1, 1).await.unwrap());
-        room.ledger.record_failure(job, 1, 1, &failure("still gone", 9)).await.unwrap();
-        let status = room.ledger.status(job).await.unwrap().unwrap();
+        assert!(!fixture.ledger.has_marker(job, 1, 1).await.unwrap());
+        fixture.ledger.record_failure(job, 1, 1, &failure("still gone", 9)).await.unwrap();
+        let status = fixture.ledger.status(job).await.unwrap().unwrap();
         assert_eq!((status.state, status.finished), (State::Partial, Some(at(9))));
         assert_eq!(status.errors[0].failure.reason, "still gone");
     }
@@ -510,9 +510,9 @@ mod tests {
     #[tokio::test]
     async fn a_reader_never_sees_a_job_go_backwards() {
         const TASKS: u32 = 1_100;
-        let room = Room::new().await;
-        let (ledger, job) = (&room.ledger, id(0, 1));
-        room.planned(job, TASKS as usize).await;
+        let fixture = Fixture::new().await;
+        let (ledger, job) = (&fixture.ledger, id(0, 1));
+        fixture.planned(job, TASKS as usize).await;
         let outcome = done(Outcome::Stored, 3);
         let writes = stream::iter(0..TASKS)
             .map(|task| ledger.record_done(job, task, 0, &outcome))
@@ -534,6 +534,6 @@ mod tests {
         };
         let ((), looks) = futures::join!(writes, reads);
         assert!(looks > 0);
-        assert_eq!(room.another().tasks(job, None, 1_050, 100).await.unwrap().unwrap().len(), 50);
+        assert_eq!(fixture.another().tasks(job, None, 1_050, 100).await.unwrap().unwrap().len(), 50);
     }
 }

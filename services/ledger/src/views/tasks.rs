@@ -103,16 +103,16 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Room, done, failure, id};
+    use crate::testing::{Fixture, done, failure, id};
 
     #[tokio::test]
     async fn tasks_are_paged_and_filtered() {
-        let room = Room::new().await;
-        let (ledger, job) = (&room.ledger, id(0, 1));
+        let fixture = Fixture::new().await;
+        let (ledger, job) = (&fixture.ledger, id(0, 1));
         assert_eq!(ledger.tasks(job, None, 0, 10).await.unwrap(), None);
-        room.job(job).await;
+        fixture.job(job).await;
         assert_eq!(ledger.tasks(job, None, 0, 10).await.unwrap(), Some(vec![]));
-        room.planned(job, 20).await;
+        fixture.planned(job, 20).await;
         for task in 0..20 {
             match task % 4 {
                 0 => ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap(),

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
     use crate::{
         Outcome,
-        testing::{Room, at, done, failure, id},
+        testing::{Fixture, at, done, failure, id},
     };
 
     async fn unfinished(ledger: &Ledger, source: &str) -> Vec<JobId> {
@@ -163,46 +163,46 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_are_unfinished_until_they_have_a_summary() {
-        let room = Room::new().await;
-        let reader = room.another();
+        let fixture = Fixture::new().await;
+        let reader = fixture.another();
         assert_eq!(unfinished(&reader, "buses").await, []);
         let (first, second, yesterday) = (id(0, 1), id(0, 2), id(-86_400, 3));
-        room.job(second).await;
-        room.planned(first, 1).await;
-        room.planned(yesterday, 1).await;
+        fixture.job(second).await;
+        fixture.planned(first, 1).await;
+        fixture.planned(yesterday, 1).await;
         assert_eq!(unfinished(&reader, "buses").await, [second, first, yesterday]);
         assert_eq!(unfinished(&reader, "weather").await, []);
-        room.ledger.record_done(first, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
-        room.ledger.record_failure(yesterday, 0, 0, &failure("gone", 4)).await.unwrap();
-        room.ledger.recover(at(61), false).await.unwrap();
+        fixture.ledger.record_done(first, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+        fixture.ledger.record_failure(yesterday, 0, 0, &failure("gone", 4)).await.unwrap();
+        fixture.ledger.recover(at(61), false).await.unwrap();
         assert_eq!(unfinished(&reader, "buses").await, [second]);
-        assert_eq!(unfinished(&room.another(), "buses").await, [second]);
+        assert_eq!(unfinished(&fixture.another(), "buses").await, [second]);
         // A retry makes an ended one unfinished again.
-        room.ledger.retry(yesterday, at(70)).await.unwrap();
+        fixture.ledger.retry(yesterday, at(70)).await.unwrap();
         assert_eq!(unfinished(&reader, "buses").await, [second, yesterday]);
     }
 
     #[tokio::test]
     async fn a_damaged_job_hides_no_other() {
-        let room = Room::new().await;
-        room.job(id(0, 1)).await;
-        room.job(id(0, 2)).await;
+        let fixture = Fixture::new().await;
+        fixture.job(id(0, 1)).await;
+        fixture.job(id(0, 2)).await;
         let key = keys::of(id(0, 1), Name::Request);
-        room.store.put(&key, "application/json", "[]".into()).await.unwrap();
-        assert_eq!(unfinished(&room.another(), "buses").await, [id(0, 2)]);
+        fixture.store.put(&key, "application/json", "[]".into()).await.unwrap();
+        assert_eq!(unfinished(&fixture.another(), "buses").await, [id(0, 2)]);
     }
 
     #[tokio::test]
     async fn a_process_that_has_just_started_says_what_it_has_not_looked_at() {
-        let room = Room::new().await;
+        let fixture = Fixture::new().await;
         let jobs: Vec<_> = (0..1_001_u64).map(|n| id(0, n)).collect();
         let (first, others) = jobs.split_first().unwrap();
-        room.job(*first).await;
+        fixture.job(*first).await;
         let summaries = stream::iter(others).map(async |job| {
-            room.store.put(&keys::of(*job, Name::Summary), "application/json", "{}".into()).await.unwrap();
+            fixture.store.put(&keys::of(*job, Name::Summary), "application/json", "{}".into()).await.unwrap();
         });
         summaries.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
-        let reader = room.another();
+        let reader = fixture.another();
         assert!(!reader.unfinished("buses", at(60)).await.unwrap().is_whole);
         assert_eq!(unfinished(&reader, "buses").await, [*first]);
     }

@@ -113,7 +113,7 @@ impl TaskError {
 }
 
 impl From<StoreError> for TaskError {
-    /// Even a refusal is tried again: it is a matter of settings, which somebody may put right meanwhile.
+    /// Even a refusal is tried again: an operator may correct the settings meanwhile.
     fn from(error: StoreError) -> Self {
         Self::Retry { after: None, reason: error.to_string() }
     }

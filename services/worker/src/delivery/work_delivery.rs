@@ -14,7 +14,7 @@ use waybill_telemetry::TraceContext;
 /// How a message came. It says whether the work may have been begun before, and whether this may be its last message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeliveryKind {
-    /// Nobody has had a message of this work before.
+    /// The work's first message, delivered for the first time.
     First,
     /// Recovery or a second planner published it: there may be other messages of the work.
     Resent,

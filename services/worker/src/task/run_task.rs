@@ -27,7 +27,7 @@ pub(crate) async fn run(
 ) -> Result<Success, TaskError> {
     let (ledger, job) = (&context.worker.ledger, work.job);
     let may_repeat = delivery.kind.may_repeat();
-    if may_repeat && ledger.is_settled(job, message.task, message.round).await? {
+    if may_repeat && ledger.has_marker(job, message.task, message.round).await? {
         return Ok(Success::AlreadyEnded);
     }
     let Some(request) = ledger.request(job).await? else {
