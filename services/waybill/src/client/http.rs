@@ -10,12 +10,15 @@ use anyhow::{Context, anyhow};
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{
     ClientBuilder, RequestBuilder, Response, StatusCode, Url,
-    header::{AUTHORIZATION, HeaderValue},
+    header::{AUTHORIZATION, HeaderValue, RETRY_AFTER},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{cli, server::settings::Settings};
+
+/// How long a command waits where Waybill says so.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A running Waybill.
 #[derive(Debug, Clone)]
@@ -203,7 +206,13 @@ impl Client {
     }
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
-        let response = self.send(request).await?;
+        let response = loop {
+            let response = self.send(request.try_clone().context("a body that can be sent once")?).await?;
+            match too_early(&response) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => break response,
+            }
+        };
         let status = response.status();
         if !status.is_success() {
             return Err(self.refusal(status, response).await);
@@ -251,6 +260,13 @@ impl Client {
     }
 }
 
+/// How long to wait where the rate of the key is spent.
+fn too_early(response: &Response) -> Option<Duration> {
+    let after = response.headers().get(RETRY_AFTER).filter(|_| response.status() == StatusCode::TOO_MANY_REQUESTS)?;
+    let after = Duration::from_secs(after.to_str().ok()?.parse().ok()?);
+    (after <= LONGEST_WAIT).then_some(after)
+}
+
 fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
@@ -265,4 +281,47 @@ fn proxy(url: &Url) -> Option<String> {
 
 fn innermost(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    use poem::{Server, endpoint::make_sync, listener::TcpAcceptor};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers the first requests with 429.
+    async fn busy(requests: u64, retry_after: &'static str) -> (Client, Arc<AtomicU64>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let asked = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&asked);
+        let answer = make_sync(move |_| {
+            let response = poem::Response::builder();
+            if count.fetch_add(1, Ordering::Relaxed) < requests {
+                return response.status(StatusCode::TOO_MANY_REQUESTS).header(RETRY_AFTER, retry_after).finish();
+            }
+            response.body("{}")
+        });
+        let acceptor = TcpAcceptor::from_tokio(listener).unwrap();
+        tokio::spawn(Server::new_with_acceptor(acceptor).run(answer));
+        (client, asked)
+    }
+
+    #[tokio::test]
+    async fn a_request_beyond_the_rate_of_its_key_is_sent_again() {
+        let (client, asked) = busy(2, "0").await;
+        client.stats("buses", "2024-05-01", "2024-05-02").await.unwrap();
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+
+        let (client, asked) = busy(1, "3600").await;
+        let refusal = client.stats("buses", "2024-05-01", "2024-05-02").await.unwrap_err().to_string();
+        assert!(refusal.starts_with("429 Too Many Requests"), "{refusal}");
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
 }

@@ -13,7 +13,8 @@ pub(crate) fn run(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
         let name = file.display().to_string();
         match Definition::parse(&name, &catalog::read(file)?) {
             Ok(definition) => {
-                let params: Vec<_> = definition.params().map(|(name, kind)| format!("{name}={kind}")).collect();
+                let params: Vec<_> =
+                    definition.params().map(|(name, kind)| format!("{name}={}", kind.to_uppercase())).collect();
                 println!("{name}: ok: submit it with `waybill submit {} {}`", definition.name(), params.join(" "));
             }
             Err(mistakes) => {
