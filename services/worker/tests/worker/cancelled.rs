@@ -7,7 +7,7 @@ use waybill_ledger::State;
 use waybill_queue::{Queue, QueueName};
 use waybill_upstream::{Options, Upstream as StandIn};
 
-use crate::support::{BUSES, PATIENCE, System, Upstream, until};
+use crate::support::{BUSES, PATIENCE, System, Upstream, eventually, until};
 
 #[tokio::test]
 async fn nothing_is_stored_any_more() {
@@ -20,9 +20,7 @@ async fn nothing_is_stored_any_more() {
     until("two files are asked for", || stand_in.requests().data == 2).await;
     assert_eq!(system.ledger.cancel(job, Timestamp::now()).await.unwrap().state, State::Cancelled);
     let queue_name = QueueName::Source("buses".to_owned());
-    while system.queue.waiting(&queue_name).await.unwrap() > 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("all are taken", async || system.queue.waiting(&queue_name).await.unwrap() == 0).await;
     system.stop().await;
     assert_eq!(stand_in.requests().data, 2, "no other task was begun");
     assert_eq!((system.data().await.len(), system.queue.dead_letters().len()), (0, 0));

@@ -7,7 +7,7 @@ use waybill_ledger::State;
 use waybill_queue::{Message, PlanJob, Queue, QueueName};
 use waybill_upstream::{Options, Running, Upstream as StandIn};
 
-use crate::support::{BUSES, PATIENCE, Reply, System, Upstream, file, until};
+use crate::support::{BUSES, PATIENCE, Reply, System, Upstream, eventually, file, until};
 
 /// Answers that take much longer than anything a worker waits for by itself.
 async fn slow() -> (System, StandIn, Running) {
@@ -15,15 +15,17 @@ async fn slow() -> (System, StandIn, Running) {
     let running = stand_in.start().await.unwrap();
     let mut system = System::stopped(BUSES, Upstream::start().await, PATIENCE).await;
     system.worker.base_urls = HashMap::from([("buses".to_owned(), running.base_url().to_owned())]);
-    system.worker.lease = Duration::from_millis(30);
+    system.worker.lease = Duration::from_millis(100);
     system.worker.requeue_after = Duration::from_millis(100);
     (system, stand_in, running)
 }
 
 async fn until_leased(system: &System, job: waybill_ledger::JobId, task: Option<u32>) {
-    while system.ledger.lease_of(job, task).await.unwrap().is_none_or(|lease| !lease.is_fresh(Timestamp::now())) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let is_leased = async || {
+        let lease = system.ledger.lease_of(job, task).await.unwrap();
+        lease.is_some_and(|lease| lease.is_fresh(Timestamp::now()))
+    };
+    eventually("it is leased", is_leased).await;
 }
 
 #[tokio::test]
@@ -75,7 +77,7 @@ async fn a_long_task_whose_worker_dies_is_done_by_another() {
     let job = system.submit().await;
     until("the file is asked for", || stand_in.requests().data == 1).await;
     until_leased(&system, job, Some(0)).await;
-    // Long enough for it to be handed on: its delivery is no longer in its hands.
+    // Long enough for its message to be requeued: the delivery is acknowledged by then.
     tokio::time::sleep(Duration::from_millis(200)).await;
     drop(first);
     let _second = system.another();

@@ -1,11 +1,9 @@
 //! Values from the environment: without them a source is not served, and they are shown nowhere.
 
-use std::time::Duration;
-
 use waybill_ledger::State;
 use waybill_queue::{Queue, QueueName};
 
-use crate::support::{BUSES, KEY, PATIENCE, Reply, System, Upstream, weather};
+use crate::support::{BUSES, KEY, PATIENCE, Reply, System, Upstream, eventually, weather};
 
 #[tokio::test]
 async fn a_source_that_lacks_its_key_is_not_served_and_the_others_are() {
@@ -17,9 +15,7 @@ async fn a_source_that_lacks_its_key_is_not_served_and_the_others_are() {
     let other = system.submit_to("buses").await;
     assert_eq!(system.ended(other).await.state, State::Succeeded);
     let queue_name = QueueName::Source("weather".to_owned());
-    while system.queue.waiting(&queue_name).await.unwrap() < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("both wait", async || system.queue.waiting(&queue_name).await.unwrap() >= 2).await;
     assert_eq!(system.status(job).await.state, State::Running);
     assert!(upstream.asked("/data/2.5/group").is_empty());
 }

@@ -257,8 +257,13 @@ pub(crate) fn weather(cities: usize, batch: usize, rate: usize) -> String {
 
 /// Waits until something is so.
 pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    eventually(what, async || so()).await;
+}
+
+/// Waits until the answer to a question is yes.
+pub(crate) async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let waiting = async {
-        while !so() {
+        while !so().await {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
