@@ -17,6 +17,7 @@ use waybill_source::{Definition, Rejection};
 use crate::{
     download::{
         client::dropped,
+        content_encoding::Decoder,
         fetch::{Fetched, Validators},
         scan_sink::ScanSink,
     },
@@ -33,9 +34,12 @@ pub(crate) struct PartialBody {
     sink: ScanSink,
     // Hashed here and not in the sink, so that both cores have their share of a large file.
     hash: Sha256,
+    decoder: Decoder,
     /// Too few yet to be handed on.
     pending: BytesMut,
+    /// As they came.
     received: u64,
+    decoded: u64,
     /// As announced; unknown where the upstream did not say.
     total: Option<u64>,
     validators: Validators,
@@ -50,6 +54,8 @@ pub(crate) struct PartialBody {
 pub(crate) enum Broken {
     /// It broke off.
     Download { fault: Fault, partial: Box<PartialBody> },
+    /// It is not encoded as it says, so that nothing can be done with what came.
+    Encoding(Fault),
     /// The spool failed, and what came is lost.
     Spool(io::Error),
 }
@@ -61,8 +67,10 @@ impl PartialBody {
         Self {
             sink: ScanSink::new(definition),
             hash: Sha256::new(),
+            decoder: Decoder::new(headers),
             pending: BytesMut::new(),
             received: 0,
+            decoded: 0,
             total: response.content_length(),
             validators: Validators::of(headers),
             ranges: headers.get(ACCEPT_RANGES).is_none_or(|ranges| ranges != "none"),
@@ -94,45 +102,54 @@ impl PartialBody {
         let total: u64 = total.parse().ok()?;
         let right = start.parse() == Ok(self.received)
             && self.total.is_none_or(|known| known == total)
-            && Validators::of(headers).etag == self.validators.etag;
+            && Validators::of(headers).etag == self.validators.etag
+            && self.decoder.can_go_on(headers);
         tracing::debug!(right, offset = self.received, total, "resuming a download");
         self.total = Some(total);
         right.then_some(self)
     }
 
-    /// Reads the body to its end, or up to `max_bytes`: beyond that the file is rejected.
+    /// Reads the body to its end, or up to `max_bytes` decoded ones: beyond that the file is rejected.
     pub(crate) async fn read(mut self, response: &mut Response, path: &str, max_bytes: u64) -> Result<Fetched, Broken> {
         let mut too_large = false;
-        while !too_large {
+        let mut is_last = false;
+        while !too_large && !is_last {
             match response.chunk().await {
-                Ok(Some(mut chunk)) => {
-                    let room = max_bytes.saturating_sub(self.received);
-                    too_large = chunk.len() as u64 > room;
-                    if too_large {
-                        chunk.truncate(room as usize);
-                    }
-                    self.take(chunk).await.map_err(Broken::Spool)?;
+                Ok(Some(chunk)) => {
+                    self.received += chunk.len() as u64;
+                    self.decoder.push(chunk);
                 }
-                Ok(None) => break,
+                Ok(None) => {
+                    let received = self.received;
+                    if let Some(total) = self.total.filter(|total| *total != received) {
+                        let reason = format!("{path} ended after {received} bytes, though {total} were announced");
+                        return Err(Broken::Download { fault: Fault::transient(reason), partial: Box::new(self) });
+                    }
+                    is_last = true;
+                    self.decoder.end();
+                }
                 Err(error) => {
                     let fault = dropped(&error, path, self.received);
                     return Err(Broken::Download { fault, partial: Box::new(self) });
                 }
             }
-        }
-        let Self { received, total, .. } = self;
-        match total.filter(|total| *total != received && !too_large) {
-            None => self.finish(too_large.then_some(max_bytes)).await.map_err(Broken::Spool),
-            Some(total) => {
-                let fault =
-                    Fault::transient(format!("{path} ended after {received} bytes, though {total} were announced"));
-                Err(Broken::Download { fault, partial: Box::new(self) })
+            while let Some(mut piece) = self.decoder.pull(path).map_err(Broken::Encoding)? {
+                let room = max_bytes.saturating_sub(self.decoded);
+                too_large = piece.len() as u64 > room;
+                if too_large {
+                    piece.truncate(room as usize);
+                }
+                self.take(piece).await.map_err(Broken::Spool)?;
+                if too_large {
+                    break;
+                }
             }
         }
+        self.finish(too_large.then_some(max_bytes)).await.map_err(Broken::Spool)
     }
 
     async fn take(&mut self, chunk: Bytes) -> io::Result<()> {
-        self.received += chunk.len() as u64;
+        self.decoded += chunk.len() as u64;
         if self.pending.is_empty() && chunk.len() >= PIECE {
             return self.requeue(chunk).await;
         }

@@ -14,7 +14,7 @@ use reqwest::{
 };
 use waybill_source::{Definition, Request};
 
-use crate::{metrics::Counts, retry::Fault};
+use crate::{download::content_encoding::ACCEPTED, metrics::Counts, retry::Fault};
 
 /// To connect, name resolution and TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -48,8 +48,7 @@ impl Upstream {
         }
         let client = Client::builder()
             .user_agent(concat!("waybill/", env!("CARGO_PKG_VERSION")))
-            // The bytes are stored as served, so they must not be packed on the way.
-            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
+            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED))]))
             .redirect(Policy::custom(same_origin))
             .connect_timeout(CONNECT)
             .read_timeout(IDLE)

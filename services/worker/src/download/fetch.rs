@@ -165,6 +165,7 @@ impl Download<'_> {
                 self.partial = partial.can_resume().then_some(*partial);
                 Err(fault)
             }
+            Err(Broken::Encoding(fault)) => Err(fault),
             Err(Broken::Spool(error)) => {
                 Err(Fault::transient(format!("{} cannot be spooled: {error}", self.wanted.target.path)))
             }

@@ -8,7 +8,10 @@ use waybill_source::Definition;
 
 use crate::{
     context::Context,
-    download::client::{Target, dropped, refused},
+    download::{
+        client::{Target, dropped, refused},
+        content_encoding::Decoder,
+    },
     retry::{Fault, GaveUp, RetryBudget},
 };
 
@@ -41,12 +44,24 @@ async fn attempt(context: &Context, definition: &Definition, target: &Target) ->
     if response.status() != StatusCode::OK {
         return Err(refused(response.status(), response.headers(), &target.path, Timestamp::now()));
     }
+    let path = &target.path;
+    let mut decoder = Decoder::new(response.headers());
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| dropped(&error, &target.path, body.len() as u64))? {
-        if body.len() + chunk.len() > LARGEST {
-            return Err(Fault::permanent(format!("the listing {} is larger than {LARGEST} bytes", target.path)));
+    let mut is_last = false;
+    while !is_last {
+        match response.chunk().await.map_err(|error| dropped(&error, path, body.len() as u64))? {
+            Some(chunk) => decoder.push(chunk),
+            None => {
+                is_last = true;
+                decoder.end();
+            }
         }
-        body.extend_from_slice(&chunk);
+        while let Some(piece) = decoder.pull(path)? {
+            if body.len() + piece.len() > LARGEST {
+                return Err(Fault::permanent(format!("the listing {path} is larger than {LARGEST} bytes")));
+            }
+            body.extend_from_slice(&piece);
+        }
     }
     Ok(body.freeze())
 }

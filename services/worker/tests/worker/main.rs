@@ -10,6 +10,7 @@ mod batches;
 #[cfg(test)]
 mod cancelled;
 #[cfg(test)]
+mod encodings;
 mod house;
 #[cfg(test)]
 mod limits;

@@ -121,12 +121,12 @@ async fn a_file_that_takes_too_long_is_given_up() {
 }
 
 #[tokio::test]
-async fn requests_say_who_asks_and_want_bytes_as_they_are() {
+async fn requests_say_who_asks_and_which_encodings_are_decoded() {
     let upstream = Upstream::with_cities(1).await;
     let system = System::start(BUSES, upstream).await;
     system.good_job().await;
     let asked = &system.upstream.asked(&file(0))[0];
     assert_eq!(asked.query, "date=2024-05-01");
-    assert_eq!(asked.header("accept-encoding"), Some("identity"));
+    assert_eq!(asked.header("accept-encoding"), Some("gzip, deflate, br, zstd"));
     assert!(asked.header("user-agent").unwrap().starts_with("waybill/"));
 }

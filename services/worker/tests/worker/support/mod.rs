@@ -272,9 +272,13 @@ pub(crate) async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
 
 /// `GET /cities`: so many, one country.
 pub(crate) fn cities(count: usize) -> Reply {
+    Reply::body(cities_json(count))
+}
+
+pub(crate) fn cities_json(count: usize) -> String {
     let list: Vec<_> =
         (0..count).map(|id| serde_json::json!({"id": id, "name": format!("City {id}"), "country": "Peru"})).collect();
-    Reply::json(&serde_json::Value::from(list))
+    serde_json::Value::from(list).to_string()
 }
 
 /// A city file of so many buses.
