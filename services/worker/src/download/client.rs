@@ -6,6 +6,7 @@
 use std::{collections::HashMap, error::Error, time::Duration};
 
 use anyhow::{Context as _, bail};
+use hyper_util::client::proxy::matcher::Matcher;
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use reqwest::{
     Client, RequestBuilder, Response, StatusCode, Url,
@@ -28,6 +29,8 @@ const REDIRECTS: usize = 5;
 pub(crate) struct Upstream {
     client: Client,
     base_urls: HashMap<String, String>,
+    /// As the client finds them, in the environment.
+    proxies: Matcher,
 }
 
 /// Something to ask an upstream for.
@@ -36,6 +39,8 @@ pub(crate) struct Target {
     url: Url,
     /// The path, for people: never with the query.
     pub(crate) path: String,
+    /// The path behind that of the base URL.
+    sent: String,
 }
 
 impl Upstream {
@@ -54,7 +59,7 @@ impl Upstream {
             .read_timeout(IDLE)
             .build()
             .context("the HTTP client cannot be made")?;
-        Ok(Self { client, base_urls })
+        Ok(Self { client, base_urls, proxies: Matcher::from_system() })
     }
 
     /// Where a request of this source goes. The error says, for people, why it goes nowhere.
@@ -78,7 +83,25 @@ impl Upstream {
     ) -> Result<Response, Fault> {
         let answer = request.send().await;
         counts.answered(answer.as_ref().ok().map(Response::status));
-        answer.map_err(|error| unsent(&error, &target.path))
+        answer.map_err(|error| unsent(&error, &self.answered(target, &target.url)))
+    }
+
+    /// The path that an answer from `url` is about, for people: another one after a redirect; and the proxy that the
+    /// request took.
+    pub(crate) fn answered(&self, target: &Target, url: &Url) -> String {
+        let path = &target.path;
+        let mut place = if *url == target.url {
+            path.clone()
+        } else {
+            let base = target.url.path().strip_suffix(&target.sent).unwrap_or_default();
+            format!("{}, where it led from {path}", url.path().strip_prefix(base).unwrap_or(url.path()))
+        };
+        if let Some(proxy) = url.as_str().parse().ok().and_then(|uri| self.proxies.intercept(&uri)) {
+            // Never with what stands before the host: that may be a password.
+            let (host, port) = (proxy.uri().host().unwrap_or_default(), proxy.uri().port());
+            place += &format!(" through the proxy {host}{}", port.map(|port| format!(":{port}")).unwrap_or_default());
+        }
+        place
     }
 }
 
@@ -97,6 +120,7 @@ fn parse_base(base: &str) -> Result<Url, String> {
 }
 
 fn target(mut url: Url, request: &Request) -> Result<Target, String> {
+    let base_path = url.path().trim_end_matches('/').len();
     let path = format!("{}{}", url.path().trim_end_matches('/'), request.path);
     url.set_path(&path);
     // Dot segments are resolved by every URL parser: a value that came from an upstream must not lead
@@ -107,7 +131,8 @@ fn target(mut url: Url, request: &Request) -> Result<Target, String> {
     if !request.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&request.query);
     }
-    Ok(Target { url, path: request.shown.clone() })
+    let sent = url.path().get(base_path..).unwrap_or_default().to_owned();
+    Ok(Target { url, path: request.shown.clone(), sent })
 }
 
 fn same_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
@@ -153,6 +178,8 @@ fn unsent(error: &reqwest::Error, path: &str) -> Fault {
         Fault::permanent(format!("the upstream's redirect of {path} was not followed: {}", cause(error)))
     } else if error.is_builder() {
         Fault::permanent(format!("the request for {path} cannot be made: {}", cause(error)))
+    } else if is_bad_head(error) {
+        Fault::permanent(format!("the head of the upstream's answer for {path} cannot be read: {}", cause(error)))
     } else if error.is_timeout() {
         Fault::transient(format!("the upstream did not answer in time for {path}"))
     } else if error.is_connect() {
@@ -166,6 +193,18 @@ fn unsent(error: &reqwest::Error, path: &str) -> Fault {
 pub(crate) fn dropped(error: &reqwest::Error, path: &str, received: u64) -> Fault {
     let cause = if error.is_timeout() { "no more came in time".to_owned() } else { cause(error) };
     Fault::transient(format!("the download of {path} broke off after {received} bytes: {cause}"))
+}
+
+/// Whether there was an answer whose head breaks HTTP's rules or is too large: the next one would, too.
+fn is_bad_head(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The innermost cause: the outer ones name the whole URL.
@@ -231,6 +270,19 @@ mod tests {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
             assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{value}");
         }
+    }
+
+    #[test]
+    fn a_proxy_and_the_end_of_a_redirect_are_named() {
+        let mut upstream = Upstream::new(HashMap::new()).unwrap();
+        upstream.proxies = Matcher::builder().http("http://user:pass@proxy.example:3128").build();
+        let to = |base: &str| target(parse_base(base).unwrap(), &request("/a")).unwrap();
+        let plain = to("http://x/api");
+        assert_eq!(upstream.answered(&plain, &plain.url), "/a through the proxy proxy.example:3128");
+        let secure = to("https://x/api");
+        assert_eq!(upstream.answered(&secure, &secure.url), "/a");
+        let led = Url::parse("https://x/api/b?date=1").unwrap();
+        assert_eq!(upstream.answered(&secure, &led), "/b, where it led from /a");
     }
 
     #[test]

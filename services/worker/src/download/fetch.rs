@@ -21,7 +21,8 @@ use crate::{
     delivery::work_delivery::WorkDelivery,
     download::{
         body::{Broken, PartialBody},
-        client::{Target, asks_for_a_pause, refused},
+        client::{Target, asks_for_a_pause},
+        refusal::{more_pages, refusal},
     },
     limits::throttle::Throttle,
     retry::{Fault, GaveUp, RetryBudget},
@@ -129,6 +130,7 @@ impl Download<'_> {
         let mut response = self.context.upstream.send(request, self.wanted.target, counts).await?;
         let file = match response.status() {
             StatusCode::OK => {
+                more_pages(response.headers(), &self.wanted.target.path)?;
                 self.partial = None;
                 PartialBody::begin(self.wanted.definition, &response, Arc::clone(counts))
             }
@@ -147,8 +149,8 @@ impl Download<'_> {
                 return Ok(Answer::NotModified);
             }
             StatusCode::NOT_FOUND => {
-                let reason = refused(response.status(), response.headers(), &self.wanted.target.path, Timestamp::now());
-                return Ok(Answer::NotFound(reason.to_string()));
+                let fault = refusal(self.context, self.wanted.definition, self.wanted.target, response).await;
+                return Ok(Answer::NotFound(fault.to_string()));
             }
             status => {
                 let now = Timestamp::now();
@@ -156,7 +158,7 @@ impl Download<'_> {
                     tracing::warn!(%status, wait_ms = wait.as_millis() as u64, "the upstream asks for a pause");
                     self.throttle.pause(wait);
                 }
-                return Err(refused(status, response.headers(), &self.wanted.target.path, now));
+                return Err(refusal(self.context, self.wanted.definition, self.wanted.target, response).await);
             }
         };
         match file.read(&mut response, &self.wanted.target.path, self.wanted.max_bytes).await {

@@ -1,7 +1,6 @@
 //! A listing: a small answer that is read whole, because its items have to be known before anything is done.
 
 use bytes::{Bytes, BytesMut};
-use jiff::Timestamp;
 use reqwest::StatusCode;
 use tracing::Instrument;
 use waybill_source::Definition;
@@ -9,8 +8,9 @@ use waybill_source::Definition;
 use crate::{
     context::Context,
     download::{
-        client::{Target, dropped, refused},
+        client::{Target, dropped},
         content_encoding::Decoder,
+        refusal::{more_pages, refusal},
     },
     retry::{Fault, GaveUp, RetryBudget},
 };
@@ -42,8 +42,9 @@ async fn attempt(context: &Context, definition: &Definition, target: &Target) ->
     let counts = context.counts(definition.name());
     let mut response = context.upstream.send(context.upstream.get(target), target, counts).await?;
     if response.status() != StatusCode::OK {
-        return Err(refused(response.status(), response.headers(), &target.path, Timestamp::now()));
+        return Err(refusal(context, definition, target, response).await);
     }
+    more_pages(response.headers(), &target.path)?;
     let path = &target.path;
     let mut decoder = Decoder::new(response.headers());
     let mut body = BytesMut::new();

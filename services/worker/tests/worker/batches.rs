@@ -46,7 +46,10 @@ async fn an_unknown_id_is_found_and_the_others_arrive() {
     assert_eq!((status.state, status.tasks.stored, status.records), (State::Partial, 2, 15));
     assert_eq!(status.errors.len(), 1);
     assert_eq!((status.errors[0].task, status.errors[0].items.as_slice()), (Some(0), ["5".to_owned()].as_slice()));
-    assert_eq!(status.errors[0].failure.reason, "5: the upstream answered 404 Not Found for /data/2.5/group");
+    assert_eq!(
+        status.errors[0].failure.reason,
+        "5: the upstream answered 404 Not Found for /data/2.5/group: city not found"
+    );
     assert_eq!(ids(&system).await, (0..16).filter(|id| *id != 5).collect());
     // 0-7, 0-3, 4-7, 4-5, 4, 5, 6-7; and the other batch.
     let requests = stand_in.requests();

@@ -35,14 +35,18 @@ async fn a_secret_is_sent_and_kept_nowhere() {
     let upstream = Upstream::start().await;
     upstream.on("/data/2.5/group", |asked| match asked.nth {
         0 => Reply::body(r#"{"list":[{"id":0},{"id":1}]}"#),
-        _ => Reply::status(401),
+        _ => Reply::json(&serde_json::json!({"cod": 401, "message": format!("Invalid API key {KEY}.\u{7}")}))
+            .with_status(401),
     });
     let mut system = System::stopped(&weather(4, 2, 600), upstream, PATIENCE).await;
     system.worker.env.insert("OPENWEATHER_API_KEY".to_owned(), KEY.to_owned());
     system.run();
     let status = system.job().await;
     assert_eq!((status.state, status.tasks.stored), (State::Partial, 1));
-    assert_eq!(System::reason(&status), "the upstream answered 401 Unauthorized for /data/2.5/group");
+    assert_eq!(
+        System::reason(&status),
+        "the upstream answered 401 Unauthorized for /data/2.5/group: Invalid API key hidden.\\u{7}"
+    );
     assert!(system.upstream.asked("/data/2.5/group")[0].query.contains(KEY));
     assert!(!system.whole_bucket().await.contains(KEY));
     assert!(!format!("{:?}", system.queue.dead_letters()).contains(KEY));

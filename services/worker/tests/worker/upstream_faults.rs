@@ -130,3 +130,73 @@ async fn requests_say_who_asks_and_which_encodings_are_decoded() {
     assert_eq!(asked.header("accept-encoding"), Some("gzip, deflate, br, zstd"));
     assert!(asked.header("user-agent").unwrap().starts_with("waybill/"));
 }
+
+/// What a job of one city says whose file is answered so, and how often it was asked for.
+async fn failure(reply: Reply) -> (String, usize) {
+    let upstream = Upstream::with_cities(1).await;
+    upstream.on(&file(0), move |_| reply.clone());
+    let system = System::start(BUSES, upstream).await;
+    let status = system.job().await;
+    assert_eq!(status.state, State::Failed);
+    (System::reason(&status).to_owned(), system.upstream.asked(&file(0)).len())
+}
+
+#[tokio::test]
+async fn what_the_upstream_said_is_told() {
+    let answer = |status: u16, body: &str| Reply::body(body).with_status(status);
+    for (reply, tries, expected) in [
+        (answer(403, r#"{"message": "no quota left"}"#), 1, "403 Forbidden for /cities/0/stats: no quota left"),
+        (answer(500, "<h1>Oops</h1>\n"), ALL_TRIES, "500 Internal Server Error for /cities/0/stats: <h1>Oops</h1>"),
+        (answer(404, "no such day").cut(7), 1, "404 Not Found for /cities/0/stats: no such"),
+        (
+            Reply::status(204),
+            1,
+            "204 No Content for /cities/0/stats: no file. No definition can accept that yet; `on = [{ status = [204], \
+             action = \"absent\" }]` will",
+        ),
+    ] {
+        assert_eq!(failure(reply).await, (format!("the upstream answered {expected}"), tries));
+    }
+    let (reason, _) = failure(Reply::body("")).await;
+    assert_eq!(
+        reason,
+        "the file was rejected: record 1, byte 0: expected an array of records, found an empty body, which an `on` rule \
+         with the action `absent` will accept"
+    );
+}
+
+#[tokio::test]
+async fn one_page_of_several_is_no_file_and_no_listing() {
+    let next = || Reply::body(buses(10)).header("Link", "</1>; rel=first").header("LINK", "</2>; Rel=\"last next\"");
+    let expected = "the upstream's answer for /cities/0/stats is one page of several";
+    let (reason, tries) = failure(next()).await;
+    assert!(reason.starts_with(expected) && tries == 1, "{reason}");
+
+    let upstream = Upstream::with_cities(1).await;
+    upstream.on("/cities", |_| crate::support::cities(1).header("Link", "</2>; rel=next"));
+    let system = System::start(BUSES, upstream).await;
+    let status = system.job().await;
+    let reason = System::reason(&status);
+    assert!(reason.starts_with("the upstream's answer for /cities is one page of several"), "{reason}");
+    assert_eq!(system.upstream.asked("/cities").len(), 1);
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_not_asked_for_again() {
+    let many = (0..150).fold(Reply::body(buses(10)), |reply, at| reply.header(&format!("X-{at}"), "x"));
+    let folded = Reply::body(buses(10)).header("X-Folded", "one\r\n two");
+    for reply in [many, folded] {
+        let (reason, tries) = failure(reply).await;
+        assert!(
+            reason.starts_with("the head of the upstream's answer for /cities/0/stats cannot be read: "),
+            "{reason}"
+        );
+        assert_eq!(tries, 1, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_404_behind_a_redirect_names_the_path_that_said_it() {
+    let (reason, _) = failure(Reply::status(302).header("Location", "/elsewhere?key=x")).await;
+    assert_eq!(reason, "the upstream answered 404 Not Found for /elsewhere, where it led from /cities/0/stats");
+}

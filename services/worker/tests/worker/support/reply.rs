@@ -42,6 +42,10 @@ impl Reply {
         self
     }
 
+    pub(crate) fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
     pub(crate) fn cut(mut self, after: usize) -> Self {
         self.cut = Some(after);
         self
