@@ -127,7 +127,7 @@ impl Fixture {
     async fn planned(&self, tasks: usize) -> JobId {
         let job = self.job().await;
         self.ledger.record_start(job, at(0)).await.unwrap();
-        let item = |n| Item { key: format!("{n}-city-{n}"), values: BTreeMap::new() };
+        let item = |n| Item { key: format!("{n}-city-{n}"), ..Item::default() };
         let plan = Plan { planned: at(1), tasks: (0..tasks).map(|n| vec![item(n)]).collect() };
         self.ledger.record_plan(job, plan).await.unwrap();
         job

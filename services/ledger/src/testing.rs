@@ -63,7 +63,7 @@ pub(crate) fn failure(reason: &str, second: i64) -> Failure {
 pub(crate) fn plan(tasks: usize) -> Plan {
     let item = |n: usize| {
         let fields = [("id".to_owned(), n.into()), ("name".to_owned(), format!("City {n}").into())];
-        Item { key: format!("{n}-city-{n}"), values: [("city".to_owned(), fields.into())].into() }
+        Item { key: format!("{n}-city-{n}"), values: [("city".to_owned(), fields.into())].into(), problem: None }
     };
     Plan { planned: at(2), tasks: (0..tasks).map(|n| vec![item(n)]).collect() }
 }

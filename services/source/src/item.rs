@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) type Values = BTreeMap<String, BTreeMap<String, serde_json::Value>>;
 
 /// One thing to fetch: a city. Its values are what templates see, its key is unique within the job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// Unique within the job and safe in an object key.
     pub key: String,
     /// Field values by `[[items]]` name: `{"city": {"id": 0, "name": "South Stephen"}}`.
     pub values: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
+    /// Why it cannot be fetched: it has no key of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// An item in the making: the values of the levels expanded so far. The default has none.

@@ -24,7 +24,7 @@ pub use object_name::{ObjectName, Piece, item_prefix};
 pub use object_versions::{Fetch, ObjectVersions, Verdict};
 pub use params::{ParamError, Params, parse_date};
 pub use path::{RecordPath, RecordPathError};
-pub use record::{Constraints, Field, FieldType, Schema};
+pub use record::{Constraints, Field, FieldType, Schema, TimeFormat};
 pub use scan::{Rejection, Scanned, Scanner};
 pub use stats::decimal::Decimal;
 pub use stats::{Statistic, Statistics, Totals};

@@ -14,12 +14,24 @@ pub enum FieldType {
     Number,
     /// `true` or `false`.
     Boolean,
-    /// RFC 3339, the offset may be missing: `2024-05-01T08:44:00`.
+    /// ISO 8601 with a time, and perhaps an offset: `2024-05-01T08:44:00`.
     Datetime,
     /// `2024-05-01`.
     Date,
     /// ISO 8601 without years and months, which have no length: `PT1980S`, `-P1DT2H`.
     Duration,
+}
+
+/// How a date, or a date and time, is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// ISO 8601.
+    #[default]
+    Iso,
+    /// Any form that means one thing only: ISO 8601, HTTP's, mail's, and a few more.
+    Any,
+    /// As a pattern of `strptime` says: `%d/%m/%Y`.
+    Pattern(String),
 }
 
 /// One field of a record; fields that are not named are ignored.
@@ -29,6 +41,8 @@ pub struct Field {
     pub name: String,
     /// Its type.
     pub kind: FieldType,
+    /// How its values are written, for dates and times.
+    pub format: TimeFormat,
     /// What its values must satisfy.
     pub constraints: Constraints,
 }

@@ -52,6 +52,29 @@ fn unknown_keys() {
 }
 
 #[test]
+fn formats_of_dates() {
+    let with = |format: &str| format!("type = \"datetime\", format = \"{format}\",");
+    for format in ["default", "any", "%d/%m/%Y %H:%M", "%s"] {
+        let text = BUSES.replacen("type = \"datetime\",", &with(format), 1);
+        assert!(Definition::parse("x.toml", &text).is_ok(), "{format}");
+    }
+    insta::assert_snapshot!(each(&[
+        ("type = \"datetime\",", &with("%m/%Y")),
+        ("type = \"datetime\",", &with("iso")),
+        ("type = \"datetime\",", &with("%Q")),
+        ("type = \"duration\",", "type = \"duration\", format = \"any\","),
+    ]), @r#"
+    x.toml:29:58: no day can be read by the format `%m/%Y`: date required to parse datetime: a month/day, day-of-year or week date must be present to create a date, but none were found
+      help: `default`, `any`, or a pattern of strptime such as `%d/%m/%Y`
+    x.toml:29:58: no day can be read by the format `iso`: date required to parse datetime: year required to parse date
+      help: `default`, `any`, or a pattern of strptime such as `%d/%m/%Y`
+    x.toml:29:58: no day can be read by the format `%Q`: date required to parse datetime: year required to parse date
+      help: `default`, `any`, or a pattern of strptime such as `%d/%m/%Y`
+    x.toml:32:58: `format` is for dates and times, not for a duration
+    "#);
+}
+
+#[test]
 fn planned_keys_are_refused_as_such() {
     insta::assert_snapshot!(buses(&[("concurrency = 16", "auth = { type = \"bearer\" }\nmethod = \"POST\"")]), @r#"
     x.toml:23:1: unknown key `auth` in [fetch]

@@ -21,11 +21,11 @@ fn plan(source: &Definition, params: &Params, answer: impl Fn(&Request) -> Strin
         let mut below = Vec::new();
         for parent in &drafts {
             let request = source.listing(level, &job(params), parent, &Env::new())?;
-            below.extend(source.expand(level, params, parent, answer(&request).as_bytes())?);
+            below.extend(source.expand(level, parent, answer(&request).as_bytes()).expect("a listing"));
         }
         drafts = below;
     }
-    drafts.into_iter().map(|draft| source.item(params, draft)).collect()
+    Ok(drafts.into_iter().map(|draft| source.item(params, draft)).collect())
 }
 
 fn show(source: &Definition, params: &Params, items: &[Item]) -> String {
@@ -127,8 +127,7 @@ fn stations_are_planned_from_two_levels() {
 #[test]
 fn a_listing_that_is_not_as_declared_is_refused_with_its_place() {
     let source = Definition::parse("stations.toml", STATIONS).unwrap();
-    let params = bind(&source, "day");
-    let said = |body: &str| source.expand(0, &params, &ItemDraft::default(), body.as_bytes()).unwrap_err().to_string();
+    let said = |body: &str| source.expand(0, &ItemDraft::default(), body.as_bytes()).unwrap_err().to_string();
     let long = format!(r#"{{"data": {{"regions": [{{"code": ["x"], "title": "{}"}}]}}}}"#, "x".repeat(5_000));
     let deep = "[".repeat(10_000);
     insta::assert_snapshot!([
@@ -138,21 +137,20 @@ fn a_listing_that_is_not_as_declared_is_refused_with_its_place() {
         r#"{"data": {"regions": [{"code": "a"}]}}"#, r#"{"data": {"regions": [{"code": "a", "title": null}]}}"#,
         &long, &deep,
     ].map(said).join("\n"), @r#"
-    the listing of `region` is no JSON: EOF while parsing a value at line 1 column 0
-    the listing of `region` is no JSON: expected value at line 1 column 1
-    the listing of `region`: expected `$.data.regions[*]`, but there is no member `data`
-    the listing of `region`: expected `$.data.regions[*]`, but there is no member `regions`
-    the listing of `region`: expected a list at `$.data.regions[*]`, found an object
-    the listing of `region`: expected a list at `$.data.regions[*]`, found "none"
-    the listing of `region`, element 0 of `$.data.regions[*]`: expected an object, found 7
-    the listing of `region`, element 1 of `$.data.regions[*]`, field `code`: expected a string, found 1
-    the listing of `region`, element 0 of `$.data.regions[*]`, field `title`: expected a string, found nothing
-    the listing of `region`, element 0 of `$.data.regions[*]`, field `title`: expected a string, found null
-    the listing of `region`, element 0 of `$.data.regions[*]`, field `code`: expected a string, found a list
-    the listing of `region` is no JSON: recursion limit exceeded at line 1 column 128
+    record 1, byte 0: expected an object with the member `data`, found end of file
+    record 1, byte 0: expected an object with the member `data`, found an HTML page: "<html>"
+    record 1, byte 0: expected an object with the member `data`, found []
+    record 1, byte 9: expected an object with the member `regions`, found null
+    record 1, byte 21: expected an array of records, found {"0": {}}}}
+    record 1, byte 21: expected an array of records, found "none"
+    record 1, byte 22: expected an object or `]`, found 7
+    record 2, byte 60, field `code`: expected a string, found 1
+    record 1, byte 34, field `title`: expected a string, found nothing
+    record 1, byte 45, field `title`: expected a string, found null
+    record 1, byte 31, field `code`: expected a string, found ["x"], "title": "xxxxxxxxxxxxxxxxxxxxxxx…
+    record 1, byte 0: expected an object with the member `data`, found [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[…
     "#);
-    let empty =
-        source.expand(0, &params, &ItemDraft::default(), b"\xEF\xBB\xBF {\"data\": {\"regions\": []}}\n").unwrap();
+    let empty = source.expand(0, &ItemDraft::default(), b"\xEF\xBB\xBF {\"data\": {\"regions\": []}}\n").unwrap();
     assert!(empty.is_empty());
 }
 
@@ -160,13 +158,14 @@ fn a_listing_that_is_not_as_declared_is_refused_with_its_place() {
 fn every_type_of_an_items_field_is_checked() {
     let kinds = [
         ("string", "\"\"", "1"),
-        ("integer", "-9223372036854775808", "9223372036854775808"),
-        ("integer", "0", "1.0"),
+        ("integer", "-9223372036854775808", "1e40"),
+        ("integer", "1.0", "1.5"),
         ("number", "-1.5e3", "\"1\""),
         ("boolean", "false", "0"),
         ("date", "\"2024-02-29\"", "\"2023-02-29\""),
         ("datetime", "\"2024-05-01T08:44:00\"", "\"2024-05-01T25:44:00\""),
         ("datetime", "\"2024-05-01T08:44:00+02:00\"", "1714550400"),
+        ("datetime", "\"2024-05-01T08:44:00.123-0400\"", "\"2024-05-01\""),
         ("duration", "\"-PT30S\"", "\"30s\""),
     ];
     for (kind, good, bad) in kinds {
@@ -174,7 +173,7 @@ fn every_type_of_an_items_field_is_checked() {
         let source = Definition::parse("x.toml", &text).unwrap();
         let expand = |value: &str| {
             let body = format!(r#"{{"data": {{"regions": [{{"code": "a", "title": {value}}}]}}}}"#);
-            source.expand(0, &Params::default(), &ItemDraft::default(), body.as_bytes())
+            source.expand(0, &ItemDraft::default(), body.as_bytes())
         };
         assert!(expand(good).is_ok(), "{kind} {good}");
         assert!(expand(bad).is_err(), "{kind} {bad}");
@@ -183,12 +182,58 @@ fn every_type_of_an_items_field_is_checked() {
 }
 
 #[test]
+fn numbers_of_a_listing_are_exact() {
+    let value = |kind: &str, number: &str| {
+        let text = STATIONS.replacen("\"title\", type = \"string\"", &format!("\"title\", type = \"{kind}\""), 1);
+        let source = Definition::parse("x.toml", &text).unwrap();
+        let body =
+            format!(r#"{{"more": 1e400, "data": {{"regions": [{{"code": "a", "x": -1e999, "title": {number}}}]}}}}"#);
+        source.expand(0, &ItemDraft::default(), body.as_bytes()).unwrap()[0].values["region"]["title"].to_string()
+    };
+    for (kind, sent, kept) in [
+        ("integer", "7.0", "7"),
+        ("integer", "9007199254740993.0", "9007199254740993"),
+        ("integer", "18446744073709551615", "18446744073709551615"),
+        ("integer", "18446744073709551617", "\"18446744073709551617\""),
+        ("integer", "340282366920938463463374607431768211457", "\"340282366920938463463374607431768211457\""),
+        ("number", "-1.5", "-1.5"),
+        ("number", "18446744073709551616", "\"18446744073709551616\""),
+        ("number", "0.12345678901234567891", "\"0.12345678901234567891\""),
+    ] {
+        assert_eq!(value(kind, sent), kept, "{kind} {sent}");
+    }
+}
+
+#[test]
+fn a_member_that_is_there_twice_is_refused_as_in_files() {
+    let source = Definition::parse("stations.toml", STATIONS).unwrap();
+    let said = |body: &str| source.expand(0, &ItemDraft::default(), body.as_bytes()).unwrap_err().to_string();
+    insta::assert_snapshot!([
+        "{\n \"data\": {\"regions\": [\n {\"code\": \"a\", \"title\": \"b\", \"code\": \"c\"}]}}",
+        r#"{"data": {"regions": [], "regions": []}}"#,
+    ].map(said).join("\n"), @r#"
+    record 1, line 3, byte 54, field `code`: expected every member once, found "code"
+    record 1, byte 25: expected the member `regions` once, found "regions"
+    "#);
+}
+
+#[test]
+fn an_item_without_a_key_says_so_itself() {
+    let source = Definition::parse("stations.toml", STATIONS).unwrap();
+    let params = bind(&source, "day");
+    let item = source.item(&params, ItemDraft::default());
+    assert!(item.key.starts_with("unnamed-") && item.problem.is_some(), "{item:?}");
+    let json = serde_json::to_string(&Item { key: "a".into(), ..Item::default() }).unwrap();
+    assert_eq!(json, r#"{"key":"a","values":{}}"#);
+}
+
+#[test]
 fn values_that_make_no_path_or_key_are_errors_of_that_item() {
     let source = Definition::parse("stations.toml", STATIONS).unwrap();
     let params = bind(&source, "day");
     let said = |code: &str| {
         let body = serde_json::json!({"data": {"regions": [{"code": code, "title": "x"}]}}).to_string();
-        let drafts = source.expand(0, &params, &ItemDraft::default(), body.as_bytes()).unwrap();
+        let drafts = source.expand(0, &ItemDraft::default(), body.as_bytes()).unwrap();
         source
             .listing(1, &job(&params), &drafts[0], &Env::new())
             .map_or_else(|error| error.to_string(), |request| request.path)

@@ -41,7 +41,7 @@ fn job(source: &Definition, id: &str) -> JobContext {
 
 fn items(source: &Definition) -> Vec<Item> {
     let drafts = source.fixed(0, &ItemDraft::default()).expect("they are fixed");
-    drafts.into_iter().map(|draft| source.item(&Params::default(), draft).expect("an item")).collect()
+    drafts.into_iter().map(|draft| source.item(&Params::default(), draft)).collect()
 }
 
 fn env() -> Env {
@@ -377,14 +377,13 @@ fn fixed_items_and_listed_ones_multiply() {
     let mut keys = Vec::new();
     for region in source.fixed(0, &ItemDraft::default()).unwrap() {
         for draft in source.fixed(1, &region).unwrap() {
-            keys.push(source.item(&Params::default(), draft).unwrap().key);
+            keys.push(source.item(&Params::default(), draft).key);
         }
     }
     assert_eq!(keys, ["n-1", "n-2", "n-3", "s-1", "s-2", "s-3"]);
     assert_eq!(source.fixed(2, &ItemDraft::default()), None);
     let none = ItemDraft::default();
     insta::assert_snapshot!(source.listing(0, &job(&source, "x"), &none, &env()).unwrap_err(), @"the items of `region` are listed by the definition, not by the upstream");
-    assert!(source.expand(0, &Params::default(), &none, b"[]").is_err());
     assert_eq!(Catalog::shipped().get("buses").unwrap().fixed(0, &none), None);
 }
 
@@ -415,7 +414,7 @@ fn the_shipped_weather_is_asked_in_batches() {
 #[test]
 fn keys_of_batches_are_readable_bounded_and_differ() {
     let source = parse(&[("batch     = 20", "batch = 3")]);
-    let item = |key: &str| Item { key: key.into(), values: BTreeMap::new() };
+    let item = |key: &str| Item { key: key.into(), ..Item::default() };
     let key = |keys: &[&str]| source.object_item_key(&keys.iter().map(|key| item(key)).collect::<Vec<_>>()).unwrap();
     assert_eq!(key(&["a", "b"]), key(&["a", "b"]));
     let all = [key(&["a", "b"]), key(&["a", "c"]), key(&["a", "b", "c"]), key(&["a"]), key(&["b", "a"])];
@@ -463,6 +462,7 @@ fn unanswered_items_are_told() {
     let unanswered = |body: &str| source.unanswered(&items, body.as_bytes());
     assert_eq!(unanswered(r#"{"cnt":2,"list":[{"id":3,"name":"c"},{"name":"a","id":1}]}"#), [1]);
     assert_eq!(unanswered(r#"{"list":[{"id":1},{"id":2},{"id":3},{"id":4}],"more":[{"deep":[[]]}]}"#), [0; 0]);
+    assert_eq!(unanswered(r#"{"list":[{"id":1.0},{"id":2e0},{"id":3.5}]}"#), [2]);
     assert_eq!(unanswered("\u{feff}{\"list\" : [ {\"id\":2} ] }\n"), [0, 2]);
     assert_eq!(unanswered(r#"{"list":[]}"#), [0, 1, 2]);
     // Only records answer: not what stands beside them, and no other spelling.

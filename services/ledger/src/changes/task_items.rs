@@ -9,13 +9,23 @@ use waybill_source::Item;
 /// Items for a message.
 pub fn to_message(items: &[Item]) -> Vec<TaskItem> {
     let fields = |fields: &BTreeMap<String, Value>| ItemFields { fields: map(fields, to_field) };
-    items.iter().map(|item| TaskItem { key: item.key.clone(), values: map(&item.values, fields) }).collect()
+    let item = |item: &Item| TaskItem {
+        key: item.key.clone(),
+        values: map(&item.values, fields),
+        problem: item.problem.clone().unwrap_or_default(),
+    };
+    items.iter().map(item).collect()
 }
 
 /// The items of a message.
 pub fn from_message(items: &[TaskItem]) -> Vec<Item> {
     let fields = |fields: &ItemFields| map(&fields.fields, from_field);
-    items.iter().map(|item| Item { key: item.key.clone(), values: map(&item.values, fields) }).collect()
+    let item = |item: &TaskItem| Item {
+        key: item.key.clone(),
+        values: map(&item.values, fields),
+        problem: Some(item.problem.clone()).filter(|problem| !problem.is_empty()),
+    };
+    items.iter().map(item).collect()
 }
 
 fn map<T, U>(values: &BTreeMap<String, T>, convert: impl Fn(&T) -> U) -> BTreeMap<String, U> {
@@ -70,9 +80,10 @@ mod tests {
         #[test]
         fn items_come_out_of_a_message_as_they_went_in(
             key: String,
+            problem in proptest::option::of(".+"),
             values in btree_map(any::<String>(), btree_map(any::<String>(), scalar(), 0..4), 0..3),
         ) {
-            let items = [Item { key, values }];
+            let items = [Item { key, values, problem }];
             prop_assert_eq!(from_message(&to_message(&items)), items);
         }
     }

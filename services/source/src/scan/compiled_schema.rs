@@ -2,7 +2,7 @@
 //!
 //! Sets of fields are bits of a `u64`: a schema has at most 64.
 
-use crate::{FieldType, Schema};
+use crate::{FieldType, Schema, TimeFormat};
 
 /// What a record must look like.
 #[derive(Debug)]
@@ -19,6 +19,9 @@ pub(super) struct Column {
     /// The name as a JSON string, in the spelling that writers use.
     pub(super) spelled: Vec<u8>,
     pub(super) kind: FieldType,
+    pub(super) format: TimeFormat,
+    /// Whether a number is only looked at as a text, which has no limits.
+    pub(super) is_text: bool,
     pub(super) required: bool,
     /// The least and the greatest value, in 10⁻⁹.
     pub(super) bounds: (i128, i128),
@@ -48,6 +51,8 @@ impl Column {
             name: field.name.clone(),
             spelled: serde_json::to_vec(&field.name).expect("a text can be written as JSON"),
             kind: field.kind,
+            format: field.format.clone(),
+            is_text: false,
             required: constraints.required,
             bounds: (
                 constraints.minimum.map_or(i128::MIN, |least| least.0),
@@ -71,13 +76,18 @@ fn expected(field: &crate::Field) -> String {
         let values: Vec<_> = values.iter().map(|value| format!("{value:?}")).collect();
         return format!("one of {}", values.join(", "));
     }
+    let time = |what: &str, example: &str| match &field.format {
+        TimeFormat::Iso => format!("{what} such as {example}"),
+        TimeFormat::Any => format!("{what} in a common form"),
+        TimeFormat::Pattern(pattern) => format!("{what} as `{pattern}`"),
+    };
     let kind = match field.kind {
         FieldType::String => "a string",
-        FieldType::Integer => "an integer of 64 bits",
-        FieldType::Number => "a number below 1e18",
+        FieldType::Integer => "an integer",
+        FieldType::Number => "a number",
         FieldType::Boolean => "true or false",
-        FieldType::Datetime => "a date and time such as 2024-05-01T08:44:00",
-        FieldType::Date => "a date such as 2024-05-01",
+        FieldType::Datetime => &time("a date and time", "2024-05-01T08:44:00"),
+        FieldType::Date => &time("a date", "2024-05-01"),
         FieldType::Duration => "a duration such as PT1980S",
     };
     let unit = if field.kind == FieldType::Duration { " seconds" } else { "" };

@@ -126,11 +126,24 @@ fn header(bytes: &[u8], cells: &[Cell], sheet: &RecordSink) -> Step<Vec<Option<u
     match lacking {
         Some((field, column)) => {
             let names: Vec<_> = cells.iter().map(|cell| cell.text(bytes)).collect();
-            Err(wrong(cells[0].at, format!("the column `{}`", column.name))
-                .in_field(field)
-                .saying(quoted(&names.join(&b','))))
+            Err(wrong(cells[0].at, format!("the column `{}`", column.name)).in_field(field).saying(format!(
+                "{}{}",
+                quoted(&names.join(&b',')),
+                other_separator(&names)
+            )))
         }
         None => Ok(columns),
+    }
+}
+
+/// What may separate the columns of a header that seems to have only one.
+fn other_separator(names: &[Cow<'_, [u8]>]) -> &'static str {
+    let has = |separator: u8| names.len() == 1 && memchr(separator, &names[0]).is_some();
+    match () {
+        () if has(b';') => " (separated by `;`?)",
+        () if has(b'\t') => " (separated by tabs?)",
+        () if has(b'|') => " (separated by `|`?)",
+        () => "",
     }
 }
 
@@ -165,7 +178,9 @@ fn row(bytes: &[u8], columns: &[Option<usize>], cells: &[Cell], sheet: &mut Reco
             (FieldType::Boolean, b"False" | b"FALSE" | b"0") => b"false",
             (_, text) => text,
         };
-        let value = column.value(spelled).ok_or_else(|| refused().saying(quoted(&text)))?;
+        let value = column
+            .value(spelled)
+            .ok_or_else(|| wrong(cell.at, column.expected_of(spelled)).in_field(field).saying(quoted(&text)))?;
         sheet.row.set(field, value);
     }
     sheet.check_required(cells[0].at)?;

@@ -23,6 +23,8 @@ pub(super) enum Found {
     End,
     /// What is written at the place.
     Here,
+    /// The same, which is a string where something else should be.
+    HereInQuotes,
     /// In words.
     Said(String),
 }

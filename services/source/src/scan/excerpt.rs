@@ -24,6 +24,20 @@ pub(super) fn excerpt(bytes: &[u8]) -> String {
     }
 }
 
+/// What a file is that begins so, where it is one of the kinds that come in place of another.
+pub(super) fn file_kind(head: &[u8]) -> Option<&'static str> {
+    let is_tag = |tag: &str| head.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag.as_bytes()));
+    match head {
+        [0x1f, 0x8b, ..] => Some("gzip data"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd data"),
+        [b'P', b'K', 3, 4, ..] => Some("a ZIP archive"),
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [b'[' | b'{', 0, ..] | [0, b'[' | b'{', ..] => Some("UTF-16 text"),
+        _ if is_tag("<!doctype html") || is_tag("<html") => Some("an HTML page"),
+        _ if is_tag("<?xml") => Some("XML"),
+        _ => None,
+    }
+}
+
 /// A text of the file as a rejection quotes it.
 pub(super) fn quoted(text: &[u8]) -> String {
     format!("\"{}\"", shown(text))

@@ -30,13 +30,19 @@ mod time;
 mod token;
 mod value;
 
+use serde_json::Value as Json;
+
+pub(crate) use self::{
+    time::{check_pattern, is_datetime},
+    value::json_value,
+};
 use crate::{
     Format, RecordPath, Schema, Statistics, Totals,
     scan::{
         accumulator::Accumulator,
         compiled_schema::CompiledSchema,
         error::{Found, ScanError, Step, ended},
-        excerpt::{EXCERPT_BYTES, excerpt},
+        excerpt::{EXCERPT_BYTES, excerpt, file_kind},
         object::RecordSink,
     },
 };
@@ -50,14 +56,20 @@ const MAX_DEPTH: usize = 128;
 /// How much is added at least to what was carried before it is read again.
 const CARRY_STEP: usize = 256;
 
+/// So many bytes say what kind of file it is.
+const HEAD: usize = 16;
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a file is not accepted, and where.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
-#[error("record {record}, byte {offset}{}: expected {expected}, found {found}", field.as_ref().map(|f| format!(", field `{f}`")).unwrap_or_default())]
+#[error("record {record}, {}byte {offset}{}: expected {expected}, found {found}", line.map(|line| format!("line {line}, ")).unwrap_or_default(), field.as_ref().map(|f| format!(", field `{f}`")).unwrap_or_default())]
 pub struct Rejection {
-    /// Which record, from 0; the number of whole records before the mistake.
+    /// Which record, from 1.
     pub record: u64,
+    /// Which line of the file, from 1, where somebody counted; nobody does where there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
     /// Which byte of the file, from 0.
     pub offset: u64,
     /// Which field, where one is at fault.
@@ -67,6 +79,13 @@ pub struct Rejection {
     /// What was there, cut to a readable length: a token as it is written, other text in quotes, or words
     /// such as `nothing` and `end of file`. Control characters and invalid bytes are escaped.
     pub found: String,
+}
+
+impl Rejection {
+    /// With its line, where so many lines end before it.
+    pub fn after_lines(self, ended: u64) -> Self {
+        Self { line: (ended > 0).then_some(ended + 1), ..self }
+    }
 }
 
 /// What is known of a file once its last byte was seen.
@@ -87,6 +106,8 @@ pub struct Scanner {
     statistics: Statistics,
     /// Whether the byte order mark, if any, is behind us.
     begun: bool,
+    /// The first bytes of the file.
+    head: Vec<u8>,
     /// The beginning of a unit that broke off.
     carry: Vec<u8>,
     /// The length at which the carried bytes are read again. It doubles, so that a long record in many small
@@ -120,6 +141,7 @@ impl Scanner {
             sheet,
             statistics: statistics.clone(),
             begun: false,
+            head: Vec::new(),
             carry: Vec::new(),
             retry_at: 0,
             offset: 0,
@@ -127,11 +149,32 @@ impl Scanner {
         }
     }
 
+    /// The values of the records in a JSON document, by field: numbers as they were sent, of any size.
+    pub(crate) fn values(
+        path: &RecordPath,
+        schema: &Schema,
+        document: &[u8],
+    ) -> Result<Vec<Vec<Option<Json>>>, Rejection> {
+        let mut scanner = Self::new(Format::Json, path, schema, &Statistics::default());
+        scanner.sheet.shape.fields.iter_mut().for_each(|column| column.is_text = true);
+        scanner.sheet.rows = Some(Vec::new());
+        scanner.push(document).and_then(|()| scanner.read_last()).map_err(|rejection| {
+            let before = &document[..document.len().min(rejection.offset as usize)];
+            rejection.after_lines(memchr::memchr_iter(b'\n', before).count() as u64)
+        })?;
+        let mut rows = scanner.sheet.rows.unwrap_or_default();
+        rows.truncate(scanner.sheet.tally.records() as usize);
+        Ok(rows)
+    }
+
     /// Takes the next bytes of the file, cut anywhere. After an error the scanner is spent, and says the same
     /// again. A mistake may be reported some bytes late, since a part of what follows it is shown.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
         if let Some(rejection) = &self.rejection {
             return Err(rejection.clone());
+        }
+        if self.head.len() < HEAD {
+            self.head.extend_from_slice(&bytes[..bytes.len().min(HEAD - self.head.len())]);
         }
         let mut rest = bytes;
         while !self.carry.is_empty() {
@@ -157,12 +200,16 @@ impl Scanner {
 
     /// Says that the last byte was seen.
     pub fn finish(mut self) -> Result<Scanned, Rejection> {
-        if let Some(rejection) = self.rejection {
-            return Err(rejection);
+        self.read_last()?;
+        Ok(Scanned { records: self.sheet.tally.records(), totals: self.sheet.tally.totals(&self.statistics) })
+    }
+
+    fn read_last(&mut self) -> Result<(), Rejection> {
+        if let Some(rejection) = &self.rejection {
+            return Err(rejection.clone());
         }
         let carry = std::mem::take(&mut self.carry);
-        self.read(&carry, true)?;
-        Ok(Scanned { records: self.sheet.tally.records(), totals: self.sheet.tally.totals(&self.statistics) })
+        self.read(&carry, true).map(drop)
     }
 
     /// Carries `bytes` without the first `read`.
@@ -227,11 +274,17 @@ impl Scanner {
         let found = match stop.found {
             Found::Said(words) => words,
             // What is shown must not depend on where the bytes were cut.
-            Found::Here if !last && bytes.len() - stop.at < EXCERPT_BYTES => return None,
+            Found::Here | Found::HereInQuotes if !last && bytes.len() - stop.at < EXCERPT_BYTES => return None,
+            Found::HereInQuotes => format!("the string {}", excerpt(&bytes[stop.at..])),
             Found::Here | Found::End => excerpt(&bytes[stop.at..]),
         };
+        let found = match file_kind(&self.head) {
+            Some(kind) if self.sheet.tally.records() == 0 => format!("{kind}: {found}"),
+            _ => found,
+        };
         Some(Rejection {
-            record: self.sheet.tally.records(),
+            record: self.sheet.tally.records() + 1,
+            line: None,
             offset: self.offset + stop.at as u64,
             field: stop.field.map(|field| self.sheet.shape.fields[field].name.clone()),
             expected: stop.expected.into_owned(),

@@ -1,11 +1,14 @@
 //! One record: a JSON object, its members in any order. What is here runs once for every record of every file.
 
+use serde_json::Value as Json;
+
 use crate::scan::{
     accumulator::Accumulator,
     compiled_schema::{CompiledSchema, Row},
     error::{Step, missing, wrong},
     skip::Skip,
     token::{after_space, name},
+    value::json_value,
 };
 
 /// Reads records: what one looks like, where its values lie, and where they are added up.
@@ -14,6 +17,8 @@ pub(super) struct RecordSink {
     pub(super) shape: CompiledSchema,
     pub(super) row: Row,
     pub(super) tally: Accumulator,
+    /// The values of all records, where they are wanted: one row each, by field.
+    pub(super) rows: Option<Vec<Vec<Option<Json>>>>,
     /// Which field came last behind each field, and at the end of the list the one that came first: writers
     /// keep to an order, so it is tried before any other.
     next: Vec<usize>,
@@ -23,13 +28,18 @@ impl RecordSink {
     pub(super) fn new(shape: CompiledSchema, tally: Accumulator) -> Self {
         let fields = shape.fields.len();
         let next = (1..fields + 1).chain([0]).collect();
-        Self { row: Row::new(fields), shape, tally, next }
+        Self { row: Row::new(fields), shape, tally, rows: None, next }
     }
 
     /// Reads the record whose brace is at `pos`, inside `depth` other containers, and says where it ends. It is
     /// not added up yet: what stands behind it may still be wrong.
     pub(super) fn object(&mut self, bytes: &[u8], pos: usize, depth: usize) -> Step<usize> {
         self.row.clear();
+        if let Some(rows) = &mut self.rows {
+            // What was read of the record before it broke off is read again.
+            rows.truncate(self.tally.records() as usize);
+            rows.push(vec![None; self.shape.fields.len()]);
+        }
         let mut last = self.shape.fields.len();
         let mut pos = after_space(bytes, pos + 1);
         if bytes.get(pos) != Some(&b'}') {
@@ -47,7 +57,12 @@ impl RecordSink {
                         }
                         self.row.seen |= 1 << field;
                         last = field;
-                        self.shape.fields[field].read(bytes, value, field, &mut self.row)?
+                        let end = self.shape.fields[field].read(bytes, value, field, &mut self.row)?;
+                        if let Some(rows) = &mut self.rows {
+                            let value = json_value(self.shape.fields[field].kind, &bytes[value..end]);
+                            rows.last_mut().expect("there is a row for the record")[field] = value;
+                        }
+                        end
                     }
                     None => {
                         let mut end = value;

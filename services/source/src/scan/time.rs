@@ -1,5 +1,13 @@
-//! Dates and times of RFC 3339, checked against the calendar. No leap seconds: what upstreams write there is
-//! a mistake more often than one of the 27 there have been.
+//! Dates and times of ISO 8601, in the forms that public APIs use, checked against the calendar; and those of other
+//! formats. No leap seconds: what upstreams write there is a mistake more often than one of the 27 there have been.
+
+use jiff::{
+    Timestamp,
+    fmt::{rfc2822::DateTimeParser, strtime},
+    tz::TimeZone,
+};
+
+use crate::TimeFormat;
 
 /// `2024-05-01`, a day that there is.
 pub(super) fn is_date(text: &[u8]) -> bool {
@@ -9,33 +17,104 @@ pub(super) fn is_date(text: &[u8]) -> bool {
     is_day(century * 100 + of_century, month, day)
 }
 
-/// A date, `T` or a space, a time, perhaps a fraction, perhaps an offset: `2024-05-01T08:44:00.5+02:00`.
-pub(super) fn is_datetime(text: &[u8]) -> bool {
-    let Some((date, [b'T' | b't' | b' ', rest @ ..])) = text.split_at_checked(10) else { return false };
-    let [h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = rest else { return false };
-    is_date(date)
-        && pair(*h1, *h2).is_some_and(|hour| hour < 24)
-        && pair(*m1, *m2).is_some_and(|minute| minute < 60)
-        && pair(*s1, *s2).is_some_and(|second| second < 60)
-        && after_fraction(rest).is_some_and(is_offset)
+/// A date, `T` or a space, a time, perhaps a fraction, perhaps an offset: `2024-05-01T08:44:00.5+02:00`. The seconds
+/// and the minutes of the offset may be left out, and so may the marks between the numbers: `20240501T0844Z`.
+pub(crate) fn is_datetime(text: &[u8]) -> bool {
+    match text {
+        [y1, y2, y3, y4, m1, m2, d1, d2, b'T', rest @ ..] if text[..8].iter().all(u8::is_ascii_digit) => {
+            is_date(&[*y1, *y2, *y3, *y4, b'-', *m1, *m2, b'-', *d1, *d2]) && is_time(rest, false)
+        }
+        _ => match text.split_at_checked(10) {
+            Some((date, [b'T' | b't' | b' ', rest @ ..])) => is_date(date) && is_time(rest, true),
+            _ => false,
+        },
+    }
+}
+
+/// A time with its offset, with colons or without.
+fn is_time(text: &[u8], colons: bool) -> bool {
+    let (hour, minute, rest) = match text {
+        [h1, h2, b':', m1, m2, rest @ ..] if colons => (pair(*h1, *h2), pair(*m1, *m2), rest),
+        [h1, h2, m1, m2, rest @ ..] if !colons => (pair(*h1, *h2), pair(*m1, *m2), rest),
+        _ => return false,
+    };
+    let (second, rest) = match rest {
+        [b':', s1, s2, rest @ ..] if colons => (pair(*s1, *s2), after_fraction(rest)),
+        [s1, s2, rest @ ..] if !colons && s1.is_ascii_digit() => (pair(*s1, *s2), after_fraction(rest)),
+        rest => (Some(0), Some(rest)),
+    };
+    hour.is_some_and(|hour| hour < 24)
+        && minute.is_some_and(|minute| minute < 60)
+        && second.is_some_and(|second| second < 60)
+        && rest.is_some_and(is_offset)
 }
 
 fn after_fraction(text: &[u8]) -> Option<&[u8]> {
-    let [b'.', rest @ ..] = text else { return Some(text) };
+    let [b'.' | b',', rest @ ..] = text else { return Some(text) };
     match rest.iter().take_while(|byte| byte.is_ascii_digit()).count() {
         0 => None,
         digits => Some(&rest[digits..]),
     }
 }
 
+/// `Z`, `+02:00`, `+0200`, `+02`, or nothing.
 fn is_offset(text: &[u8]) -> bool {
-    match text {
-        [] | [b'Z' | b'z'] => true,
-        [b'+' | b'-', h1, h2, b':', m1, m2] => {
-            pair(*h1, *h2).is_some_and(|hour| hour < 24) && pair(*m1, *m2).is_some_and(|minute| minute < 60)
+    let (h1, h2, minutes) = match text {
+        [] | [b'Z' | b'z'] => return true,
+        [b'+' | b'-', h1, h2] => (h1, h2, Some(0)),
+        [b'+' | b'-', h1, h2, b':', m1, m2] | [b'+' | b'-', h1, h2, m1, m2] => (h1, h2, pair(*m1, *m2)),
+        _ => return false,
+    };
+    pair(*h1, *h2).is_some_and(|hours| hours < 24) && minutes.is_some_and(|minutes| minutes < 60)
+}
+
+/// Forms that mean one thing only, beside those of ISO 8601.
+const COMMON: [&str; 12] = [
+    "%Y-%m-%d %H:%M:%S %z",
+    "%Y/%m/%d %H:%M:%S",
+    "%Y/%m/%d %H:%M",
+    "%Y/%m/%d",
+    "%Y%m%d",
+    "%a %b %d %H:%M:%S %Y",
+    "%a %b %d %H:%M:%S %z %Y",
+    "%d %b %Y %H:%M:%S",
+    "%d %b %Y",
+    "%d %B %Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
+];
+
+/// A date, or a date and time, as the field's format says.
+pub(super) fn has_format(text: &[u8], format: &TimeFormat, with_time: bool) -> bool {
+    match format {
+        TimeFormat::Iso if with_time => is_datetime(text),
+        TimeFormat::Iso => is_date(text),
+        TimeFormat::Any => {
+            is_date(text)
+                || is_datetime(text)
+                || DateTimeParser::new().parse_timestamp(text).is_ok()
+                || COMMON.iter().any(|pattern| has_pattern(text, pattern, with_time))
         }
-        _ => false,
+        TimeFormat::Pattern(pattern) => has_pattern(text, pattern, with_time),
     }
+}
+
+fn has_pattern(text: &[u8], pattern: &str, with_time: bool) -> bool {
+    strtime::parse(pattern, text).is_ok_and(|parsed| {
+        if with_time { parsed.to_datetime().is_ok() || parsed.to_timestamp().is_ok() } else { parsed.to_date().is_ok() }
+    })
+}
+
+/// Refuses a pattern by which no day can be read, with the reason.
+pub(crate) fn check_pattern(pattern: &str, with_time: bool) -> Result<(), String> {
+    let sample = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+    let text = strtime::format(pattern, &sample).map_err(|error| error.to_string())?;
+    let parsed = strtime::parse(pattern, &text).map_err(|error| error.to_string())?;
+    if with_time && parsed.to_timestamp().is_ok() {
+        return Ok(());
+    }
+    let read = if with_time { parsed.to_datetime().map(drop) } else { parsed.to_date().map(drop) };
+    read.map_err(|error| error.to_string())
 }
 
 /// Two digits.
@@ -122,7 +201,27 @@ mod tests {
             ("2024-05-01T24:00:00", false),
             ("2024-05-01T23:60:00", false),
             ("2024-05-01T23:59:60", false),
-            ("2024-05-01T08:44", false),
+            ("2024-05-01T08:44", true),
+            ("2024-05-01T08:44Z", true),
+            ("2024-05-01T08:44+02", true),
+            ("2024-05-01T08:44:00.123-0400", true),
+            ("2024-05-01T08:44:00+04", true),
+            ("2024-05-01T08:44:00,5Z", true),
+            ("20240501T084400Z", true),
+            ("20240501T0844", true),
+            ("20240501T084400.5+0200", true),
+            ("2024-05-01T08", false),
+            ("2024-05-01T08:", false),
+            ("2024-05-01T08:44:", false),
+            ("2024-05-01T08:4", false),
+            ("2024-05-01T0844", false),
+            ("20240501T08:44", false),
+            ("20240501T084", false),
+            ("20240501T08440", false),
+            ("20240231T0844", false),
+            ("2024-05-01T08:44:00+", false),
+            ("2024-05-01T08:44:00+040", false),
+            ("2024-05-01T08:44:00+0460", false),
             ("2024-05-01T08:44:00.", false),
             ("2024-05-01T08:44:00+2:00", false),
             ("2024-05-01T08:44:00+24:00", false),
@@ -132,6 +231,40 @@ mod tests {
             ("2024-05-01", false),
         ] {
             assert_eq!(is_datetime(text.as_bytes()), right, "{text}");
+        }
+    }
+
+    #[test]
+    fn formats_beside_iso_8601() {
+        let pattern = |pattern: &str| TimeFormat::Pattern(pattern.to_owned());
+        for (text, format, with_time, right) in [
+            ("31/12/2024", pattern("%d/%m/%Y"), false, true),
+            ("12/31/2024", pattern("%d/%m/%Y"), false, false),
+            ("2024-12-31", pattern("%d/%m/%Y"), false, false),
+            ("31.02.2024 10:00", pattern("%d.%m.%Y %H:%M"), true, false),
+            ("31.01.2024 10:00", pattern("%d.%m.%Y %H:%M"), true, true),
+            ("01 May 2024 08:44:00 PM", pattern("%d %b %Y %I:%M:%S %p"), true, true),
+            ("1714550400", pattern("%s"), true, true),
+            ("Wed, 01 May 2024 08:44:00 GMT", TimeFormat::Any, true, true),
+            ("2024-05-01 08:44:00 +0200", TimeFormat::Any, true, true),
+            ("2024/05/01", TimeFormat::Any, false, true),
+            ("May 1, 2024", TimeFormat::Any, false, true),
+            ("2024-05-01T08:44Z", TimeFormat::Any, true, true),
+            ("01/05/2024", TimeFormat::Any, false, false),
+            ("yesterday", TimeFormat::Any, true, false),
+        ] {
+            assert_eq!(has_format(text.as_bytes(), &format, with_time), right, "{text}");
+        }
+        for (pattern, with_time, right) in [
+            ("%d/%m/%Y", false, true),
+            ("%d/%m/%Y", true, true),
+            ("%s", true, true),
+            ("%m/%Y", false, false),
+            ("%H:%M", true, false),
+            ("%Q1", false, false),
+            ("day", false, false),
+        ] {
+            assert_eq!(check_pattern(pattern, with_time).is_ok(), right, "{pattern}");
         }
     }
 

@@ -5,15 +5,17 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value as Json;
+
 use crate::{
-    FieldType,
+    FieldType, TimeFormat,
     scan::{
         compiled_schema::{Column, Row, Value},
-        error::{Step, ended, wrong},
-        time::{PLAIN_DATETIME, is_date, is_datetime, starts_with_plain_datetime},
+        error::{Found, Step, ended, wrong},
+        time::{PLAIN_DATETIME, has_format, starts_with_plain_datetime},
         token::{few_digits, literal, number, string, unescaped, word},
     },
-    stats::decimal::{LIMIT, ONE, iso_duration, number_end, parse},
+    stats::decimal::{LIMIT, ONE, Whole, iso_duration, number_end, parse, whole},
 };
 
 impl Column {
@@ -24,12 +26,12 @@ impl Column {
             FieldType::Integer => short_integer(bytes, pos),
             FieldType::Duration => short_duration(bytes, pos),
             FieldType::Boolean => short_boolean(bytes, pos),
-            FieldType::Datetime => short_datetime(bytes, pos),
+            FieldType::Datetime if matches!(self.format, TimeFormat::Iso) => short_datetime(bytes, pos),
             FieldType::String if self.one_of.is_none() && bytes.get(pos) == Some(&b'"') => {
                 let (end, _) = string(bytes, pos).map_err(|stop| stop.in_field(field))?;
                 Some((Value::Text, end))
             }
-            FieldType::String | FieldType::Number | FieldType::Date => None,
+            FieldType::String | FieldType::Number | FieldType::Date | FieldType::Datetime => None,
         };
         match short_cut {
             Some((Value::Number(nanos), _)) if !self.within_bounds(nanos) => {}
@@ -67,9 +69,14 @@ impl Column {
                 let text = &bytes[pos..end];
                 (if escaped { unescaped(text).into_bytes().into() } else { text[1..text.len() - 1].into() }, end)
             }
+            (FieldType::Integer | FieldType::Number | FieldType::Boolean, b'"') => {
+                let mut refused = refused();
+                refused.found = Found::HereInQuotes;
+                return Err(refused);
+            }
             _ => return Err(refused()),
         };
-        let value = self.value(&text).ok_or_else(refused)?;
+        let value = self.value(&text).ok_or_else(|| wrong(pos, self.expected_of(&text)))?;
         row.set(field, value);
         Ok(end)
     }
@@ -81,11 +88,14 @@ impl Column {
                 let allowed = |values: &Vec<String>| values.iter().any(|value| value.as_bytes() == text);
                 self.one_of.as_ref().is_none_or(allowed).then_some(Value::Text)?
             }
+            FieldType::Integer | FieldType::Number if self.is_text => {
+                json_number(self.kind, text).map(|_| Value::Text)?
+            }
             FieldType::Integer => Value::Number(integer(text)?),
             FieldType::Number => Value::Number(decimal(text)?),
             FieldType::Boolean => Value::Truth(boolean(text)?),
-            FieldType::Datetime => is_datetime(text).then_some(Value::Text)?,
-            FieldType::Date => is_date(text).then_some(Value::Text)?,
+            FieldType::Datetime => has_format(text, &self.format, true).then_some(Value::Text)?,
+            FieldType::Date => has_format(text, &self.format, false).then_some(Value::Text)?,
             FieldType::Duration => Value::Number(iso_duration(text)?),
         };
         match value {
@@ -95,15 +105,69 @@ impl Column {
     }
 }
 
+impl Column {
+    /// What to tell of a text that is not right: how large a number may be, where only that is wrong.
+    pub(super) fn expected_of(&self, text: &[u8]) -> String {
+        match self.kind {
+            _ if self.is_text || !is_number(text) => self.expected.clone(),
+            FieldType::Integer if integer(text).is_none() && whole(text) != Whole::Fraction => {
+                "an integer of 64 bits".to_owned()
+            }
+            FieldType::Number if decimal(text).is_none() => "a number below 1e18".to_owned(),
+            _ => self.expected.clone(),
+        }
+    }
+}
+
 fn integer(text: &[u8]) -> Option<i128> {
-    if text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')) || number_end(text, 0) != Ok(text.len()) {
+    if !is_number(text) {
         return None;
     }
-    str::from_utf8(text).ok()?.parse::<i64>().ok().map(|whole| i128::from(whole) * ONE)
+    match whole(text) {
+        Whole::Value(value) => i64::try_from(value).ok().map(|value| i128::from(value) * ONE),
+        _ => None,
+    }
+}
+
+fn is_number(text: &[u8]) -> bool {
+    number_end(text, 0) == Ok(text.len())
+}
+
+/// A JSON value that was found right, as an item has it: numbers exactly as they were sent, as a text where a JSON
+/// number of ours would round them. `None` for null.
+pub(crate) fn json_value(kind: FieldType, json: &[u8]) -> Option<Json> {
+    match json {
+        b"null" => None,
+        [b'"', ..] => Some(unescaped(json).into()),
+        b"true" | b"false" => Some((json == b"true").into()),
+        _ => json_number(kind, json),
+    }
+}
+
+fn json_number(kind: FieldType, text: &[u8]) -> Option<Json> {
+    let spelled = str::from_utf8(text).ok().filter(|_| is_number(text))?;
+    match whole(text) {
+        Whole::Value(value) => Some(match (i64::try_from(value), u64::try_from(value)) {
+            (Ok(value), _) => value.into(),
+            (_, Ok(value)) => value.into(),
+            _ => value.to_string().into(),
+        }),
+        // Without an exponent it is an identifier of many digits; with one it is none.
+        Whole::TooLarge if kind == FieldType::Number || text.iter().all(|byte| matches!(byte, b'-' | b'0'..=b'9')) => {
+            Some(spelled.into())
+        }
+        Whole::TooLarge => None,
+        Whole::Fraction if kind == FieldType::Integer => None,
+        Whole::Fraction => {
+            let number = spelled.parse().ok().and_then(serde_json::Number::from_f64);
+            let is_exact = |number: &serde_json::Number| number.to_string() == spelled;
+            Some(number.filter(is_exact).map_or_else(|| spelled.into(), Json::Number))
+        }
+    }
 }
 
 fn decimal(text: &[u8]) -> Option<i128> {
-    if number_end(text, 0) != Ok(text.len()) {
+    if !is_number(text) {
         return None;
     }
     parse(text).filter(|nanos| nanos.unsigned_abs() < LIMIT.unsigned_abs())

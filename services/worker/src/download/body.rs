@@ -19,7 +19,7 @@ use crate::{
         client::dropped,
         content_encoding::Decoder,
         fetch::{Fetched, Validators},
-        scan_sink::ScanSink,
+        scan_sink::{Scan, ScanSink},
     },
     metrics::Counts,
     retry::Fault,
@@ -170,15 +170,20 @@ impl PartialBody {
     async fn finish(mut self, limit: Option<u64>) -> io::Result<Fetched> {
         let last = self.pending.split().freeze();
         self.requeue(last).await?;
-        let (mut scanned, spool, checking) = self.sink.finish().await?.finish();
+        let Scan { mut scanned, spool, checking } = self.sink.finish().await?;
         self.counts.check.observe(checking.as_secs_f64());
         if let Some(limit) = limit {
             let record = match &scanned {
-                Ok(scanned) => scanned.records,
+                Ok(scanned) => scanned.records + 1,
                 Err(rejection) => rejection.record,
             };
             let (expected, found) = (format!("at most {limit} bytes"), "more".to_owned());
-            scanned = Err(Rejection { record, offset: limit, field: None, expected, found });
+            scanned = Err(Rejection { record, line: None, offset: limit, field: None, expected, found });
+        }
+        if let Err(rejection) = &mut scanned
+            && spool.len() == 0
+        {
+            rejection.found = "an empty body, which an `on` rule with the action `absent` will accept".to_owned();
         }
         if let Ok(scanned) = &scanned {
             self.counts.records.inc_by(scanned.records);

@@ -24,7 +24,7 @@ const WAITING: usize = 2;
 
 /// The checks and the spool of one file.
 #[derive(Debug)]
-pub(crate) struct ScanOutput {
+struct ScanOutput {
     scanner: Scanner,
     rejection: Option<Rejection>,
     spool: Spool,
@@ -43,15 +43,29 @@ impl ScanOutput {
         self.spool.write(piece)
     }
 
-    /// Says that the last byte was seen; and how long the checks took.
-    pub(crate) fn finish(self) -> (Result<Scanned, Rejection>, Spool, Duration) {
+    /// Says that the last byte was seen.
+    fn end(self) -> io::Result<Scan> {
         let began = Instant::now();
         let scanned = self.rejection.map_or_else(|| self.scanner.finish(), Err);
-        (scanned, self.spool, self.checking + began.elapsed())
+        let checking = self.checking + began.elapsed();
+        let scanned = match scanned {
+            Err(rejection) => Err(rejection.clone().after_lines(self.spool.lines(rejection.offset)?)),
+            scanned => scanned,
+        };
+        Ok(Scan { scanned, spool: self.spool, checking })
     }
 }
 
-/// An [`ScanOutput`], here or on its thread. Dropping it ends the thread.
+/// What came of the bytes of one file.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub(crate) scanned: Result<Scanned, Rejection>,
+    pub(crate) spool: Spool,
+    /// Spent on checks.
+    pub(crate) checking: Duration,
+}
+
+/// The checks and the spool of one file, here or on its thread. Dropping it ends the thread.
 #[derive(Debug)]
 pub(crate) struct ScanSink {
     here: Option<ScanOutput>,
@@ -61,7 +75,7 @@ pub(crate) struct ScanSink {
 #[derive(Debug)]
 struct Thread {
     pieces: mpsc::Sender<Bytes>,
-    intake: JoinHandle<io::Result<ScanOutput>>,
+    intake: JoinHandle<io::Result<Scan>>,
 }
 
 impl ScanSink {
@@ -96,9 +110,9 @@ impl ScanSink {
     }
 
     /// Says that the last byte was pushed.
-    pub(crate) async fn finish(self) -> io::Result<ScanOutput> {
+    pub(crate) async fn finish(self) -> io::Result<Scan> {
         match (self.here, self.thread) {
-            (Some(intake), _) => Ok(intake),
+            (Some(intake), _) => intake.end(),
             (None, Some(thread)) => thread.join().await,
             (None, None) => Err(spent()),
         }
@@ -112,15 +126,15 @@ impl Thread {
             while let Some(piece) = waiting.blocking_recv() {
                 intake.push(&piece)?;
             }
-            Ok(intake)
+            intake.end()
         });
         Self { pieces, intake }
     }
 
-    async fn join(self) -> io::Result<ScanOutput> {
+    async fn join(self) -> io::Result<Scan> {
         drop(self.pieces);
         match self.intake.await {
-            Ok(intake) => intake,
+            Ok(scan) => scan,
             // A panic is passed on to whoever runs the task, and counted there.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(error) => Err(io::Error::other(error)),

@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io::{self, Write},
+    os::unix::fs::FileExt,
     sync::Arc,
 };
 
@@ -45,6 +46,22 @@ impl Spool {
         Ok(())
     }
 
+    /// How many lines end within so many bytes.
+    pub(crate) fn lines(&self, within: u64) -> io::Result<u64> {
+        let count = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let Some(file) = &self.file else { return Ok(count(&self.memory[..self.memory.len().min(within as usize)])) };
+        let (mut at, within) = (0, within.min(self.len));
+        let mut buffer = vec![0; IN_MEMORY];
+        let mut lines = 0;
+        while at < within {
+            let piece = &mut buffer[..IN_MEMORY.min((within - at) as usize)];
+            file.read_exact_at(piece, at)?;
+            lines += count(piece);
+            at += piece.len() as u64;
+        }
+        Ok(lines)
+    }
+
     /// All bytes, to be uploaded.
     pub(crate) fn into_body(self) -> UploadBody {
         match self.file {
@@ -56,8 +73,6 @@ impl Spool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::FileExt;
-
     use super::*;
 
     #[test]
@@ -69,6 +84,10 @@ mod tests {
                 spool.write(piece).unwrap();
             }
             assert_eq!(spool.len(), size as u64);
+            for within in [0, 11, size, size + 1] {
+                let lines = bytes[..within.min(size)].iter().filter(|byte| **byte == b'\n').count();
+                assert_eq!(spool.lines(within as u64).unwrap(), lines as u64);
+            }
             match spool.into_body() {
                 UploadBody::Bytes(found) => assert!(size <= IN_MEMORY && found == bytes),
                 UploadBody::File { file, len } => {

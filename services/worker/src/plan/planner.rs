@@ -2,12 +2,15 @@
 //!
 //! The plan that was written first is the one that counts, whoever wrote it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use waybill_ledger::{Plan, Request};
-use waybill_source::{Definition, Item, ItemDraft, ItemError, Params};
+use waybill_source::{Definition, Format, Item, ItemDraft, ObjectName, Params, Rejection};
+use waybill_store::UploadBody;
 
 use crate::{
     blocking,
@@ -18,7 +21,10 @@ use crate::{
         work_delivery::WorkDelivery,
     },
     plan::listing,
-    task::job_context,
+    task::{
+        job_context,
+        quarantine::{self, Report},
+    },
 };
 
 /// Listings of one level asked for at once.
@@ -88,7 +94,7 @@ impl Planner<'_> {
         }
         let (definition, request) = (self.definition.clone(), self.request.clone());
         let tasks = blocking::compute(move || into_tasks(&definition, &request.params, drafts));
-        tasks.await.ok_or(TaskError::Interrupted)?
+        tasks.await.ok_or(TaskError::Interrupted)
     }
 
     /// The items of `level` below one item of the level above.
@@ -100,27 +106,66 @@ impl Planner<'_> {
         let target = self.context.upstream.target(&self.definition, &listing);
         let target = target.map_err(|reason| TaskError::Failed { reason })?;
         let body = listing::read(self.context, &self.definition, &target).await?;
-        let (definition, request) = (self.definition.clone(), self.request.clone());
-        let items = blocking::compute(move || {
-            definition.expand(level, &request.params, &parent, &body).map_err(|error| TaskError::Failed {
-                reason: format!("the listing {} cannot be used: {error}", target.path),
-            })
-        });
-        items.await.ok_or(TaskError::Interrupted)?
+        let (definition, listed) = (self.definition.clone(), body.clone());
+        let items = blocking::compute(move || definition.expand(level, &parent, &listed));
+        match items.await.ok_or(TaskError::Interrupted)? {
+            Ok(items) => Ok(items),
+            Err(rejection) => Err(self.reject(level, &target.path, body, rejection).await?),
+        }
+    }
+
+    /// Keeps a listing that cannot be used, as a file is kept.
+    async fn reject(
+        &self,
+        level: usize,
+        path: &str,
+        body: Bytes,
+        rejection: Rejection,
+    ) -> Result<TaskError, TaskError> {
+        let (source, job) = (self.definition.name(), self.request.job);
+        let listed = self.definition.level_name(level);
+        let sha256 = base16ct::lower::encode_string(&Sha256::digest(&body));
+        let now = Timestamp::now();
+        let report = Report {
+            job,
+            task: None,
+            source,
+            item: listed,
+            path,
+            rejection: &rejection,
+            bytes: body.len() as u64,
+            sha256: &sha256,
+            fetched_at: now,
+        };
+        let partition = format!("listing={listed}");
+        let name = ObjectName::new(source, &partition, &job.to_string(), now, &sha256, Format::Json);
+        let store = &self.context.worker.store;
+        let quarantine = quarantine::keep(store, &name, "application/json", UploadBody::Bytes(body), &report).await?;
+        self.context.counts(source).quarantined.inc();
+        Ok(TaskError::Rejected { reason: format!("the listing {path} cannot be used: {rejection}"), quarantine })
     }
 }
 
-/// Items in the order in which they were listed, a batch of them to a task.
-fn into_tasks(definition: &Definition, params: &Params, drafts: Vec<ItemDraft>) -> Result<Vec<Vec<Item>>, TaskError> {
-    let items = drafts.into_iter().map(|draft| definition.item(params, draft));
-    let items: Vec<Item> = items.collect::<Result<_, ItemError>>()?;
-    let mut keys = HashSet::with_capacity(items.len());
-    match items.iter().find(|item| !keys.insert(&item.key)) {
-        Some(item) => Err(TaskError::Failed {
-            reason: format!("two items have the key `{}`: the definition's `key` must tell them apart", item.key),
-        }),
-        None => Ok(batches(items, definition.batch())),
+/// Items in the order in which they were listed, a batch of them to a task. What is listed twice is one item; an item
+/// without a key of its own is a task of its own, which fails.
+fn into_tasks(definition: &Definition, params: &Params, drafts: Vec<ItemDraft>) -> Vec<Vec<Item>> {
+    let mut items: Vec<Item> = Vec::with_capacity(drafts.len());
+    let mut by_key = HashMap::with_capacity(drafts.len());
+    for draft in drafts {
+        let mut item = definition.item(params, draft);
+        let first = *by_key.entry(item.key.clone()).or_insert(items.len());
+        if let Some(first) = items.get_mut(first) {
+            if first.values == item.values {
+                continue;
+            }
+            let problem = format!("two items have the key `{}`: the definition's `key` must tell them apart", item.key);
+            first.problem.get_or_insert_with(|| problem.clone());
+            item.problem.get_or_insert(problem);
+        }
+        items.push(item);
     }
+    let (good, bad): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.problem.is_none());
+    batches(good, definition.batch()).into_iter().chain(bad.into_iter().map(|item| vec![item])).collect()
 }
 
 fn batches(items: Vec<Item>, batch: usize) -> Vec<Vec<Item>> {

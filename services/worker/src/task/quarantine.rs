@@ -10,9 +10,11 @@ use waybill_store::{Store, StoreError, Upload, UploadBody};
 #[derive(Debug, Serialize)]
 pub(crate) struct Report<'a> {
     pub(crate) job: JobId,
-    pub(crate) task: u32,
+    /// `None` for a listing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) task: Option<u32>,
     pub(crate) source: &'a str,
-    /// The item's key.
+    /// The item's key, or what a listing lists.
     pub(crate) item: &'a str,
     /// Of the request, without its query.
     pub(crate) path: &'a str,
@@ -33,12 +35,12 @@ pub(crate) async fn keep(
 ) -> Result<String, StoreError> {
     let (file, beside) = keys(name);
     let text = |value: &str| value.to_owned();
-    let metadata = vec![
+    let mut metadata = vec![
         (text("job"), report.job.to_string()),
-        (text("task"), report.task.to_string()),
         (text("sha256"), text(report.sha256)),
         (text("report"), text(beside.rsplit('/').next().unwrap_or(&beside))),
     ];
+    metadata.extend(report.task.map(|task| (text("task"), task.to_string())));
     store.upload(&file, Upload { content_type, metadata, body }).await?;
     let json = serde_json::to_vec_pretty(report).expect("texts and numbers are always JSON");
     store.create(&beside, "application/json", json.into()).await?;

@@ -42,6 +42,9 @@ pub(crate) async fn run(
     }
     let definition = &*ledger.definition(&request.source, &request.definition).await?;
     let items = task_items::from_message(&message.items);
+    if let Some(problem) = items.iter().find_map(|item| item.problem.clone()) {
+        return Err(TaskError::Failed { reason: problem });
+    }
     let about = job_context(&request);
     let partition = definition.partition(&about, &items)?;
     let key = definition.object_item_key(&items)?;

@@ -46,7 +46,7 @@ impl Task<'_> {
             Err(rejection) => {
                 let report = Report {
                     job,
-                    task: self.number,
+                    task: Some(self.number),
                     source,
                     item: &self.key,
                     path: of.path,

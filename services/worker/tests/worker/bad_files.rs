@@ -99,17 +99,31 @@ async fn a_report_says_where_and_what() {
       "job": "…",
       "path": "/cities/0/stats",
       "rejection": {
-        "expected": "an integer of 64 bits, at least 0",
+        "expected": "an integer, at least 0",
         "field": "passengers",
         "found": "-1",
         "offset": 319,
-        "record": 2
+        "record": 3
       },
       "sha256": "fbbb962813d894c92de60c3034507432c10a7d721dc9519d98e07b586ecc7864",
       "source": "buses",
       "task": 0
     }
     "#);
+}
+
+#[tokio::test]
+async fn a_report_names_the_line_where_there_are_lines() {
+    // Below and beyond what is kept in memory.
+    for records in [3, 20_000] {
+        let upstream = Upstream::with_cities(1).await;
+        let lines = buses(records).replace("},{", "},\n{").replace("}]", "},\n{\"delay\":7}]");
+        upstream.on(&file(0), move |_| Reply::body(lines.clone()));
+        let system = System::start(BUSES, upstream).await;
+        let status = system.job().await;
+        let expected = format!("the file was rejected: record {0}, line {0}, byte ", records + 1);
+        assert!(System::reason(&status).starts_with(&expected), "{}", System::reason(&status));
+    }
 }
 
 #[tokio::test]

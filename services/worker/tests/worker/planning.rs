@@ -16,17 +16,40 @@ async fn failure(listing: Reply) -> (String, u32, System) {
 
 #[tokio::test]
 async fn a_listing_that_cannot_be_used_fails_the_job_in_words() {
-    let (reason, ..) = failure(Reply::body("<html>")).await;
-    assert!(reason.starts_with("the listing /cities cannot be used: "), "{reason}");
+    let (reason, _, system) = failure(Reply::body("<html>")).await;
+    let expected = "the listing /cities cannot be used: record 1, byte 0: expected an array of records, found an HTML page: \"<html>\"";
+    assert_eq!(reason, expected);
+    let quarantine = system.objects("quarantine/buses/listing=city/").await;
+    let (report, kept): (Vec<_>, Vec<_>) = quarantine.iter().partition(|object| object.key.ends_with(".report.json"));
+    assert_eq!((kept.len(), &kept[0].body[..]), (1, b"<html>".as_slice()));
+    let report: serde_json::Value = serde_json::from_slice(&report[0].body).unwrap();
+    assert_eq!((&report["path"], &report["item"], &report["bytes"]), (&"/cities".into(), &"city".into(), &6.into()));
+    assert_eq!((&report["task"], &report["rejection"]["record"]), (&serde_json::Value::Null, &1.into()));
     let no_id = serde_json::json!([{"name": "A", "country": "B"}]);
     let (reason, ..) = failure(Reply::json(&no_id)).await;
-    assert!(reason.starts_with("the listing /cities cannot be used: ") && reason.contains("id"), "{reason}");
-    let twice = serde_json::json!([
-        {"id": 7, "name": "A", "country": "B"}, {"id": 8, "name": "A", "country": "B"},
-        {"id": 7, "name": "A", "country": "B"},
-    ]);
-    let (reason, ..) = failure(Reply::json(&twice)).await;
-    assert_eq!(reason, "two items have the key `7-a`: the definition's `key` must tell them apart");
+    assert!(reason.starts_with("the listing /cities cannot be used: ") && reason.contains("`id`"), "{reason}");
+}
+
+#[tokio::test]
+async fn what_is_listed_twice_is_one_item_and_only_items_without_a_key_of_their_own_fail() {
+    let upstream = Upstream::with_cities(5).await;
+    upstream.on("/cities", |_| {
+        Reply::json(&serde_json::json!([
+            {"id": 0, "name": "A", "country": "X"}, {"id": 1, "name": "B", "country": "X"},
+            {"id": 0, "name": "A", "country": "X", "mayor": "somebody"},
+            {"id": 2, "name": "C", "country": "X"}, {"id": 2, "name": "C", "country": "Y"},
+            {"id": 3, "name": "", "country": "X"},
+        ]))
+    });
+    let definition = BUSES.replace("{{ city.id }}-{{ city.name | slug }}", "{{ city.name | slug }}");
+    let definition = definition.replace("{{ city.name | slug }}", "{{ city.name }}");
+    let system = System::start(&definition, upstream).await;
+    let status = system.job().await;
+    assert_eq!((status.state, status.tasks.stored, status.tasks.failed), (State::Partial, 2, 3));
+    let failures: Vec<_> = system.tasks(&status).await.into_iter().filter_map(|task| task.failure).collect();
+    let expected = "two items have the key `C`: the definition's `key` must tell them apart";
+    assert_eq!([&failures[0].reason, &failures[1].reason], [expected; 2]);
+    assert!(failures[2].reason.starts_with("the key cannot be made for "), "{}", failures[2].reason);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use crate::{
             diagnostic::Report,
             fetch::query,
             reader::{Node, Table, Text},
+            record::MAX_FIELDS,
             shapes::{field, identifier},
         },
         plan::inline_items,
@@ -124,7 +125,11 @@ fn item_set(report: &mut Report<'_>, table: &mut Table<'_, '_>, others: &[ItemSe
         text.value.to_owned()
     });
     let mut fields: Vec<(String, FieldType)> = Vec::new();
-    for node in table.list(report, "fields").unwrap_or_default() {
+    let nodes = table.list(report, "fields").unwrap_or_default();
+    if let Some(node) = nodes.get(MAX_FIELDS) {
+        report.add(node.span().start, format!("an item has at most {MAX_FIELDS} fields"));
+    }
+    for node in nodes {
         fields.extend(item_field(report, node, &fields));
     }
     ItemSet { name: name.unwrap_or_default(), fields, refused: false }

@@ -3,16 +3,17 @@
 use toml::de::DeValue;
 
 use crate::{
-    Constraints, Decimal, Field, FieldType, Schema,
+    Constraints, Decimal, Field, FieldType, Schema, TimeFormat,
     definition::parse::{
         diagnostic::Report,
-        reader::{Node, Table, boolean, list, wrong_type},
+        reader::{Node, Table, Text, boolean, list, wrong_type},
         shapes::{a_type, field, strings},
     },
+    scan::check_pattern,
 };
 
 /// The scanner keeps one bit per field.
-const MAX_FIELDS: usize = 64;
+pub(crate) const MAX_FIELDS: usize = 64;
 
 pub(crate) fn read(report: &mut Report<'_>, mut table: Table<'_, '_>) -> Option<Schema> {
     let nodes = table.list(report, "fields");
@@ -28,14 +29,38 @@ pub(crate) fn read(report: &mut Report<'_>, mut table: Table<'_, '_>) -> Option<
     for node in nodes {
         let Some(mut table) = Table::open(report, node, "a record's field") else { continue };
         let named = field(report, &mut table, fields.iter().map(|field| field.name.as_str()));
+        let format = table.optional_string(report, "format");
         let constraints = table.optional_table(report, "constraints");
         table.close(report);
         let Some((name, Some(kind))) = named else { continue };
         let constraints = constraints.map(|table| read_constraints(report, table, kind)).unwrap_or_default();
-        fields.push(Field { name, kind, constraints });
+        let format = format.map(|text| read_format(report, text, kind)).unwrap_or_default();
+        fields.push(Field { name, kind, format, constraints });
     }
     // A statistic over a field that was refused above would only be a second complaint about the first.
     (fields.len() == nodes.len()).then_some(Schema { fields })
+}
+
+fn read_format(report: &mut Report<'_>, text: Text<'_>, kind: FieldType) -> TimeFormat {
+    let with_time = match kind {
+        FieldType::Datetime => true,
+        FieldType::Date => false,
+        _ if text.value == "default" => return TimeFormat::Iso,
+        _ => {
+            report.add(text.at, format!("`format` is for dates and times, not for {}", a_type(kind)));
+            return TimeFormat::Iso;
+        }
+    };
+    match text.value {
+        "default" => return TimeFormat::Iso,
+        "any" => return TimeFormat::Any,
+        _ => {}
+    }
+    if let Err(reason) = check_pattern(text.value, with_time) {
+        let message = format!("no day can be read by the format `{}`: {reason}", text.value);
+        report.add_with_help(text.at, message, "`default`, `any`, or a pattern of strptime such as `%d/%m/%Y`");
+    }
+    TimeFormat::Pattern(text.value.to_owned())
 }
 
 fn read_constraints(report: &mut Report<'_>, mut table: Table<'_, '_>, kind: FieldType) -> Constraints {

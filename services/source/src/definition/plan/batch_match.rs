@@ -8,11 +8,12 @@ use serde::{
     Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
-    Format, Item,
+    FieldType, Format, Item,
     definition::{Definition, parse::batch::Batch},
+    scan::json_value,
 };
 
 impl Definition {
@@ -82,7 +83,10 @@ impl<'de> Visitor<'de> for Seek<'_, '_> {
                     members.next_value_seed(Seek { members: Some(rest), field: self.field, open: &mut *self.open })?;
                 }
                 None if self.field == name => {
-                    self.open.remove(&members.next_value::<Value>()?);
+                    let value: &RawValue = members.next_value()?;
+                    if let Some(value) = json_value(FieldType::Integer, value.get().as_bytes()) {
+                        self.open.remove(&value);
+                    }
                 }
                 Some(_) | None => drop(members.next_value::<IgnoredAny>()?),
             }

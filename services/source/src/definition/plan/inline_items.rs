@@ -6,17 +6,17 @@ use serde_json::{Number, Value};
 use toml::de::DeValue;
 
 use crate::{
-    FieldType,
+    Decimal, FieldType,
     definition::{
         parse::{
             diagnostic::{Report, quote_all, suggest},
             reader::{Node, Table, list},
             shapes::a_type,
         },
-        plan::listing::fits,
         template::scope::ItemSet,
     },
-    params::readable,
+    params::{parse_date, readable},
+    scan::is_datetime,
 };
 
 /// The items of `list`; a value stands for an item where it has one field only.
@@ -92,4 +92,18 @@ fn value(report: &mut Report<'_>, node: Node<'_, '_>, field: &str, kind: FieldTy
 /// An element as it is written, cut to a readable length.
 fn source(report: &Report<'_>, node: Node<'_, '_>) -> String {
     readable(report.text.get(node.span()).unwrap_or_default())
+}
+
+/// Whether a value is of this type.
+fn fits(value: &Value, kind: FieldType) -> bool {
+    match (kind, value) {
+        (FieldType::String, Value::String(_))
+        | (FieldType::Number, Value::Number(_))
+        | (FieldType::Boolean, Value::Bool(_)) => true,
+        (FieldType::Integer, Value::Number(number)) => number.is_i64(),
+        (FieldType::Date, Value::String(text)) => parse_date(text).is_some(),
+        (FieldType::Datetime, Value::String(text)) => is_datetime(text.as_bytes()),
+        (FieldType::Duration, Value::String(text)) => Decimal::from_iso_duration(text).is_some(),
+        _ => false,
+    }
 }

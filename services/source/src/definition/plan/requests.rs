@@ -7,7 +7,7 @@ use std::fmt;
 use minijinja::Value;
 
 use crate::{
-    Env, Item, ItemDraft, ItemError, JobContext, Params, Request,
+    Env, Item, ItemDraft, ItemError, JobContext, Params, Rejection, Request,
     definition::{
         Definition,
         parse::items::{Level, Origin},
@@ -51,24 +51,32 @@ impl Definition {
         self.request(&what, Of::Values(&parent.values), names, (&listing.path, &listing.query), env)
     }
 
-    /// The items of `level` in the answer to [`Self::listing`]; each carries its parent's values too.
-    pub fn expand(
-        &self,
-        level: usize,
-        _params: &Params,
-        parent: &ItemDraft,
-        body: &[u8],
-    ) -> Result<Vec<ItemDraft>, ItemError> {
-        let level = self.level(level)?;
-        let Origin::Listed(listing) = &level.origin else { return Err(is_fixed(level)) };
-        listing::expand(level, &listing.records, parent, body)
+    /// The name of a level's items.
+    pub fn level_name(&self, level: usize) -> &str {
+        self.items.levels.get(level).map_or("", |level| &level.set.name)
     }
 
-    /// A draft of the last level made an item, with its key.
-    pub fn item(&self, params: &Params, draft: ItemDraft) -> Result<Item, ItemError> {
+    /// The items of `level` in the answer to [`Self::listing`]; each carries its parent's values too.
+    pub fn expand(&self, level: usize, parent: &ItemDraft, body: &[u8]) -> Result<Vec<ItemDraft>, Rejection> {
+        match self.items.levels.get(level) {
+            Some(listed @ Level { origin: Origin::Listed(listing), .. }) => {
+                listing::expand(listed, &listing.records, parent, body)
+            }
+            _ => Ok(self.fixed(level, parent).unwrap_or_default()),
+        }
+    }
+
+    /// A draft of the last level made an item, with its key, or with the problem why it has none.
+    pub fn item(&self, params: &Params, draft: ItemDraft) -> Item {
         let scope = Value::from_pairs(with(vec![("params", self.params_value(params))], tables(&draft.values)));
-        let key = render("the key", Of::Values(&draft.values), &self.items.key, &scope)?;
-        Ok(Item { key, values: draft.values })
+        match render("the key", Of::Values(&draft.values), &self.items.key, &scope) {
+            Ok(key) => Item { key, values: draft.values, problem: None },
+            Err(error) => {
+                let hash = sha256_hex(serde_json::to_string(&draft.values).unwrap_or_default().as_bytes());
+                let key = format!("unnamed-{}", &hash[..KEY_DIGITS]);
+                Item { key, values: draft.values, problem: Some(error.to_string()) }
+            }
+        }
     }
 
     /// The request that fetches the file of a task's items: one, or at most [`Self::batch`].

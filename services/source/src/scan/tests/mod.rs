@@ -4,12 +4,12 @@ mod accepted;
 mod properties;
 mod rejected;
 
-use crate::{Constraints, Decimal, Field, FieldType, Statistic, scan::*};
+use crate::{Constraints, Decimal, Field, FieldType, Statistic, TimeFormat, scan::*};
 
 /// The fields of system 1, of which `accident` may be missing here, and one of each other type.
 fn schema() -> Schema {
     let required = || Constraints { required: true, ..Constraints::default() };
-    let field = |name: &str, kind, constraints| Field { name: name.into(), kind, constraints };
+    let field = |name: &str, kind, constraints| Field { name: name.into(), kind, format: TimeFormat::Iso, constraints };
     let rating = || Constraints {
         minimum: Some("-10".parse().unwrap()),
         maximum: Some("10.5".parse().unwrap()),

@@ -69,6 +69,41 @@ pub(crate) fn parse(number: &[u8]) -> Option<i128> {
     if negative { Some(magnitude) } else { magnitude.checked_neg() }
 }
 
+/// What a number that has the grammar comes to as a whole one, however it is written: `7`, `7.0`, `70e-1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whole {
+    Value(i128),
+    /// Beyond an `i128`.
+    TooLarge,
+    /// It has a fraction.
+    Fraction,
+}
+
+pub(crate) fn whole(number: &[u8]) -> Whole {
+    let (negative, unsigned) = match number.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, number),
+    };
+    let mantissa = unsigned.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or_default();
+    let exponent = exponent(unsigned.get(mantissa.len() + 1..).unwrap_or_default());
+    // So many digits are left of the point.
+    let mut left = mantissa.iter().take_while(|byte| **byte != b'.').count() as i64 + exponent;
+    let mut magnitude = Some(0_i128);
+    for digit in mantissa.iter().filter(|byte| **byte != b'.').map(|byte| i128::from(byte - b'0')) {
+        if left > 0 {
+            magnitude = magnitude.and_then(|magnitude| magnitude.checked_mul(10)?.checked_add(digit));
+        } else if digit != 0 {
+            return Whole::Fraction;
+        }
+        left -= 1;
+    }
+    while left > 0 && magnitude.is_some_and(|magnitude| magnitude != 0) {
+        magnitude = magnitude.and_then(|magnitude| magnitude.checked_mul(10));
+        left -= 1;
+    }
+    magnitude.map_or(Whole::TooLarge, |magnitude| Whole::Value(if negative { -magnitude } else { magnitude }))
+}
+
 /// An exponent, bounded to what makes a difference to any number that fits into memory.
 fn exponent(text: &[u8]) -> i64 {
     const FAR: i64 = 1 << 40;
@@ -79,4 +114,33 @@ fn exponent(text: &[u8]) -> i64 {
     };
     let value = digits.iter().fold(0_i64, |value, digit| (value * 10 + i64::from(digit - b'0')).min(FAR));
     if negative { -value } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_exact_however_they_are_written() {
+        for (text, expected) in [
+            ("7", Whole::Value(7)),
+            ("-7.0", Whole::Value(-7)),
+            ("7e0", Whole::Value(7)),
+            ("70E-1", Whole::Value(7)),
+            ("0.07e2", Whole::Value(7)),
+            ("-0.000", Whole::Value(0)),
+            ("0e999999999999999999999", Whole::Value(0)),
+            ("9007199254740993.0", Whole::Value(9_007_199_254_740_993)),
+            ("9.223372036854775807e18", Whole::Value(9_223_372_036_854_775_807)),
+            ("7.1", Whole::Fraction),
+            ("7.00000000000000000000000000001", Whole::Fraction),
+            ("9007199254740993.5", Whole::Fraction),
+            ("7e-1", Whole::Fraction),
+            ("1e-999999999999999999999", Whole::Fraction),
+            ("1e400", Whole::TooLarge),
+            ("1000000000000000000000000000000000000000000", Whole::TooLarge),
+        ] {
+            assert_eq!(whole(text.as_bytes()), expected, "{text}");
+        }
+    }
 }
