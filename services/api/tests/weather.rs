@@ -71,6 +71,7 @@ async fn a_city_is_there_once_and_as_of_the_newest_complete_fetch() {
     let item = |id: u64| Item {
         key: id.to_string(),
         values: [("city".to_owned(), [("id".to_owned(), id.into())].into())].into(),
+        ..Item::default()
     };
     ledger.record_plan(job, Plan { planned: now(), tasks: vec![vec![item(1), item(2)]] }).await.unwrap();
     let job = job.to_string();
