@@ -1,20 +1,13 @@
 //! The housekeeper, one at a time.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use waybill_ledger::State;
-use waybill_queue::{Consumer, Embedded, Lock, Message, Queue, QueueError, QueueName};
+use waybill_queue::{Queue, QueueName};
 
 use crate::{
-    support::{BUSES, PATIENCE, System, Upstream, eventually, until},
+    support::{BUSES, PATIENCE, System, Upstream, eventually},
     versions::{fetched, id},
 };
 
@@ -58,60 +51,4 @@ async fn tasks_that_the_queue_lost_are_republished() {
     drop(permits);
     let status = system.ended(job).await;
     assert_eq!((status.state, status.tasks.stored), (State::Succeeded, 3));
-}
-
-/// A queue that panics when the housekeeper asks it how much waits, the first few times.
-#[derive(Debug)]
-struct Panicking {
-    queue: Embedded,
-    asked: Arc<AtomicU32>,
-}
-
-#[async_trait]
-impl Queue for Panicking {
-    async fn publish(&self, name: &QueueName, message: &Message, delay: Duration) -> Result<(), QueueError> {
-        self.queue.publish(name, message, delay).await
-    }
-
-    async fn consume(&self, name: &QueueName) -> Result<Box<dyn Consumer>, QueueError> {
-        self.queue.consume(name).await
-    }
-
-    async fn dead_letter(&self, name: &QueueName, message: &Message, reason: &str) -> Result<(), QueueError> {
-        self.queue.dead_letter(name, message, reason).await
-    }
-
-    async fn try_lock(&self, name: &str) -> Result<Option<Lock>, QueueError> {
-        self.queue.try_lock(name).await
-    }
-
-    async fn waiting(&self, name: &QueueName) -> Result<u64, QueueError> {
-        assert!(self.asked.fetch_add(1, Ordering::Relaxed) >= 3, "as a mistake in the housekeeper would");
-        self.queue.waiting(name).await
-    }
-
-    async fn check(&self) -> Result<(), QueueError> {
-        self.queue.check().await
-    }
-
-    fn is_durable(&self) -> bool {
-        self.queue.is_durable()
-    }
-
-    async fn close(&self) {
-        self.queue.close().await;
-    }
-}
-
-#[tokio::test]
-async fn a_housekeeper_that_panics_is_started_again_and_the_worker_goes_on() {
-    let mut system = System::stopped(BUSES, Upstream::with_cities(1).await, PATIENCE).await;
-    let asked = Arc::new(AtomicU32::new(0));
-    system.worker.queue = Arc::new(Panicking { queue: system.queue.clone(), asked: asked.clone() });
-    system.worker.housekeeping = SOON;
-    system.run();
-    // Three panics, and two whole looks at two queues each.
-    until("the housekeeper works again", || asked.load(Ordering::Relaxed) >= 3 + 4).await;
-    system.good_job().await;
-    system.stop().await;
 }
