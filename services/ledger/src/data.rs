@@ -46,7 +46,7 @@ pub fn as_of(metadata: &HashMap<String, String>) -> Option<Timestamp> {
 }
 
 /// Every object's name below a prefix, of those that `wanted` lets through.
-pub async fn names(
+async fn names(
     store: &Store,
     prefix: &str,
     wanted: impl Fn(&ObjectName) -> bool,
@@ -84,13 +84,30 @@ pub async fn survey(store: &Store, versions: &ObjectVersions) -> Result<Option<S
 /// Lists an item's objects and looks into them. `prefix` is as [`waybill_source::item_prefix`] makes it.
 pub async fn survey_item(store: &Store, prefix: &str, item: &str) -> Result<Survey, StoreError> {
     loop {
-        // The prefix `a.` also begins the names of an item `a.b`.
-        let mut versions = ObjectVersions::default();
-        names(store, prefix, |name| name.item == item).await?.into_iter().for_each(|name| versions.add(name));
-        if let Some(survey) = survey(store, &versions).await? {
+        if let Some(survey) = survey(store, &list_item(store, prefix, item).await?).await? {
             return Ok(survey);
         }
     }
+}
+
+/// Lists an item's objects and says which of them counts. Looks into them only where there are several fetches.
+pub async fn judge_item(store: &Store, prefix: &str, item: &str) -> Result<Verdict, StoreError> {
+    loop {
+        let versions = list_item(store, prefix, item).await?;
+        if let newest @ Some(_) = versions.only() {
+            return Ok(Verdict { newest, ..Verdict::default() });
+        }
+        if let Some(survey) = survey(store, &versions).await? {
+            return Ok(survey.verdict);
+        }
+    }
+}
+
+async fn list_item(store: &Store, prefix: &str, item: &str) -> Result<ObjectVersions, StoreError> {
+    // The prefix `a.` also begins the names of an item `a.b`.
+    let mut versions = ObjectVersions::default();
+    names(store, prefix, |name| name.item == item).await?.into_iter().for_each(|name| versions.add(name));
+    Ok(versions)
 }
 
 /// The fetches that count of all items below a prefix.

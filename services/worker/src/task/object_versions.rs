@@ -1,5 +1,5 @@
-//! The fetches of one item in data/, as a task that fetches it again sees them. Which of them counts is said by
-//! [`waybill_source::ObjectVersions`].
+//! The fetches of one item in data/, as seen by a task that fetches the item again.
+//! [`waybill_source::ObjectVersions`] says which of them counts.
 
 use jiff::{SignedDuration, Timestamp};
 use waybill_ledger::{JobId, data};
@@ -56,7 +56,7 @@ impl ItemObjects<'_> {
     /// Removes what is superseded, whosever it is, and returns what counts. It was committed whole, so that no
     /// reader misses anything.
     pub(crate) async fn remove_superseded(&self) -> Result<Option<Fetch>, StoreError> {
-        let verdict = data::survey_item(self.store, self.prefix, self.item).await?.verdict;
+        let verdict = data::judge_item(self.store, self.prefix, self.item).await?;
         if !verdict.superseded.is_empty() {
             self.store.delete(&verdict.superseded).await?;
         }
