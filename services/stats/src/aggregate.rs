@@ -1,8 +1,7 @@
 //! A month's aggregate of one group: per object key, its statistics.
 //!
-//! It is derived: losing one, or writing an older one over a newer one, costs a few HEADs and nothing
-//! else. A key in it stands for bytes that never change, so an entry is right for as long as anybody
-//! lists that key.
+//! An aggregate is derived. Losing one, or writing an older one over a newer one, costs a few HEADs. The bytes of a
+//! key never change, so an entry is right for as long as the key is listed.
 
 use std::collections::HashMap;
 
@@ -28,7 +27,7 @@ impl Aggregate {
         Self { added_up_for: definition.to_owned(), objects: HashMap::new() }
     }
 
-    /// What is stored, if it is of this definition and can be read; otherwise an empty one.
+    /// The stored aggregate, if it is for this definition and can be parsed; otherwise an empty one.
     pub(crate) async fn load(store: &Store, key: &str, definition: &str) -> Result<Self, StoreError> {
         let stored = match store.get(key, MAX_BYTES).await {
             Ok(stored) => stored,
@@ -41,14 +40,14 @@ impl Aggregate {
             .unwrap_or_else(|| Self::new(definition)))
     }
 
-    /// Stores it. A failure is only logged: the answer is right without it.
+    /// Stores the aggregate. A failure is only logged: the answer is right without it.
     pub(crate) async fn save(&self, store: &Store, key: &str) {
         let json = serde_json::to_vec(self).expect("maps of strings and numbers have a JSON form");
         if json.len() > MAX_BYTES {
             return;
         }
         if let Err(error) = store.put(key, "application/json", json.into()).await {
-            tracing::warn!(s3_key = key, %error, "an aggregate was not stored; the next answer takes longer");
+            tracing::warn!(s3_key = key, %error, "failed to store an aggregate; the next answer takes longer");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From the objects in data/ to totals per group and day.
 //!
-//! A group is what stands before the date in the partition: `country=singapore`. Its months are worked
-//! through one after the other, so that memory holds one month's keys and not the range's.
+//! A group is the partition without the date: `country=singapore`. A group's months are added up one after the other,
+//! so that memory holds the keys of one month and not of the range.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -23,9 +23,9 @@ use crate::{
     report::{NotAdded, Reason, Report},
 };
 
-/// Groups worked on side by side.
+/// Groups added up at once.
 const GROUPS_AT_ONCE: usize = 8;
-/// HEADs side by side in one group: 256 in all, far below what one S3 prefix serves in a second.
+/// HEADs at once in one group: 256 in all, far below what one S3 prefix serves in a second.
 const HEADS_AT_ONCE: usize = 32;
 /// Groups of one source: countries, regions. Beyond it an answer would be unreadable.
 const MAX_GROUPS: usize = 10_000;
@@ -38,7 +38,7 @@ pub(crate) type Days = BTreeMap<Date, Totals>;
 type Hash = [u8; 32];
 type Remembered = LruCache<String, (Hash, Arc<Sums>)>;
 
-/// Adds up, and remembers what it added up.
+/// Adds up objects' statistics, and caches the sums of months.
 #[derive(Debug, Clone)]
 pub struct Collector {
     store: Store,

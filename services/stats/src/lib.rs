@@ -1,8 +1,8 @@
 //! Statistics over HTTP, added up on request and never stale.
 //!
-//! An answer is made from the objects that a LIST shows now. What was added up before is reused only
-//! for the very keys it was made from; since no key is ever written twice, such a number cannot be old.
-//! Nothing here writes to data/.
+//! Every answer begins with a LIST of data/. A sum that was made before is reused only for the same keys; no key is
+//! written twice, so such a sum cannot be old. Nothing here writes to data/. What an answer lacks is said in it:
+//! [`Report::not_added`], and the jobs that have not ended.
 
 mod aggregate;
 mod api;

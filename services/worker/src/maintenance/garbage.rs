@@ -1,6 +1,6 @@
-//! What workers that died left behind in data/: objects that a newer fetch of the same item has superseded.
+//! Removes objects in data/ that a newer fetch of the same item has superseded, and that a worker which died left behind.
 //!
-//! A bounded stretch of keys at a time, from where the last one ended.
+//! Each turn lists a bounded number of keys, from where the last turn ended.
 
 use waybill_ledger::data;
 use waybill_source::{ObjectName, ObjectVersions};

@@ -1,8 +1,8 @@
-//! A task of several items, fetched with one request. Where the upstream has no such thing, because it does not
-//! know one of them, the items are asked for in halves, until those that it does not know stand alone.
+//! Runs a task of several items, fetched with one request. Where the upstream answers 404, because it does not know one
+//! of the items, each half of them is requested, until the unknown items stand alone.
 //!
-//! So a fetch may come in pieces, each an object of its own. They are stored once all of them have come, and their
-//! names say how many they are: a fetch that breaks off in between counts for nobody.
+//! So a fetch may have several files, each stored as a piece of the batch. Pieces are stored once all files have been
+//! downloaded, and their names say how many there are: a fetch that was interrupted counts for no reader.
 
 use std::{collections::BTreeMap, ops::Range, os::unix::fs::FileExt};
 
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// The largest file of a batch, in bytes: it is read whole once more, to see whom it speaks of.
+/// The largest file of a batch, in bytes. A file is read into memory once more, to find the items that it lacks.
 const LARGEST: u64 = 64 << 20;
 /// Unknown items that an error names.
 const NAMED: usize = 3;

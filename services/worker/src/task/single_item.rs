@@ -1,4 +1,4 @@
-//! A task of one item: what is as it was is not stored again.
+//! Runs a task of one item. A file whose bytes have not changed is not stored again.
 
 use jiff::Timestamp;
 use waybill_source::Item;

@@ -1,4 +1,4 @@
-//! A file that has come is kept: as an object in data/ if it passed its checks, else in quarantine/.
+//! Stores a downloaded file: in data/ if it passed its checks, else in quarantine/.
 
 use std::time::Instant;
 
