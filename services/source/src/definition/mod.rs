@@ -3,6 +3,7 @@
 //! Nothing here fails for a reason that could have been found in the text of the definition: what is left
 //! to go wrong is what a client gave and what an upstream answered.
 
+pub(crate) mod model;
 pub(crate) mod parse;
 pub(crate) mod plan;
 pub(crate) mod template;
@@ -18,7 +19,10 @@ pub use self::parse::{
 };
 use crate::{
     Env, ParamError, Params, RecordPath, Scanner, Schema, Statistic, Statistics,
-    definition::parse::{fetch::Fetch, items::Items, store::Partition},
+    definition::{
+        model::Items,
+        parse::{fetch::Fetch, store::Partition},
+    },
     params::{self, Param},
 };
 

@@ -18,7 +18,7 @@ use crate::{
     download::{
         client::dropped,
         content_encoding::Decoder,
-        fetch::{Fetched, Validators},
+        model::{Fetched, Validators},
         scan_sink::{Scan, ScanSink},
     },
     metrics::Counts,

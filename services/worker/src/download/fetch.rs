@@ -7,14 +7,10 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use reqwest::{
-    StatusCode,
-    header::{ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED},
-};
+use reqwest::StatusCode;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, field::Empty};
-use waybill_source::{Definition, Rejection, Scanned};
-use waybill_store::UploadBody;
+use waybill_source::Definition;
 
 use crate::{
     context::Context,
@@ -22,33 +18,12 @@ use crate::{
     download::{
         body::{Broken, PartialBody},
         client::{Target, asks_for_a_pause},
+        model::{Fetched, Validators},
         refusal::{more_pages, refusal},
     },
     limits::throttle::Throttle,
     retry::{Fault, GaveUp, RetryBudget},
 };
-
-/// What an upstream said of a file, to be sent back the next time.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Validators {
-    pub(crate) etag: Option<String>,
-    pub(crate) last_modified: Option<String>,
-}
-
-/// A file, whole, and what is known of it.
-#[derive(Debug)]
-pub(crate) struct Fetched {
-    /// Its bytes.
-    pub(crate) body: UploadBody,
-    /// How many they are.
-    pub(crate) bytes: u64,
-    /// Its records added up, or why it is not accepted.
-    pub(crate) scanned: Result<Scanned, Rejection>,
-    /// Of its bytes, in hex.
-    pub(crate) sha256: String,
-    /// The upstream's.
-    pub(crate) validators: Validators,
-}
 
 /// What came of a download.
 #[derive(Debug)]
@@ -172,17 +147,5 @@ impl Download<'_> {
                 Err(Fault::transient(format!("{} cannot be spooled: {error}", self.wanted.target.path)))
             }
         }
-    }
-}
-
-impl Validators {
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::to_owned);
-        Self { etag: text(ETAG), last_modified: text(LAST_MODIFIED) }
-    }
-
-    fn ask_for_news(&self) -> HeaderMap {
-        let pairs = [(IF_NONE_MATCH, &self.etag), (IF_MODIFIED_SINCE, &self.last_modified)];
-        pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?.parse().ok()?))).collect()
     }
 }

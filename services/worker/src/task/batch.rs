@@ -15,7 +15,10 @@ use waybill_store::UploadBody;
 use crate::{
     blocking,
     delivery::outcome::{Object, Success, TaskError},
-    download::fetch::{Answer, Fetched, Validators},
+    download::{
+        fetch::Answer,
+        model::{Fetched, Validators},
+    },
     task::{
         Task,
         object_versions::{Begun, Seen},

@@ -6,7 +6,7 @@
 use waybill_ledger::{JobId, data};
 use waybill_source::{Definition, Item, Scanned};
 
-use crate::{download::fetch::Validators, task::object_versions::Begun};
+use crate::{download::model::Validators, task::object_versions::Begun};
 
 /// The limit is 2,048 bytes; some stores count the names' `x-amz-meta-` too, which is left to them here.
 const ROOM: usize = 2_000;

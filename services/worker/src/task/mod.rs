@@ -19,7 +19,8 @@ use crate::{
     },
     download::{
         client::Target,
-        fetch::{self, Answer, Validators, Wanted},
+        fetch::{self, Answer, Wanted},
+        model::Validators,
     },
     limits::throttle::Throttle,
     task::object_versions::{Existing, ItemObjects},

@@ -6,7 +6,7 @@ use waybill_ledger::{JobId, data};
 use waybill_source::Fetch;
 use waybill_store::{Head, Store, StoreError};
 
-use crate::{delivery::outcome::Object, download::fetch::Validators};
+use crate::{delivery::outcome::Object, download::model::Validators};
 
 /// An item's place in data/.
 #[derive(Debug, Clone, Copy)]

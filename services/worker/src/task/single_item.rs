@@ -7,7 +7,8 @@ use crate::{
     delivery::outcome::{Success, TaskError},
     download::{
         client::Target,
-        fetch::{Answer, Fetched, Validators},
+        fetch::Answer,
+        model::{Fetched, Validators},
     },
     task::{
         Task,

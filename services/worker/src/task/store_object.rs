@@ -8,7 +8,7 @@ use waybill_store::Upload;
 
 use crate::{
     delivery::outcome::{Object, TaskError},
-    download::fetch::Fetched,
+    download::model::Fetched,
     task::{
         Task,
         metadata::{Provenance, metadata},

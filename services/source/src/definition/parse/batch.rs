@@ -5,13 +5,13 @@ use toml::de::DeValue;
 use crate::{
     FieldType, Format, Schema,
     definition::{
+        model::ItemSet,
         parse::{
             diagnostic::{Report, quote_all, suggest},
             limit::Limit,
             reader::{Node, Table, Text, integer},
             shapes::a_type,
         },
-        template::scope::ItemSet,
     },
 };
 

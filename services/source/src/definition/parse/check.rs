@@ -7,10 +7,11 @@ use toml::{Spanned, de::DeTable};
 use crate::{
     definition::{
         Definition,
+        model::{Items, Origin},
         parse::{
             diagnostic::{Diagnostics, Report, suggest},
             fetch::{self, Fetch},
-            items::{self, Items, Origin},
+            items,
             reader::{Node, Table, Text, list},
             record,
             shapes::{MAX_NAME, identifier},

@@ -10,9 +10,9 @@ use crate::{
         parse::{
             batch::{self, Batch, Surroundings},
             diagnostic::Report,
-            items::record_path,
             limit::{self, Limit, iso_duration},
-            reader::{Node, Table, Text, integer, string, wrong_type},
+            reader::{Node, Table, Text, integer, string},
+            request::{query, record_path},
             shapes::one_of,
         },
         template::{Destination, Template, scope::Scope},
@@ -82,34 +82,6 @@ pub(crate) fn read(
         timeout: timeout?,
         max_bytes: max_bytes?,
     })
-}
-
-/// `query = { name = "template" }`; numbers and booleans may be written without quotes.
-pub(crate) fn query(report: &mut Report<'_>, table: &mut Table<'_, '_>, scope: &Scope<'_>) -> Vec<(String, Template)> {
-    let Some(pairs) = table.optional_table(report, "query") else { return Vec::new() };
-    let mut query = Vec::new();
-    for (name, node) in pairs.entries() {
-        if name.value.is_empty() {
-            report.add(name.at, "a query parameter's name is empty");
-        }
-        let template = match node.get_ref() {
-            DeValue::Integer(number) if number.radix() == 10 => literal(number.as_str()),
-            DeValue::Boolean(value) => literal(if *value { "true" } else { "false" }),
-            DeValue::String(_) => {
-                string(report, node, "a query value").and_then(|text| scope.template(report, text, Destination::Query))
-            }
-            other => {
-                wrong_type(report, node, &format!("`{}`", name.value), "a string, a whole number or a boolean", other);
-                None
-            }
-        };
-        query.extend(template.map(|template| (name.value.to_owned(), template)));
-    }
-    query
-}
-
-fn literal(text: &str) -> Option<Template> {
-    Template::compile(Destination::Query, text).ok()
 }
 
 fn timeout(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Duration> {

@@ -1,58 +1,26 @@
 //! `[[items]]`: how a job becomes items. Several multiply: each sees the values of those before it.
 
-use std::collections::BTreeMap;
-
 use toml::{Spanned, de::DeValue};
 
 use crate::{
-    FieldType, RecordPath, RecordPathError,
+    FieldType,
     definition::{
+        model::{ItemSet, Items, Level, Listing, Origin},
         parse::{
             diagnostic::Report,
-            fetch::query,
-            reader::{Node, Table, Text},
+            reader::{Node, Table},
             record::MAX_FIELDS,
+            request::{query, record_path},
             shapes::{field, identifier},
         },
         plan::inline_items,
         template::{
-            Destination, Template,
-            scope::{ItemSet, Scope, Section},
+            Destination,
+            scope::{Scope, Section},
         },
     },
     params::Param,
 };
-
-/// All levels, and the key of an item of the last.
-#[derive(Debug)]
-pub(crate) struct Items {
-    pub(crate) levels: Vec<Level>,
-    pub(crate) key: Template,
-}
-
-/// One `[[items]]`.
-#[derive(Debug)]
-pub(crate) struct Level {
-    pub(crate) set: ItemSet,
-    pub(crate) origin: Origin,
-}
-
-/// Where the items of a level come from.
-#[derive(Debug)]
-pub(crate) enum Origin {
-    /// The upstream lists them.
-    Listed(Box<Listing>),
-    /// The definition names them: the values of each, by field.
-    Fixed(Vec<BTreeMap<String, serde_json::Value>>),
-}
-
-/// How an upstream is asked for items.
-#[derive(Debug)]
-pub(crate) struct Listing {
-    pub(crate) path: Template,
-    pub(crate) query: Vec<(String, Template)>,
-    pub(crate) records: RecordPath,
-}
 
 /// More levels than this is a mistake: every level multiplies the requests of a plan.
 const MAX_LEVELS: usize = 8;
@@ -145,14 +113,4 @@ fn item_field(
     table.close(report);
     // A field of no known type still counts as known, so that templates are not blamed for it.
     field.map(|(name, kind)| (name, kind.unwrap_or(FieldType::Date)))
-}
-
-/// Where the elements are.
-pub(crate) fn record_path(report: &mut Report<'_>, text: Text<'_>) -> Option<RecordPath> {
-    text.value
-        .parse()
-        .map_err(|error: RecordPathError| {
-            report.add_with_help(text.place(error.at), error.message, "a path such as `$[*]` or `$.data.items[*]`");
-        })
-        .ok()
 }

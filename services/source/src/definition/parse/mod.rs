@@ -8,6 +8,7 @@ pub(crate) mod items;
 pub(crate) mod limit;
 pub(crate) mod reader;
 pub(crate) mod record;
+pub(crate) mod request;
 pub(crate) mod shapes;
 pub(crate) mod stats;
 pub(crate) mod store;

@@ -8,12 +8,12 @@ use toml::de::DeValue;
 use crate::{
     Decimal, FieldType,
     definition::{
+        model::ItemSet,
         parse::{
             diagnostic::{Report, quote_all, suggest},
             reader::{Node, Table, list},
             shapes::a_type,
         },
-        template::scope::ItemSet,
     },
     params::{parse_date, readable},
     scan::is_datetime,

@@ -3,7 +3,7 @@
 //! Only the fields that the definition names are kept, so a plan does not grow with what else is listed.
 
 use crate::{
-    Constraints, Field, ItemDraft, RecordPath, Rejection, Scanner, Schema, TimeFormat, definition::parse::items::Level,
+    Constraints, Field, ItemDraft, RecordPath, Rejection, Scanner, Schema, TimeFormat, definition::model::Level,
 };
 
 /// The drafts of `level` in `body`, a JSON document with the elements at the level's path.

@@ -10,7 +10,7 @@ use crate::{
     Env, Item, ItemDraft, ItemError, JobContext, Params, Rejection, Request,
     definition::{
         Definition,
-        parse::items::{Level, Origin},
+        model::{Level, Origin},
         plan::listing,
         template::{MAX_NAME_BYTES, Template, cut_name},
     },

@@ -6,8 +6,8 @@
 use minijinja::{ErrorKind, Value};
 
 use crate::{
-    FieldType,
     definition::{
+        model::ItemSet,
         parse::{
             diagnostic::{Report, quote_all, suggest},
             reader::Text,
@@ -45,15 +45,6 @@ pub(crate) enum Section {
     Fetch,
     /// The partition.
     Partition,
-}
-
-/// An item set's name and fields.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ItemSet {
-    pub(crate) name: String,
-    pub(crate) fields: Vec<(String, FieldType)>,
-    /// Whether something of it was refused: then its types mean nothing.
-    pub(crate) refused: bool,
 }
 
 impl Scope<'_> {

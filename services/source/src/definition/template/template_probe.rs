@@ -12,7 +12,7 @@ use minijinja::{
 
 use crate::{
     FieldType,
-    definition::template::scope::ItemSet,
+    definition::model::ItemSet,
     params::{Param, ParamKind},
 };
 
