@@ -4,13 +4,12 @@ mod failures;
 mod http;
 mod jobs;
 mod progress;
-mod statistics;
+pub(crate) mod statistics;
 
 use std::process::ExitCode;
 
 pub(crate) use self::http::{Client, Job};
 pub(crate) use self::progress::follow;
-pub(crate) use self::statistics::country_table;
 
 use crate::{
     cli::{self, ServerFlags},

@@ -52,12 +52,6 @@ pub(crate) fn lacks(answer: &Value) -> Vec<String> {
     lines
 }
 
-/// The statistics of a country and day, a line each, as the demo shows them.
-pub(crate) fn country_table(answer: &Value) -> String {
-    let (header, rows) = rows(answer);
-    aligned(&header, rows).to_string()
-}
-
 fn aligned(header: &[String], rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();
     let numbers = rows.first().map(|row| row.iter().map(|cell| cell.parse::<f64>().is_ok()).collect::<Vec<_>>());

@@ -49,7 +49,7 @@ pub(crate) async fn run(flags: cli::Demo) -> anyhow::Result<ExitCode> {
         }
     };
     let statistics = client.stats("buses", DATES[0], DATES[2]).await?;
-    println!("\n{}\n", client::country_table(&statistics));
+    println!("\n{}", client::statistics::render(&statistics, cli::Format::Table)?);
     let code = client::exit_code(&ended);
     if flags.exit {
         shutdown.cancel();
