@@ -649,7 +649,7 @@ impl Queue for Stuck {
         std::future::pending().await
     }
 
-    async fn consume(&self, _: &QueueName) -> Result<Box<dyn Consumer>, QueueError> {
+    async fn consume(&self, _: &QueueName, _: u16) -> Result<Box<dyn Consumer>, QueueError> {
         Err(QueueError::Closed)
     }
 

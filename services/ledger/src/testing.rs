@@ -187,7 +187,7 @@ impl Queue for Recording {
         Ok(())
     }
 
-    async fn consume(&self, _: &QueueName) -> Result<Box<dyn Consumer>, QueueError> {
+    async fn consume(&self, _: &QueueName, _: u16) -> Result<Box<dyn Consumer>, QueueError> {
         Err(QueueError::Closed)
     }
 

@@ -127,7 +127,7 @@ impl Queue for Embedded {
         Ok(())
     }
 
-    async fn consume(&self, queue_name: &QueueName) -> Result<Box<dyn Consumer>, QueueError> {
+    async fn consume(&self, queue_name: &QueueName, _prefetch: u16) -> Result<Box<dyn Consumer>, QueueError> {
         self.open()?;
         Ok(Box::new(LaneConsumer { waiting: self.queue_name(queue_name), closed: self.0.closed.clone() }))
     }

@@ -62,10 +62,11 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// sends it on once more. [`RabbitMq`] rounds up to 1, 5 or 15 seconds, or 1, 5 or 15 minutes.
     async fn publish(&self, queue_name: &QueueName, message: &Message, delay: Duration) -> Result<(), QueueError>;
 
-    /// A consumer of a queue, one message at a time. It outlives connections: it waits for as long as the
-    /// broker is away. After a connection is lost, what was in hand on it is delivered again, maybe to
-    /// the same process, while it is still worked on.
-    async fn consume(&self, queue_name: &QueueName) -> Result<Box<dyn Consumer>, QueueError>;
+    /// A consumer of a queue. At most `prefetch` of its messages are unsettled at once, those included that the broker
+    /// has sent ahead and nobody has taken; dropping the consumer gives the latter back. It outlives connections: it
+    /// waits for as long as the broker is away. After a connection is lost, what was in hand on it is delivered again,
+    /// maybe to the same process, while it is still worked on.
+    async fn consume(&self, queue_name: &QueueName, prefetch: u16) -> Result<Box<dyn Consumer>, QueueError>;
 
     /// Puts a message that was given up beside the queues, for people to look at.
     async fn dead_letter(&self, queue_name: &QueueName, message: &Message, reason: &str) -> Result<(), QueueError>;

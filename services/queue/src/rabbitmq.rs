@@ -86,12 +86,12 @@ impl Queue for RabbitMq {
         self.0.publishing.publish(route, message.encode(), headers).await
     }
 
-    async fn consume(&self, queue_name: &QueueName) -> Result<Box<dyn Consumer>, QueueError> {
+    async fn consume(&self, queue_name: &QueueName, prefetch: u16) -> Result<Box<dyn Consumer>, QueueError> {
         if self.0.closed.is_cancelled() {
             return Err(QueueError::Closed);
         }
         let route = self.0.topology.queue_name(queue_name, Duration::ZERO)?;
-        Ok(Box::new(LaneConsumer::new(self.0.clone(), queue_name.clone(), route)))
+        Ok(Box::new(LaneConsumer::new(self.0.clone(), queue_name.clone(), route, prefetch)))
     }
 
     async fn dead_letter(&self, queue_name: &QueueName, message: &Message, reason: &str) -> Result<(), QueueError> {

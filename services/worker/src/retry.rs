@@ -25,6 +25,8 @@ pub(crate) enum GaveUp {
     Later { after: Option<Duration>, reason: String },
     /// Trying again does not help.
     Never { reason: String },
+    /// Another worker keeps the limit of this source.
+    Elsewhere,
     /// The process goes down.
     Interrupted,
 }

@@ -71,16 +71,16 @@ async fn all_ended(loops: &mut JoinSet<()>) {
 }
 
 async fn run_plans(context: Arc<Context>) {
-    let Some(mut plans) = consumer(&context, &QueueName::Plans).await else { return };
+    let Some(mut plans) = consumer(&context, &QueueName::Plans, 1).await else { return };
     while let Some(delivery) = context.shutdown.run_until_cancelled(plans.next()).await.flatten() {
         run(&context, &QueueName::Plans, WorkDelivery::new(delivery)).await;
     }
 }
 
 /// A consumer; `None` once the queue is closed.
-pub(crate) async fn consumer(context: &Context, queue_name: &QueueName) -> Option<Box<dyn Consumer>> {
+pub(crate) async fn consumer(context: &Context, queue_name: &QueueName, prefetch: u16) -> Option<Box<dyn Consumer>> {
     loop {
-        match context.worker.queue.consume(queue_name).await {
+        match context.worker.queue.consume(queue_name, prefetch).await {
             Ok(consumer) => return Some(consumer),
             Err(QueueError::Closed) => return None,
             Err(error) => tracing::warn!(%queue_name, %error, "failed to create a consumer"),
@@ -140,10 +140,11 @@ async fn run_one(context: &Context, queue_name: &QueueName, delivery: &WorkDeliv
         }
     };
     // The worker that gets this work next, by a copy of this message or in a later round, need not wait for the lease.
-    if matches!(result, Err(TaskError::Retry { .. } | TaskError::Interrupted | TaskError::Failed { .. })) {
+    let is_left = matches!(result, Err(TaskError::ThrottledElsewhere | TaskError::Interrupted));
+    if is_left || matches!(result, Err(TaskError::Retry { .. } | TaskError::Failed { .. })) {
         lease_keeper.end_lease().await;
     }
-    if result == Err(TaskError::Interrupted) && delivery.kind.may_repeat() {
+    if is_left && delivery.kind.may_repeat() {
         redelivery::forget(context, work).await;
     }
     let label = result.as_ref().map_or_else(TaskError::label, Success::label);

@@ -18,7 +18,7 @@ impl Held {
     pub(super) fn try_lock(&self, name: &str) -> Option<Lock> {
         let is_free = lock(&self.0).insert(name.to_owned());
         let grip = || Grip { held: self.clone(), name: name.to_owned() };
-        is_free.then(|| Lock::new(name, CancellationToken::new(), grip()))
+        is_free.then(|| Lock::new(name, CancellationToken::new(), None, grip()))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Consuming: one channel per consumer, one message in hand, and everything built anew when either is lost.
+//! Consuming: one channel per consumer, a bounded number of messages in hand, and everything built anew when the
+//! channel or its connection is lost.
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,6 +43,7 @@ pub(super) struct LaneConsumer {
     broker: Arc<Broker>,
     queue_name: QueueName,
     route: Route,
+    prefetch: u16,
     state: State,
 }
 
@@ -63,9 +65,9 @@ struct Live {
 }
 
 impl LaneConsumer {
-    pub(super) fn new(broker: Arc<Broker>, queue_name: QueueName, route: Route) -> Self {
-        let state = State::Building(build(broker.clone(), route.clone(), patience()).boxed());
-        Self { broker, queue_name, route, state }
+    pub(super) fn new(broker: Arc<Broker>, queue_name: QueueName, route: Route, prefetch: u16) -> Self {
+        let state = State::Building(build(broker.clone(), route.clone(), prefetch, patience()).boxed());
+        Self { broker, queue_name, route, prefetch, state }
     }
 
     /// One step towards a delivery. Cancel-safe: what is awaited lives in `self`, except for burying,
@@ -98,13 +100,13 @@ impl LaneConsumer {
     fn rebuild(&mut self, reason: &str) {
         debug!(queue_name = %self.queue_name, error = reason, "the consumer is built anew");
         if let State::Live(live) = std::mem::replace(&mut self.state, State::Closed) {
-            let mut patience = if live.since.elapsed() > GOOD { patience() } else { live.patience };
-            let (broker, route) = (self.broker.clone(), self.route.clone());
+            let mut patience = if live.since.elapsed() > GOOD { patience() } else { live.patience.clone() };
+            let (broker, route, prefetch) = (self.broker.clone(), self.route.clone(), self.prefetch);
             let rebuilt = async move {
                 // Also the first time: where the queue was deleted, its other consumers are to be told
                 // before it is there again.
                 pause(&mut patience).await;
-                build(broker, route, patience).await
+                build(broker, route, prefetch, patience).await
             };
             self.state = State::Building(rebuilt.boxed());
         }
@@ -145,11 +147,22 @@ impl Consumer for LaneConsumer {
     }
 }
 
+/// What the broker has sent ahead goes back at once, and not with the channel, which lives as long as what is in hand.
+impl Drop for Live {
+    fn drop(&mut self) {
+        while let Some(Some(Ok(ahead))) = self.deliveries.next().now_or_never() {
+            // Given back in good order: newer brokers do not count this as a failed delivery.
+            let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+            let _ = ahead.acker.nack(options).now_or_never();
+        }
+    }
+}
+
 /// Sets up a consumer, for as long as it takes.
-async fn build(broker: Arc<Broker>, route: Route, mut patience: ExponentialBackoff) -> Box<Live> {
+async fn build(broker: Arc<Broker>, route: Route, prefetch: u16, mut patience: ExponentialBackoff) -> Box<Live> {
     loop {
         let session = broker.consuming.up().await;
-        let reason = match timeout(SET_UP, open(&broker, &session, &route)).await {
+        let reason = match timeout(SET_UP, open(&broker, &session, &route, prefetch)).await {
             Ok(Ok((channel, deliveries))) => {
                 return Box::new(Live { channel, deliveries, since: Instant::now(), idle: None, patience });
             }
@@ -167,10 +180,15 @@ fn idle() -> Instant {
     Instant::now() + Duration::from_secs(fastrand::u64(IDLE))
 }
 
-async fn open(broker: &Broker, session: &Session, route: &Route) -> lapin::Result<(Channel, lapin::Consumer)> {
+async fn open(
+    broker: &Broker,
+    session: &Session,
+    route: &Route,
+    prefetch: u16,
+) -> lapin::Result<(Channel, lapin::Consumer)> {
     let channel = session.connection.create_channel().await?;
     broker.topology.declare(&channel, route).await?;
-    channel.basic_qos(1, BasicQosOptions::default()).await?;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
     let deliveries = channel.basic_consume(route.queue.clone(), "".into(), options, FieldTable::default()).await?;
     Ok((channel, deliveries))

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,6 +23,7 @@ use tracing::debug;
 
 use crate::{
     Lock, QueueError,
+    lock::Confirmed,
     rabbitmq::{
         connection::{Link, Session, patience, pause},
         publish::Publisher,
@@ -34,6 +36,9 @@ const APART: Duration = Duration::from_millis(200);
 
 /// How long one try may take.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Between two questions whether a lock is there still: three of them within the time that one is good for.
+const BETWEEN_CONFIRMATIONS: Duration = Duration::from_secs(3);
 
 /// How long a knock may take. Without an answer the queue is declared all the same: a broker that takes no messages
 /// still tells who has what.
@@ -113,6 +118,7 @@ async fn take(session: Arc<Session>, mut claim: Claim, queue: ShortString) -> la
     let channel = session.connection.create_channel().await?;
     // It closes the channel. Whatever the error, asking again at once would not help.
     claim.refused = true;
+    let asked = std::time::Instant::now();
     let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
     match channel.queue_declare(queue.clone(), options, FieldTable::default()).await {
         Ok(_) => claim.refused = false,
@@ -128,11 +134,12 @@ async fn take(session: Arc<Session>, mut claim: Claim, queue: ShortString) -> la
             return Err(error);
         }
     };
-    let (lost, released) = (CancellationToken::new(), CancellationToken::new());
-    let lock = Lock::new(&claim.name, lost.clone(), released.clone().drop_guard());
+    let (lost, released, confirmed) = (CancellationToken::new(), CancellationToken::new(), Confirmed::at(asked));
+    let lock = Lock::new(&claim.name, lost.clone(), Some(confirmed.clone()), released.clone().drop_guard());
     tokio::spawn(async move {
         tokio::select! {
             () = released.cancelled() => {}
+            never = confirm(&channel, &queue, &confirmed) => match never {},
             () = ended(end) => {
                 debug!(lock = claim.name, "the hold is lost");
                 lost.cancel();
@@ -142,6 +149,18 @@ async fn take(session: Arc<Session>, mut claim: Claim, queue: ShortString) -> la
         drop(claim);
     });
     Ok(Some(lock))
+}
+
+/// Asks the broker for as long as it is polled whether the queue is there still. Where it is not, the channel ends.
+async fn confirm(channel: &Channel, queue: &ShortString, confirmed: &Confirmed) -> Infallible {
+    loop {
+        tokio::time::sleep(BETWEEN_CONFIRMATIONS).await;
+        let asked = std::time::Instant::now();
+        let passive = QueueDeclareOptions { passive: true, exclusive: true, ..QueueDeclareOptions::default() };
+        if channel.queue_declare(queue.clone(), passive, FieldTable::default()).await.is_ok() {
+            confirmed.again(asked);
+        }
+    }
 }
 
 /// Ends with the queue, its channel or its connection. What comes before are knocks of others.

@@ -93,7 +93,7 @@ pub(crate) async fn send(queue: &SharedQueue, numbers: impl IntoIterator<Item = 
 }
 
 pub(crate) async fn consumer(queue: &SharedQueue) -> Box<dyn Consumer> {
-    within(queue.consume(&buses())).await.unwrap()
+    within(queue.consume(&buses(), 1)).await.unwrap()
 }
 
 pub(crate) async fn next(consumer: &mut Box<dyn Consumer>) -> Delivery {
@@ -104,7 +104,7 @@ pub(crate) async fn what_is_published_is_consumed_once(queue: SharedQueue) {
     let plan =
         Message::PlanJob(PlanJob { job_id: "018f3f6e".into(), source: "büses".into(), attempt: 1, requeued: true });
     within(queue.publish(&QueueName::Plans, &plan, Duration::ZERO)).await.unwrap();
-    let mut plans = within(queue.consume(&QueueName::Plans)).await.unwrap();
+    let mut plans = within(queue.consume(&QueueName::Plans, 1)).await.unwrap();
     let delivery = next(&mut plans).await;
     assert_eq!(delivery.message, plan);
     assert!(!delivery.redelivered);
@@ -143,7 +143,7 @@ pub(crate) async fn messages_come_in_order(queue: SharedQueue) {
 
 pub(crate) async fn lanes_are_apart(queue: SharedQueue) {
     let other = QueueName::Source("weather".into());
-    let mut others = within(queue.consume(&other)).await.unwrap();
+    let mut others = within(queue.consume(&other, 1)).await.unwrap();
     send(&queue, [1]).await;
     within(queue.publish(&other, &task(2), Duration::ZERO)).await.unwrap();
     assert_eq!(number(&next(&mut others).await), 2);
@@ -244,7 +244,7 @@ pub(crate) async fn closing_ends_consumers_but_not_work_in_hand(queue: SharedQue
     send(&queue, [1, 2]).await;
     let mut busy = consumer(&queue).await;
     let in_hand = next(&mut busy).await;
-    let mut idle = within(queue.consume(&QueueName::Plans)).await.unwrap();
+    let mut idle = within(queue.consume(&QueueName::Plans, 1)).await.unwrap();
     let idle = tokio::spawn(async move { idle.next().await.is_none() });
     within(queue.close()).await;
     assert!(within(idle).await.unwrap());
@@ -257,7 +257,7 @@ pub(crate) async fn a_closed_queue_does_not_hang(queue: SharedQueue) {
     send(&queue, [1]).await;
     within(queue.close()).await;
     within(queue.close()).await;
-    assert!(matches!(within(queue.consume(&buses())).await, Err(QueueError::Closed)));
+    assert!(matches!(within(queue.consume(&buses(), 1)).await, Err(QueueError::Closed)));
     let published = within(queue.publish(&buses(), &task(2), Duration::ZERO)).await;
     assert!(matches!(published, Ok(()) | Err(QueueError::Closed)), "{published:?}");
 }

@@ -32,9 +32,10 @@ pub(crate) fn add_to(route: Route) -> Route {
 
 #[handler]
 async fn cities(state: Data<&Arc<State>>) -> Response {
+    let under_way = state.counters.begin();
     tokio::time::sleep(state.manner().delay).await;
     // The next id to list, and none after the end; a batch at a time, since there may be millions.
-    let batches = stream::unfold((state.0.clone(), Some(0)), |(state, next)| async move {
+    let batches = stream::unfold((state.0.clone(), under_way, Some(0)), |(state, under_way, next)| async move {
         let first = next?;
         let cities = state.cities(first, BATCH);
         let mut text = String::new();
@@ -46,7 +47,7 @@ async fn cities(state: Data<&Arc<State>>) -> Response {
         if next.is_none() {
             text.push_str(if first == 0 && cities.is_empty() { "[]" } else { "]" });
         }
-        Some((Ok::<_, io::Error>(Bytes::from(text)), (state, next)))
+        Some((Ok::<_, io::Error>(Bytes::from(text)), (state, under_way, next)))
     });
     Response::builder().content_type("application/json").body(Body::from_bytes_stream(batches))
 }

@@ -1,12 +1,11 @@
 //! The loops that take tasks from a source's queue, as fast as its limit allows over all workers together.
 //!
-//! A message is taken only when its task may start. So a loop that may not, has no consumer: a broker sends a
-//! consumer one message ahead.
+//! A message is taken only when its task may start soon. While it may not, there is no consumer: a broker sends a
+//! consumer messages ahead.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::JoinSet};
-use tokio_util::sync::CancellationToken;
 use waybill_queue::{Lock, QueueError, QueueName};
 use waybill_source::{Definition, Limit};
 
@@ -15,13 +14,23 @@ use crate::{
     delivery::work_delivery::WorkDelivery,
     limits::{
         distributed_semaphore::{DistributedSemaphore, Permit, jittered},
+        spent::Spent,
         throttle::Throttle,
     },
     retry, runner,
 };
 
-/// Tasks of a source with a rate that run at once: a slow answer must not hold up the next request.
-const AT_ONCE: usize = 8;
+/// Tasks of a source with a rate that run at once, at least: a slow answer must not hold up the next request.
+const LEAST_AT_ONCE: u64 = 8;
+/// At most: a task has a spool of up to 1 MiB in memory.
+const MOST_AT_ONCE: u64 = 256;
+/// Answers that take so long still keep up with the rate.
+const SLOW_ANSWER: Duration = Duration::from_secs(2);
+/// Tasks that start within this time are taken before they may start: getting a message takes a moment, too.
+const TAKEN_AHEAD: Duration = Duration::from_millis(500);
+/// Messages that the broker may send ahead are those of tasks that start within this time: far below its consumer
+/// timeout of half an hour.
+const SENT_AHEAD: Duration = Duration::from_secs(60);
 /// How often a worker asks whether it can have a queue with a rate.
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
@@ -36,6 +45,7 @@ pub(crate) fn serve(context: &Arc<Context>, definition: &Definition, loops: &mut
         context: context.clone(),
         queue_name: QueueName::Source(definition.name().to_owned()),
         throttle: throttle.clone(),
+        limit: definition.limit(),
     };
     tracing::info!(queue_name = %served.queue_name, limit = ?definition.limit(), "serving");
     match definition.limit() {
@@ -59,6 +69,7 @@ struct SourceConsumer {
     context: Arc<Context>,
     queue_name: QueueName,
     throttle: Arc<Throttle>,
+    limit: Limit,
 }
 
 /// The queue will have no more messages for this process.
@@ -68,7 +79,10 @@ impl SourceConsumer {
     async fn run_with_permits(self, permits: DistributedSemaphore) {
         let shutdown = self.context.shutdown.clone();
         while let Some(permit) = shutdown.run_until_cancelled(permits.get()).await.flatten() {
-            if let Some(Err(QueueClosed)) = self.run_with(&permits, &permit).await {
+            self.throttle.permit(permit.lock().clone());
+            let ended = self.run_with(&permits, &permit).await;
+            self.throttle.release(permit.lock());
+            if let Some(Err(QueueClosed)) = ended {
                 return;
             }
         }
@@ -76,7 +90,7 @@ impl SourceConsumer {
 
     /// Runs tasks for as long as the permit is ours; `None` at shutdown.
     async fn run_with(&self, permits: &DistributedSemaphore, permit: &Permit) -> Option<Result<(), QueueClosed>> {
-        let Self { context, queue_name, throttle } = self;
+        let Self { context, queue_name, throttle, .. } = self;
         let mut let_go = false;
         while !let_go && permit.is_held() {
             tokio::select! {
@@ -86,7 +100,9 @@ impl SourceConsumer {
                 () = permits.called_back() => break,
                 () = throttle.open(1) => {}
             }
-            let Some(mut consumer) = runner::consumer(context, queue_name).await else { return Some(Err(QueueClosed)) };
+            let Some(mut consumer) = runner::consumer(context, queue_name, 1).await else {
+                return Some(Err(QueueClosed));
+            };
             loop {
                 let delivery = tokio::select! {
                     biased;
@@ -113,20 +129,31 @@ impl SourceConsumer {
     }
 
     async fn run_at_a_rate(self, source: String, batch: usize) {
-        let (mut tasks, slots) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE)));
+        let (context, pace) = (&self.context, Pace::of(self.limit, batch));
+        let (mut tasks, slots) = (JoinSet::new(), Arc::new(Semaphore::new(pace.at_once)));
         while let Some(lock) = self.lock(&format!("rate.{source}")).await {
+            let lock = Arc::new(lock);
+            let read = Spent::read(&context.worker.store, &source, &context.name).await;
+            let Ok(spent) = read.inspect_err(|error| tracing::warn!(source, %error, "failed to read a rate's use"))
+            else {
+                drop(lock);
+                if retry::pause(jittered(BETWEEN_TRIES), &context.shutdown).await.is_err() {
+                    break;
+                }
+                continue;
+            };
             tracing::info!(queue_name = %self.queue_name, "keeping the rate of this queue");
-            self.throttle.take_over(batch);
+            self.throttle.take_over(lock.clone(), batch, Arc::new(spent));
             let taken = tokio::select! {
                 () = lock.lost() => Ok(()),
-                taken = self.take_at_a_rate(batch, &slots, &mut tasks) => taken,
+                taken = self.take_at_a_rate(batch, pace, &slots, &mut tasks) => taken,
             };
-            if self.context.shutdown.is_cancelled() || taken.is_err() {
-                // What is in hand may send further requests while the process drains: the hold stays.
+            if context.shutdown.is_cancelled() || taken.is_err() {
+                // Tasks in hand may send further requests while the process drains: the lock stays.
                 while tasks.join_next().await.is_some() {}
                 return;
             }
-            // What is in hand may finish, but sends no further requests.
+            // Tasks in hand may finish, but send no further requests.
             tracing::warn!(queue_name = %self.queue_name, "another worker may keep the rate of this queue now");
             self.throttle.let_go();
         }
@@ -146,44 +173,91 @@ impl SourceConsumer {
         }
     }
 
-    /// Takes messages, each when its first request may go out, until shutdown. Cancel-safe: what was taken runs
-    /// in `tasks`.
+    /// Takes messages, each when its first request may go out soon, until shutdown. Cancel-safe: what was taken runs in
+    /// `tasks`.
     async fn take_at_a_rate(
         &self,
         batch: usize,
+        pace: Pace,
         slots: &Arc<Semaphore>,
         tasks: &mut JoinSet<()>,
     ) -> Result<(), QueueClosed> {
-        let Self { context, queue_name, throttle } = self;
+        let Self { context, queue_name, throttle, .. } = self;
+        let starting = Arc::new(Semaphore::new(pace.taken_ahead));
         loop {
-            while tasks.try_join_next().is_some() {}
-            let slot = tokio::select! {
-                biased;
-                () = context.shutdown.cancelled() => return Ok(()),
-                slot = slots.clone().acquire_owned() => slot,
-            };
             tokio::select! {
                 biased;
                 () = context.shutdown.cancelled() => return Ok(()),
                 () = throttle.open(batch) => {}
             }
-            let mut consumer = runner::consumer(context, queue_name).await.ok_or(QueueClosed)?;
-            let delivery = tokio::select! {
-                biased;
-                () = context.shutdown.cancelled() => return Ok(()),
-                () = throttle.paused() => continue,
-                delivery = consumer.next() => delivery.ok_or(QueueClosed)?,
-            };
-            // Before the delivery is settled, so that the broker sends no other one ahead.
+            let mut consumer = runner::consumer(context, queue_name, pace.prefetch).await.ok_or(QueueClosed)?;
+            loop {
+                while tasks.try_join_next().is_some() {}
+                let permits = async { (slots.clone().acquire_owned().await, starting.clone().acquire_owned().await) };
+                let next = async {
+                    let (Ok(slot), Ok(start)) = permits.await else { return Err(QueueClosed) };
+                    Ok((slot, start, consumer.next().await.ok_or(QueueClosed)?))
+                };
+                let (slot, start, delivery) = tokio::select! {
+                    biased;
+                    () = context.shutdown.cancelled() => return Ok(()),
+                    () = throttle.paused() => break,
+                    next = next => next?,
+                };
+                let (served, delivery) = (self.clone(), WorkDelivery::new(delivery).starting_under(start));
+                tasks.spawn(async move {
+                    let _slot = slot;
+                    runner::run(&served.context, &served.queue_name, delivery).await;
+                });
+                if pace.prefetch == 1 {
+                    // Before the delivery is settled, so that the broker sends no other one ahead.
+                    break;
+                }
+            }
             drop(consumer);
-            let (served, started) = (self.clone(), CancellationToken::new());
-            let delivery = WorkDelivery::new(delivery).with_start(started.clone().drop_guard());
-            tasks.spawn(async move {
-                let _slot = slot;
-                runner::run(&served.context, &served.queue_name, delivery).await;
-            });
-            // What it takes of the rate is not known before.
-            started.cancelled().await;
+            // Where one start takes long, the next message is taken only when this one has started.
+            drop(starting.acquire().await);
         }
+    }
+}
+
+/// How many tasks of a source with a rate are in hand.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    at_once: usize,
+    taken_ahead: usize,
+    prefetch: u16,
+}
+
+impl Pace {
+    fn of(limit: Limit, batch: usize) -> Self {
+        let Limit::Rate { items, per } = limit else { return Self { at_once: 1, taken_ahead: 1, prefetch: 1 } };
+        let starts = |within: Duration| {
+            let starts = within.as_nanos() * u128::from(items) / (per.as_nanos() * batch.max(1) as u128).max(1);
+            u64::try_from(starts).unwrap_or(u64::MAX)
+        };
+        let at_once = starts(SLOW_ANSWER).clamp(LEAST_AT_ONCE, MOST_AT_ONCE);
+        Self {
+            at_once: at_once as usize,
+            taken_ahead: starts(TAKEN_AHEAD).clamp(1, at_once) as usize,
+            prefetch: starts(SENT_AHEAD).clamp(1, at_once) as u16,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_hand_follows_from_the_rate() {
+        let pace = |items, seconds, batch| {
+            let pace = Pace::of(Limit::Rate { items, per: Duration::from_secs(seconds) }, batch);
+            (pace.at_once, pace.taken_ahead, pace.prefetch)
+        };
+        assert_eq!(pace(100, 86_400, 1), (8, 1, 1));
+        assert_eq!(pace(60, 60, 20), (8, 1, 3));
+        assert_eq!(pace(7, 1, 1), (14, 3, 14));
+        assert_eq!(pace(500, 1, 1), (256, 250, 256));
     }
 }

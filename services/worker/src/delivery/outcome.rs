@@ -76,6 +76,8 @@ pub(crate) enum TaskError {
     AlreadyRunning,
     /// Another worker has a lease of the work, for so long at least.
     LeasedElsewhere { remaining: Duration },
+    /// Another worker keeps the limit of this source.
+    ThrottledElsewhere,
     /// Not now; after `after` at least, where the upstream said so.
     Retry { after: Option<Duration>, reason: String },
     /// The file failed its checks and is in quarantine.
@@ -94,7 +96,11 @@ impl TaskError {
         match self {
             Self::Retry { reason, .. } | Self::Rejected { reason, .. } | Self::Failed { reason } => Some(reason),
             Self::JobNotFound => Some("there is no such job"),
-            Self::Cancelled | Self::AlreadyRunning | Self::LeasedElsewhere { .. } | Self::Interrupted => None,
+            Self::Cancelled
+            | Self::AlreadyRunning
+            | Self::LeasedElsewhere { .. }
+            | Self::ThrottledElsewhere
+            | Self::Interrupted => None,
         }
     }
 
@@ -102,7 +108,7 @@ impl TaskError {
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",
-            Self::AlreadyRunning | Self::LeasedElsewhere { .. } => "elsewhere",
+            Self::AlreadyRunning | Self::LeasedElsewhere { .. } | Self::ThrottledElsewhere => "elsewhere",
             Self::Retry { .. } => "retried",
             Self::Rejected { .. } => "rejected",
             Self::Failed { .. } => "failed",
@@ -136,6 +142,7 @@ impl From<GaveUp> for TaskError {
         match gave_up {
             GaveUp::Later { after, reason } => Self::Retry { after, reason },
             GaveUp::Never { reason } => Self::Failed { reason },
+            GaveUp::Elsewhere => Self::ThrottledElsewhere,
             GaveUp::Interrupted => Self::Interrupted,
         }
     }

@@ -21,6 +21,9 @@ use crate::{
 /// How long a message waits whose work this process runs already.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// How long a message waits whose source another worker has the lock of.
+const THROTTLED: Duration = Duration::from_secs(1);
+
 /// Writes the work's marker, and settles its delivery.
 pub(crate) async fn settle(
     context: &Context,
@@ -80,6 +83,9 @@ pub(crate) async fn settle(
             // The worker that has the lease has a message of its own.
             DeliveryKind::First | DeliveryKind::Resent => delivery.ack().await,
         },
+        Err(TaskError::ThrottledElsewhere) => {
+            requeue(context, queue_name, delivery, work.attempt, THROTTLED).await;
+        }
         Err(TaskError::Interrupted) => delivery.give_back().await,
         Err(TaskError::Cancelled) => delivery.ack().await,
     }

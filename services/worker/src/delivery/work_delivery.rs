@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio_util::sync::DropGuard;
+use tokio::sync::OwnedSemaphorePermit;
 use waybill_queue::{Delivery, Message, PlanJob, RunTask};
 use waybill_telemetry::TraceContext;
 
@@ -54,8 +54,8 @@ pub(crate) struct WorkDelivery {
     /// How long it waited in the queue; not known where the queue delivered it before.
     pub(crate) waited: Option<Duration>,
     delivery: Mutex<Option<Delivery>>,
-    /// Dropped with the first request, or with the delivery where there is none.
-    starting: Mutex<Option<DropGuard>>,
+    /// Held until the first request goes out, or until the end where there is none.
+    starting: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl WorkDelivery {
@@ -67,9 +67,9 @@ impl WorkDelivery {
         Self { message, kind, trace, waited, delivery: Mutex::new(Some(delivery)), starting: Mutex::default() }
     }
 
-    /// Says with `guard` when its work has sent its first request, or has ended.
-    pub(crate) fn with_start(self, guard: DropGuard) -> Self {
-        Self { starting: Mutex::new(Some(guard)), ..self }
+    /// Holds the permit until its work sends its first request, or ends.
+    pub(crate) fn starting_under(self, permit: OwnedSemaphorePermit) -> Self {
+        Self { starting: Mutex::new(Some(permit)), ..self }
     }
 
     /// A request of its work goes out.

@@ -4,7 +4,7 @@
 //! a fault, and the download goes on where it stopped or begins anew. No request goes out but through the
 //! source's gate.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -17,7 +17,7 @@ use crate::{
     delivery::work_delivery::WorkDelivery,
     download::{
         body::{Broken, PartialBody},
-        client::{Target, asks_for_a_pause},
+        client::Target,
         model::{Fetched, Validators},
         refusal::{more_pages, refusal},
     },
@@ -52,7 +52,7 @@ pub(crate) struct Wanted<'a> {
 }
 
 /// Downloads a file within the definition's timeout: all tries and the waits between them included, but not the
-/// waits at the gate.
+/// waits at the throttle.
 pub(crate) async fn fetch(context: &Context, throttle: &Throttle, wanted: Wanted<'_>) -> Result<Answer, GaveUp> {
     let span = tracing::info_span!("fetch", path = wanted.target.path, items = wanted.items, error = Empty);
     let answer = Download { context, throttle, wanted, partial: None }.persist().instrument(span.clone()).await;
@@ -81,10 +81,12 @@ impl Download<'_> {
         let mut began = Instant::now();
         let mut deadline = began + within;
         loop {
-            let waited: Duration = self.throttle.pass(items, &self.context.shutdown).await?;
-            (began, deadline) = (began + waited, deadline + waited);
+            let passed = self.throttle.pass(items, &self.context.shutdown).await?;
+            (began, deadline) = (began + passed.waited, deadline + passed.waited);
             delivery.has_started();
-            match timeout_at(deadline, self.attempt()).await.map_err(|_| late())? {
+            let attempt = timeout_at(deadline, self.attempt()).await.map_err(|_| late());
+            drop(passed);
+            match attempt? {
                 Ok(answer) => {
                     counts.fetch.observe(began.elapsed().as_secs_f64());
                     return Ok(answer);
@@ -128,11 +130,7 @@ impl Download<'_> {
                 return Ok(Answer::NotFound(fault.to_string()));
             }
             status => {
-                let now = Timestamp::now();
-                if let Some(wait) = asks_for_a_pause(status, response.headers(), now) {
-                    tracing::warn!(%status, wait_ms = wait.as_millis() as u64, "the upstream asks for a pause");
-                    self.throttle.pause(wait);
-                }
+                self.throttle.pause_as_asked(status, response.headers(), Timestamp::now());
                 return Err(refusal(self.context, self.wanted.definition, self.wanted.target, response).await);
             }
         };

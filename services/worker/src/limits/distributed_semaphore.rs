@@ -1,10 +1,9 @@
-//! DistributedSemaphore: how a source's concurrency holds over all workers. There are as many names as requests may run at
-//! once; whoever holds one runs one task at a time.
+//! A source's concurrency over all workers: as many locks as requests may be open at once.
 //!
-//! A worker keeps what it has for as long as nobody else is without. One that has none says so by holding one
-//! more name; every other that hears of it lets go of half of what it has, and stays away for a while. So
-//! permits do not wander while all have some, and a worker alone has all of them. A holder that was cut off may
-//! still be at its last request while the next one starts: for that moment there is one more.
+//! A worker keeps its permits for as long as no other worker is without one. A worker that is without says so by a lock
+//! of its own. Every other worker that sees it lets go of half of its permits, and stays away for a while; a worker
+//! with a single permit lets go of it later. So permits stay where they are while all workers have some, and a worker
+//! alone has all of them. A worker that was cut off may still finish a request while another worker starts one.
 
 use std::{
     collections::VecDeque,
@@ -28,6 +27,8 @@ const AFTER_REFUSAL: Duration = Duration::from_millis(500);
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// So many looks in a row have to find one that is: two workers that look at the same moment find each other.
 const LOOKS: u32 = 3;
+/// So many where this worker has only one: it goes round among workers that each need one, to plan for example.
+const LOOKS_FOR_THE_LAST: u32 = 10;
 /// How long it leaves to others what it let go of.
 const AWAY: Duration = Duration::from_secs(5);
 
@@ -57,7 +58,7 @@ impl Shared {
 /// The right to run one task at a time; dropped, it is another's.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    lock: Lock,
+    lock: Arc<Lock>,
     shared: Arc<Shared>,
 }
 
@@ -106,6 +107,11 @@ impl DistributedSemaphore {
 impl Permit {
     pub(crate) fn is_held(&self) -> bool {
         self.lock.is_held()
+    }
+
+    /// What it stands for.
+    pub(crate) fn lock(&self) -> &Arc<Lock> {
+        &self.lock
     }
 
     /// Ends when it is lost. Cancel-safe.
@@ -181,7 +187,7 @@ impl Acquirer {
         };
         self.hand = None;
         self.shared.held.fetch_add(1, Ordering::Relaxed);
-        let mut permit = Permit { lock, shared: self.shared.clone() };
+        let mut permit = Permit { lock: Arc::new(lock), shared: self.shared.clone() };
         while let Some(ask) = self.waiting.pop_front() {
             match ask.send(permit) {
                 Ok(()) => break,
@@ -205,7 +211,7 @@ impl Acquirer {
             return Ok(());
         }
         self.hand = None;
-        if !is_without && held < 2 {
+        if !is_without && held == 0 {
             return Ok(());
         }
         match self.queue.try_lock(&self.wanted).await? {
@@ -216,12 +222,12 @@ impl Acquirer {
             None if is_without => self.found = 0,
             None => self.found += 1,
         }
-        if self.found == LOOKS {
+        if self.found >= if held < 2 { LOOKS_FOR_THE_LAST } else { LOOKS } {
             tracing::debug!(permits = held, "another worker has none: half of them are let go");
             self.found = 0;
             // What was called back and is still held is not called back twice.
             self.shared.calls.forget_permits(held);
-            self.shared.calls.add_permits(held / 2);
+            self.shared.calls.add_permits((held / 2).max(1));
             self.next_try = Instant::now() + jittered(AWAY);
             self.next_look = self.next_try;
         }

@@ -2,4 +2,5 @@
 
 pub(crate) mod distributed_semaphore;
 pub(crate) mod rate_limiter;
+pub(crate) mod spent;
 pub(crate) mod throttle;

@@ -12,6 +12,9 @@ const MARGIN: u32 = 50;
 const LEAST_MARGIN: Duration = Duration::from_millis(50);
 const MOST_MARGIN: u32 = 10;
 
+/// How far the even pace may be behind, because timers fire late, and is caught up.
+const CATCH_UP: Duration = Duration::from_millis(100);
+
 /// Starts so close together that they are remembered as one; it bounds the memory to some thousand entries.
 const GRAIN: u32 = 1_024;
 
@@ -39,19 +42,21 @@ struct Start {
 }
 
 impl RateLimiter {
-    /// One whose allowance is spent: somebody else may have started whatever the rate allows until `now`, in
-    /// requests of at most `batch` items.
-    pub(crate) fn new(items: u32, per: Duration, batch: usize, now: Instant) -> Self {
+    /// Another worker may have started whatever the rate allows until `spent_until`, in requests of at most `batch`
+    /// items; nobody started anything where there is no such time.
+    pub(crate) fn new(items: u32, per: Duration, batch: usize, spent_until: Option<Instant>, now: Instant) -> Self {
         let margin = (per / MARGIN).max(LEAST_MARGIN).min(per / MOST_MARGIN);
         let items = u64::from(items).max(1);
         let mut limiter = Self { items, window: per + margin, started: VecDeque::new(), sum: 0, next: now };
-        // Evenly paced, at most a batch and what the time between allows can have started within any time up to
-        // now. Steps are rounded to the wrong side for us, hence the second one at the very end.
+        let Some(spent_until) = spent_until else { return limiter };
+        // Evenly paced, at most a batch and what the time between allows can have started within any time up to then,
+        // each as late as what may be caught up. Steps are rounded to the wrong side for us, hence the second one at
+        // the very end.
         let step = (batch as u64).max(items.div_ceil(u64::from(GRAIN))).clamp(1, items);
         let mut steps = 0;
         while limiter.sum < items {
-            let ago = limiter.pace(step * u64::saturating_sub(steps, 1));
-            let at = now.checked_sub(ago).unwrap_or(now);
+            let ago = limiter.pace(step * u64::saturating_sub(steps, 1)).saturating_sub(CATCH_UP);
+            let at = spent_until.checked_sub(ago).unwrap_or(spent_until);
             let items = step.min(items - limiter.sum);
             limiter.started.push_front(Start { first: at, last: at, items });
             limiter.sum += items;
@@ -97,7 +102,9 @@ impl RateLimiter {
             None => self.started.push_back(Start { first: now, last: now, items }),
         }
         self.sum += items;
-        self.next = now + self.pace(items);
+        // Timers fire late: what that cost is caught up, within bounds.
+        let due = now.checked_sub(CATCH_UP).map_or(now, |earliest| self.next.max(earliest));
+        self.next = due + self.pace(items);
         Ok(())
     }
 
@@ -127,7 +134,7 @@ mod tests {
     #[test]
     fn batches_start_evenly_and_the_first_waits() {
         let begin = Instant::now();
-        let mut limiter = RateLimiter::new(60, MINUTE, 20, begin);
+        let mut limiter = RateLimiter::new(60, MINUTE, 20, Some(begin), begin);
         let mut now = begin;
         let mut waits = Vec::new();
         for _ in 0..5 {
@@ -137,13 +144,37 @@ mod tests {
             }
             waits.push((now - before).as_millis());
         }
-        assert_eq!(waits, [40_800, 20_400, 20_400, 20_400, 20_400]);
+        assert_eq!(waits, [40_900, 20_300, 20_400, 20_500, 20_300]);
+    }
+
+    #[test]
+    fn an_idle_source_starts_at_once_and_then_evenly() {
+        let begin = Instant::now();
+        let mut limiter = RateLimiter::new(100, Duration::from_secs(86_400), 1, None, begin);
+        assert_eq!(limiter.start(1, begin), Ok(()));
+        let next = limiter.ready(1, begin) - begin;
+        assert!(next > Duration::from_secs(864) && next < Duration::from_secs(900), "{next:?}");
+    }
+
+    #[test]
+    fn late_timers_do_not_slow_a_fast_rate_down() {
+        let begin = Instant::now();
+        let mut limiter = RateLimiter::new(1_000, Duration::from_secs(1), 1, None, begin);
+        let (mut now, mut started) = (begin, 0);
+        while now < begin + Duration::from_secs(10) {
+            match limiter.start(1, now) {
+                Ok(()) => started += 1,
+                // As late as a timer of a millisecond's resolution may be.
+                Err(at) => now = at + Duration::from_millis(1),
+            }
+        }
+        assert!((9_500..=10_000).contains(&started), "{started} of 10,000");
     }
 
     #[test]
     fn a_rate_of_single_items_is_nearly_used_up() {
         let begin = Instant::now();
-        let mut limiter = RateLimiter::new(7, Duration::from_secs(1), 1, begin);
+        let mut limiter = RateLimiter::new(7, Duration::from_secs(1), 1, Some(begin), begin);
         let (mut now, mut started) = (begin, 0);
         while now < begin + MINUTE {
             match limiter.start(1, now) {
@@ -157,7 +188,7 @@ mod tests {
     #[test]
     fn a_large_rate_needs_little_memory() {
         let begin = Instant::now();
-        let mut limiter = RateLimiter::new(1_000_000, Duration::from_secs(10), 1, begin);
+        let mut limiter = RateLimiter::new(1_000_000, Duration::from_secs(10), 1, None, begin);
         let mut now = begin;
         for _ in 0..200_000 {
             now += Duration::from_micros(100);
@@ -177,13 +208,13 @@ mod tests {
         ) {
             let (batch, per) = (batch.min(items as usize), Duration::from_millis(per));
             let mut now = Instant::now();
-            let mut limiter = RateLimiter::new(items, per, batch, now);
+            let mut limiter = RateLimiter::new(items, per, batch, None, now);
             let mut starts = Vec::new();
             for (pause, size, fate) in steps {
                 now += Duration::from_millis(pause);
                 let size = size.min(batch) as u64;
                 if fate == 0 {
-                    limiter = RateLimiter::new(items, per, batch, now);
+                    limiter = RateLimiter::new(items, per, batch, Some(now), now);
                 }
                 let mut asked = 0;
                 while let Err(at) = limiter.start(size, now) {
@@ -195,7 +226,13 @@ mod tests {
                 starts.push((now, size));
                 if fate == 1 {
                     // Killed right after a start.
-                    limiter = RateLimiter::new(items, per, batch, now);
+                    limiter = RateLimiter::new(items, per, batch, Some(now), now);
+                }
+                if fate == 2 {
+                    // Killed; the next owner comes some time later, and knows of the last start.
+                    let last = now;
+                    now += Duration::from_millis(pause);
+                    limiter = RateLimiter::new(items, per, batch, Some(last), now);
                 }
             }
             prop_assert!(busiest(&starts, per) <= u64::from(items));

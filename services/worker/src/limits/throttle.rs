@@ -1,22 +1,32 @@
-//! The door of one source's upstream: no request of a task goes out but through here.
+//! What every request to an upstream passes: tasks' requests, listings, redirects and further tries alike.
 //!
-//! It keeps the source's rate, where it has one, and stays shut for as long as the upstream asks for; both for
-//! this source alone. A listing is no request of a task, and is not counted.
+//! It keeps the source's limit, and the pauses that the upstream asks for; both for this source alone. Nothing passes
+//! under a lock that the broker has not confirmed within its heartbeat: another worker may have it by now.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use jiff::{SignedDuration, Timestamp};
 use prometheus_client::metrics::histogram::Histogram;
+use reqwest::{StatusCode, header::HeaderMap};
 use tokio::{sync::watch, time::sleep_until};
 use tokio_util::sync::CancellationToken;
+use waybill_queue::Lock;
 use waybill_source::Limit;
 
 use crate::{
-    limits::rate_limiter::RateLimiter,
+    download::client::asks_for_a_pause,
+    limits::{rate_limiter::RateLimiter, spent::Spent},
     retry::{GaveUp, LONGEST_RETRY_AFTER},
 };
+
+/// How often a waiter looks whether a lock is confirmed again.
+const CONFIRMATION: Duration = Duration::from_millis(200);
+
+/// How long a request waits for a lock of its source before it is left to another worker.
+const ELSEWHERE: Duration = Duration::from_secs(30);
 
 /// One source's.
 #[derive(Debug)]
@@ -33,18 +43,49 @@ pub(crate) struct Throttle {
 
 #[derive(Debug)]
 struct State {
-    /// Where there is a rate, only while this worker has the queue.
-    limiter: Option<RateLimiter>,
+    /// The locks of the source that this worker has: that of its rate, or as many as it may have requests open.
+    locks: Vec<Arc<Lock>>,
+    /// Requests under way, where there is a concurrency.
+    open: usize,
+    /// Where there is a rate, only while this worker has its lock.
+    rate: Option<Rate>,
     paused_until: Option<Instant>,
     /// How long it took to open for the next request.
     opening: Duration,
 }
 
+#[derive(Debug)]
+struct Rate {
+    limiter: RateLimiter,
+    spent: Arc<Spent>,
+}
+
+/// A request that passed, until it is dropped: its answer has come whole, or will not.
+#[derive(Debug)]
+pub(crate) struct Passed<'a> {
+    throttle: &'a Throttle,
+    /// How long it waited.
+    pub(crate) waited: Duration,
+}
+
+impl Drop for Passed<'_> {
+    fn drop(&mut self) {
+        if matches!(self.throttle.limit, Limit::Concurrency(_)) {
+            self.throttle.lock().open -= 1;
+            self.throttle.changed.send_replace(());
+        }
+    }
+}
+
 /// Why a request cannot go through now.
 enum Shut {
     Until(Instant),
-    /// Another worker keeps the rate.
-    LeasedElsewhere,
+    /// As many requests are open as may be.
+    Full,
+    /// The broker has not confirmed the lock lately.
+    Unconfirmed,
+    /// Another worker has the source's lock.
+    Elsewhere,
     /// Not with this limit.
     Never(u64),
 }
@@ -52,22 +93,53 @@ enum Shut {
 impl Throttle {
     /// What requests wait is told to `waits`.
     pub(crate) fn new(limit: Limit, waits: Histogram) -> Self {
-        let state = Mutex::new(State { limiter: None, paused_until: None, opening: Duration::ZERO });
+        let (locks, rate, paused_until) = (Vec::new(), None, None);
+        let state = Mutex::new(State { locks, open: 0, rate, paused_until, opening: Duration::ZERO });
         Self { limit, waits, state, changed: watch::Sender::default(), turn: tokio::sync::Mutex::default() }
     }
 
-    /// Begins to keep the rate, with nothing allowed yet: another worker kept it until now.
-    pub(crate) fn take_over(&self, batch: usize) {
+    /// One more request may be open, for as long as the lock is held and [`Self::release`] is not called.
+    pub(crate) fn permit(&self, lock: Arc<Lock>) {
+        self.lock().locks.push(lock);
+        self.changed.send_replace(());
+    }
+
+    /// Takes back what [`Self::permit`] gave.
+    pub(crate) fn release(&self, lock: &Arc<Lock>) {
+        let mut state = self.lock();
+        if let Some(at) = state.locks.iter().position(|held| Arc::ptr_eq(held, lock)) {
+            state.locks.swap_remove(at);
+        }
+    }
+
+    /// Begins to keep the rate, under its lock. What earlier owners may have started is known from `spent`.
+    pub(crate) fn take_over(&self, lock: Arc<Lock>, batch: usize, spent: Arc<Spent>) {
         if let Limit::Rate { items, per } = self.limit {
-            self.lock().limiter = Some(RateLimiter::new(items, per, batch, Instant::now()));
+            let now = Instant::now();
+            let limiter = RateLimiter::new(items, per, batch, spent.before(now), now);
+            let mut state = self.lock();
+            state.rate = Some(Rate { limiter, spent });
+            state.locks = vec![lock];
             self.changed.send_replace(());
         }
     }
 
     /// Lets nothing through any more: another worker may keep the rate by now.
     pub(crate) fn let_go(&self) {
-        self.lock().limiter = None;
+        let mut state = self.lock();
+        state.rate = None;
+        state.locks.clear();
         self.changed.send_replace(());
+    }
+
+    /// Shuts it where an answer asks for a pause.
+    pub(crate) fn pause_as_asked(&self, status: StatusCode, headers: &HeaderMap, now: Timestamp) {
+        if let Some(wait) = asks_for_a_pause(status, headers, now) {
+            let wait = wait.min(LONGEST_RETRY_AFTER);
+            let until = now + SignedDuration::try_from(wait).unwrap_or_default();
+            tracing::warn!(%status, %until, "the upstream asks for a pause");
+            self.pause(wait);
+        }
     }
 
     /// Shuts it for as long as the upstream asks for, but an hour at most.
@@ -84,15 +156,15 @@ impl Throttle {
         self.lock().paused_until.is_some_and(|until| until > Instant::now())
     }
 
-    /// Waits until a request of so many items could go through. Cancel-safe.
+    /// Waits until no pause and no rate keeps a request of so many items from going through. Cancel-safe.
     pub(crate) async fn open(&self, items: usize) {
         let _turn = self.turn.lock().await;
         let began = Instant::now();
         let mut changed = self.changed.subscribe();
         loop {
-            let shut = self.shut(items as u64, Instant::now(), false);
+            let shut = self.shut(items as u64, Instant::now());
             match shut {
-                Ok(()) => {
+                Ok(()) | Err(Shut::Full) => {
                     self.lock().opening += began.elapsed();
                     return;
                 }
@@ -110,47 +182,87 @@ impl Throttle {
         }
     }
 
-    /// Waits until a request of so many items may go out, which it has to do at once, and says how long that
-    /// took. Where the rate is no longer kept here, the work is interrupted.
-    pub(crate) async fn pass(&self, items: usize, shutdown: &CancellationToken) -> Result<Duration, GaveUp> {
-        if !matches!(self.limit, Limit::Rate { .. }) {
-            return Ok(Duration::ZERO);
-        }
+    /// Waits until a request of so many items may go out, which it has to do at once. Where another worker has the
+    /// source's lock, the request is left to it.
+    pub(crate) async fn pass(&self, items: usize, shutdown: &CancellationToken) -> Result<Passed<'_>, GaveUp> {
         let began = Instant::now();
         let passed = async {
             let _turn = self.turn.lock().await;
             let mut changed = self.changed.subscribe();
             loop {
-                match self.shut(items as u64, Instant::now(), true) {
-                    Ok(()) => return Ok(began.elapsed()),
-                    Err(Shut::LeasedElsewhere) => return Err(GaveUp::Interrupted),
+                match self.shut(items as u64, Instant::now()) {
+                    Ok(()) => {
+                        self.reserve().await;
+                        if self.start(items as u64) {
+                            return Ok(Passed { throttle: self, waited: began.elapsed() });
+                        }
+                    }
                     Err(Shut::Never(most)) => {
                         let reason = format!("a request of {items} items never fits into a rate of {most}");
                         return Err(GaveUp::Never { reason });
+                    }
+                    Err(Shut::Elsewhere) if matches!(self.limit, Limit::Rate { .. }) || began.elapsed() > ELSEWHERE => {
+                        return Err(GaveUp::Elsewhere);
                     }
                     Err(until) => wait(until, &mut changed).await,
                 }
             }
         };
         let passed = shutdown.run_until_cancelled(passed).await.unwrap_or(Err(GaveUp::Interrupted));
-        if let Ok(waited) = passed {
+        if let Ok(passed) = &passed
+            && matches!(self.limit, Limit::Rate { .. })
+        {
             let opening = std::mem::take(&mut self.lock().opening);
-            self.waits.observe((opening + waited).as_secs_f64());
+            self.waits.observe((opening + passed.waited).as_secs_f64());
         }
         passed
     }
 
-    fn shut(&self, items: u64, now: Instant, start: bool) -> Result<(), Shut> {
+    /// Writes down that requests go out now, before they do. Where that fails, nothing starts.
+    async fn reserve(&self) {
+        let spent = self.lock().rate.as_ref().map(|rate| rate.spent.clone());
+        if let Some(spent) = spent {
+            spent.reserve().await;
+        }
+    }
+
+    /// Starts a request, if nothing has changed since [`Self::shut`] said that it may go.
+    fn start(&self, items: u64) -> bool {
+        let now = Instant::now();
+        if self.shut(items, now).is_err() {
+            return false;
+        }
+        let mut state = self.lock();
+        match (&mut state.rate, self.limit) {
+            (_, Limit::Concurrency(_)) => {
+                state.open += 1;
+                true
+            }
+            (Some(rate), _) => rate.spent.is_reserved(now) && rate.limiter.start(items, now).is_ok(),
+            (None, _) => false,
+        }
+    }
+
+    fn shut(&self, items: u64, now: Instant) -> Result<(), Shut> {
         let mut state = self.lock();
         if let Some(until) = state.paused_until.filter(|until| *until > now) {
             return Err(Shut::Until(until));
         }
-        match (&mut state.limiter, self.limit) {
+        state.locks.retain(|lock| lock.is_held());
+        if state.locks.is_empty() {
+            return Err(Shut::Elsewhere);
+        }
+        let confirmed = state.locks.iter().filter(|lock| lock.is_confirmed()).count();
+        if confirmed == 0 {
+            return Err(Shut::Unconfirmed);
+        }
+        let is_full = state.open >= confirmed;
+        match (&mut state.rate, self.limit) {
+            (_, Limit::Concurrency(_)) if is_full => Err(Shut::Full),
             (_, Limit::Concurrency(_)) => Ok(()),
-            (None, Limit::Rate { .. }) => Err(Shut::LeasedElsewhere),
-            (Some(limiter), _) if items > limiter.most() => Err(Shut::Never(limiter.most())),
-            (Some(limiter), _) if start => limiter.start(items, now).map_err(Shut::Until),
-            (Some(limiter), _) => match limiter.ready(items, now) {
+            (None, Limit::Rate { .. }) => Err(Shut::Elsewhere),
+            (Some(rate), _) if items > rate.limiter.most() => Err(Shut::Never(rate.limiter.most())),
+            (Some(rate), _) => match rate.limiter.ready(items, now) {
                 at if at > now => Err(Shut::Until(at)),
                 _ => Ok(()),
             },
@@ -164,9 +276,9 @@ impl Throttle {
 
 /// Waits until it is worth asking again.
 async fn wait(shut: Shut, changed: &mut watch::Receiver<()>) {
-    let Shut::Until(until) = shut else {
-        let _ = changed.changed().await;
-        return;
+    let until = match shut {
+        Shut::Until(until) => until,
+        _ => Instant::now() + CONFIRMATION,
     };
     tokio::select! {
         () = sleep_until(until.into()) => {}
@@ -176,6 +288,8 @@ async fn wait(shut: Shut, changed: &mut watch::Receiver<()>) {
 
 #[cfg(test)]
 mod tests {
+    use waybill_queue::{Embedded, Queue};
+
     use super::*;
 
     const RATE: Limit = Limit::Rate { items: 10, per: Duration::from_millis(100) };
@@ -184,38 +298,73 @@ mod tests {
         Throttle::new(limit, Histogram::new([]))
     }
 
+    async fn lock(name: &str) -> Arc<Lock> {
+        Arc::new(Embedded::new(1).try_lock(name).await.unwrap().unwrap())
+    }
+
+    /// What an owner of a rate's lock reads where nobody was before, and the folder that it lies in.
+    async fn spent() -> (Arc<Spent>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = waybill_store::Embedded::open(folder.path()).await.unwrap().store("bucket").unwrap();
+        (Arc::new(Spent::read(&store, "weather", "one").await.unwrap()), folder)
+    }
+
     #[tokio::test]
-    async fn what_is_kept_elsewhere_lets_nothing_through() {
-        let (throttle, running) = (throttle(RATE), CancellationToken::new());
-        assert_eq!(throttle.pass(1, &running).await, Err(GaveUp::Interrupted));
-        throttle.take_over(5);
-        let waited = throttle.pass(5, &running).await.unwrap();
-        assert!(waited >= Duration::from_millis(100), "{waited:?}");
-        assert!(matches!(throttle.pass(11, &running).await, Err(GaveUp::Never { .. })));
+    async fn a_rate_is_kept_under_its_lock_alone() {
+        let (throttle, running, (spent, _folder)) = (throttle(RATE), CancellationToken::new(), spent().await);
+        assert_eq!(throttle.pass(1, &running).await.err(), Some(GaveUp::Elsewhere));
+        throttle.take_over(lock("rate").await, 5, spent);
+        drop(throttle.pass(5, &running).await.unwrap());
+        assert!(matches!(throttle.pass(11, &running).await.err(), Some(GaveUp::Never { .. })));
         let (waiting, ()) = tokio::join!(throttle.pass(10, &running), async { throttle.let_go() });
-        assert_eq!(waiting, Err(GaveUp::Interrupted));
+        assert_eq!(waiting.err(), Some(GaveUp::Elsewhere));
     }
 
     #[tokio::test]
-    async fn a_pause_holds_for_its_own_source_alone() {
-        let (throttle, other) = (throttle(Limit::Concurrency(4)), throttle(Limit::Concurrency(4)));
-        let began = Instant::now();
-        let ((), ()) = tokio::join!(throttle.paused(), async { throttle.pause(Duration::from_millis(60)) });
-        throttle.pause(Duration::from_millis(1));
-        assert!(throttle.is_paused() && !other.is_paused());
-        other.open(1).await;
-        throttle.open(1).await;
-        assert!(began.elapsed() >= Duration::from_millis(60) && !throttle.is_paused());
+    async fn no_more_requests_are_open_than_permits_are_held() {
+        let (throttle, running) = (throttle(Limit::Concurrency(4)), CancellationToken::new());
+        let locks = [lock("one").await, lock("two").await];
+        locks.iter().for_each(|lock| throttle.permit(lock.clone()));
+        let open = [throttle.pass(1, &running).await.unwrap(), throttle.pass(1, &running).await.unwrap()];
+        let mut third = std::pin::pin!(throttle.pass(1, &running));
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut third).await.is_err(), "two are open");
+        drop(open);
+        let third = third.await.unwrap();
+        locks.iter().for_each(|lock| throttle.release(lock));
+        let fourth = tokio::time::timeout(Duration::from_millis(50), throttle.pass(1, &running)).await;
+        assert!(fourth.is_err(), "no permit is held");
+        drop(third);
     }
 
     #[tokio::test]
-    async fn a_pause_reaches_who_waits_already() {
-        let throttle = throttle(RATE);
-        throttle.take_over(1);
+    async fn a_pause_holds_every_request_of_its_own_source_and_no_other() {
+        for limit in [Limit::Concurrency(4), RATE] {
+            let ((throttle, other), running) = ((throttle(limit), throttle(limit)), CancellationToken::new());
+            let ((spent, _folder), (others, _other_folder)) = (spent().await, spent().await);
+            for (throttle, spent) in [(&throttle, spent), (&other, others)] {
+                throttle.permit(lock("permit").await);
+                throttle.take_over(lock("rate").await, 1, spent);
+            }
+            let began = Instant::now();
+            let ((), ()) = tokio::join!(throttle.paused(), async { throttle.pause(Duration::from_millis(300)) });
+            throttle.pause(Duration::from_millis(1));
+            assert!(throttle.is_paused() && !other.is_paused());
+            drop(other.pass(1, &running).await.unwrap());
+            assert!(began.elapsed() < Duration::from_millis(300));
+            drop(throttle.pass(1, &running).await.unwrap());
+            assert!(began.elapsed() >= Duration::from_millis(300) && !throttle.is_paused());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pause_reaches_a_request_that_waits_already() {
+        let (throttle, running, (spent, _folder)) = (throttle(RATE), CancellationToken::new(), spent().await);
+        throttle.take_over(lock("rate").await, 1, spent);
+        drop(throttle.pass(10, &running).await.unwrap());
         let began = Instant::now();
-        let running = CancellationToken::new();
-        let (passed, ()) =
-            tokio::join!(throttle.pass(1, &running), async { throttle.pause(Duration::from_millis(300)) });
-        assert!(passed.unwrap() >= Duration::from_millis(300) && began.elapsed() < Duration::from_secs(3));
+        let pause = async { throttle.pause(Duration::from_millis(300)) };
+        let (passed, ()) = tokio::join!(throttle.pass(1, &running), pause);
+        drop(passed.unwrap());
+        assert!(began.elapsed() >= Duration::from_millis(300) && began.elapsed() < Duration::from_secs(3));
     }
 }

@@ -1,7 +1,9 @@
 //! A listing: a small answer that is read whole, because its items have to be known before anything is done.
 
 use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
 use reqwest::StatusCode;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 use waybill_source::Definition;
 
@@ -12,6 +14,7 @@ use crate::{
         content_encoding::Decoder,
         refusal::{more_pages, refusal},
     },
+    limits::throttle::Throttle,
     retry::{Fault, GaveUp, RetryBudget},
 };
 
@@ -20,28 +23,38 @@ const LARGEST: usize = 64 << 20;
 
 /// Reads a listing, as patiently as a file.
 pub(crate) async fn read(context: &Context, definition: &Definition, target: &Target) -> Result<Bytes, GaveUp> {
-    let within = definition.timeout();
-    let listing = persist(context, definition, target).instrument(tracing::info_span!("fetch", path = target.path));
-    tokio::time::timeout(within, listing).await.unwrap_or_else(|_| {
-        Err(GaveUp::Later { after: None, reason: format!("{} was not complete within {within:?}", target.path) })
-    })
+    persist(context, definition, target).instrument(tracing::info_span!("fetch", path = target.path)).await
 }
 
 async fn persist(context: &Context, definition: &Definition, target: &Target) -> Result<Bytes, GaveUp> {
-    let mut lost_after = RetryBudget::new(context.worker.retry, &context.shutdown);
+    let throttle = context.throttle(definition.name()).ok_or(GaveUp::Elsewhere)?;
+    let within = definition.timeout();
+    let late = || GaveUp::Later { after: None, reason: format!("{} was not complete within {within:?}", target.path) };
+    let mut budget = RetryBudget::new(context.worker.retry, &context.shutdown);
+    let mut deadline = Instant::now() + within;
     loop {
-        match attempt(context, definition, target).await {
+        let passed = throttle.pass(1, &context.shutdown).await?;
+        deadline += passed.waited;
+        let attempt = timeout_at(deadline, attempt(context, throttle, definition, target)).await.map_err(|_| late());
+        drop(passed);
+        match attempt? {
             Ok(body) => return Ok(body),
-            Err(fault) => lost_after.wait(fault).await?,
+            Err(fault) => timeout_at(deadline, budget.wait(fault)).await.map_err(|_| late())??,
         }
         context.counts(definition.name()).retries.inc();
     }
 }
 
-async fn attempt(context: &Context, definition: &Definition, target: &Target) -> Result<Bytes, Fault> {
+async fn attempt(
+    context: &Context,
+    throttle: &Throttle,
+    definition: &Definition,
+    target: &Target,
+) -> Result<Bytes, Fault> {
     let counts = context.counts(definition.name());
     let mut response = context.upstream.send(context.upstream.get(target), target, counts).await?;
     if response.status() != StatusCode::OK {
+        throttle.pause_as_asked(response.status(), response.headers(), Timestamp::now());
         return Err(refusal(context, definition, target, response).await);
     }
     more_pages(response.headers(), &target.path)?;

@@ -7,7 +7,7 @@ use waybill_ledger::State;
 use waybill_queue::{Queue, QueueName};
 
 use crate::{
-    support::{BUSES, PATIENCE, System, Upstream, eventually},
+    support::{BUSES, KEY, PATIENCE, Reply, System, Upstream, eventually, weather},
     versions::{fetched, id},
 };
 
@@ -33,22 +33,25 @@ async fn superseded_objects_are_removed_by_the_housekeeper() {
 
 #[tokio::test]
 async fn tasks_that_the_queue_lost_are_republished() {
-    let mut system = System::stopped(&BUSES.replace("= 16 ", "= 2 "), Upstream::with_cities(3).await, PATIENCE).await;
+    let upstream = Upstream::start().await;
+    upstream.on("/data/2.5/group", |asked| {
+        let id = asked.query.split('&').find_map(|pair| pair.strip_prefix("id=")).unwrap().to_owned();
+        Reply::body(format!(r#"{{"list":[{{"id":{id}}}]}}"#))
+    });
+    let mut system = System::stopped(&weather(3, 1, 60), upstream, PATIENCE).await;
+    system.worker.env.insert("OPENWEATHER_API_KEY".to_owned(), KEY.to_owned());
     system.worker.housekeeping = SOON;
     system.worker.lost_after = Duration::from_millis(100);
     // Nobody may run anything, until the queue has lost it.
-    let mut permits = Vec::new();
-    for number in 0..2 {
-        permits.push(system.queue.try_lock(&format!("permit.buses.{number}")).await.unwrap().unwrap());
-    }
+    let lock = system.queue.try_lock("rate.weather").await.unwrap().unwrap();
     system.run();
     let job = system.submit().await;
-    let mut thief = system.queue.consume(&QueueName::Source("buses".to_owned())).await.unwrap();
+    let mut thief = system.queue.consume(&QueueName::Source("weather".to_owned()), 1).await.unwrap();
     for _ in 0..3 {
         thief.next().await.unwrap().ack().await;
     }
     drop(thief);
-    drop(permits);
+    drop(lock);
     let status = system.ended(job).await;
     assert_eq!((status.state, status.tasks.stored), (State::Succeeded, 3));
 }

@@ -116,3 +116,92 @@ async fn a_message_waits_on_the_lane_until_its_task_may_start() {
     assert!(waiting >= 3, "{waiting}");
     system.ended(job).await;
 }
+
+#[tokio::test]
+async fn the_first_request_of_an_idle_source_goes_out_at_once() {
+    // One item in 20 minutes.
+    let definition = weather(3, 1, 3).replace("per = \"PT2S\"", "per = \"PT1H\"");
+    assert!(definition.contains("PT1H"));
+    let (mut system, stand_in, _running) = system(&definition, a_strict_window()).await;
+    let began = Instant::now();
+    system.run();
+    system.submit().await;
+    until("the first request came", || stand_in.requests().weather == 1).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_restart_does_not_give_a_source_its_allowance_anew() {
+    // What a busy machine delays on the way of a request is no violation here: an allowance given anew is more.
+    let window = Options { weather_window: Duration::from_millis(1_700), ..a_strict_window() };
+    let (mut system, stand_in, _running) = system(&weather(120, 20, 60), window).await;
+    system.worker.retry.attempts = 20;
+    let job = system.submit().await;
+    for seen in 1..=4 {
+        let worker = system.another();
+        until("one more request came", || stand_in.requests().weather >= seen).await;
+        drop(worker);
+    }
+    let _last = system.another();
+    let status = system.ended(job).await;
+    assert_eq!((status.state, status.records), (State::Succeeded, 120), "{:?}", status.errors);
+    assert_eq!(stand_in.requests().violations, 0);
+}
+
+#[tokio::test]
+async fn a_fast_rate_of_single_items_is_reached() {
+    // Twenty answers are awaited at any time.
+    let options = Options {
+        weather_items_per_window: 20,
+        weather_window: Duration::from_secs(1),
+        delay: Duration::from_secs(1),
+        ..Options::default()
+    };
+    let definition = weather(80, 1, 20).replace("per = \"PT2S\"", "per = \"PT1S\"");
+    let (mut system, stand_in, _running) = system(&definition, options).await;
+    system.run();
+    let job = system.submit().await;
+    until("the first request came", || stand_in.requests().weather >= 1).await;
+    let (began, before) = (Instant::now(), stand_in.requests().weather);
+    until("60 more came", || stand_in.requests().weather >= before + 60).await;
+    let rate = 60.0 / began.elapsed().as_secs_f64();
+    assert!(rate >= 14.0, "{rate:.0} a second of 20, where 19 are to be had on a machine that does nothing else");
+    assert_eq!(system.ended(job).await.state, State::Succeeded);
+    assert_eq!(stand_in.requests().violations, 0);
+}
+
+#[tokio::test]
+async fn listings_are_requests_as_any_other() {
+    let options = Options { cities: 6, records: 5, delay: Duration::from_millis(30), ..Options::default() };
+    let (system, stand_in, _running) = system(&BUSES.replace("= 16 ", "= 1 "), options).await;
+    let (_one, _other) = (system.another(), system.another());
+    // Both workers plan, and one of them has the permit.
+    let jobs = [system.submit().await, system.submit().await, system.submit().await, system.submit().await];
+    for job in jobs {
+        let status = system.ended(job).await;
+        assert_eq!((status.state, status.tasks.total), (State::Succeeded, 6), "{:?}", status.errors);
+    }
+    assert_eq!(stand_in.requests().most_at_once, 1);
+}
+
+#[tokio::test]
+async fn a_retry_after_of_a_listing_pauses_its_source() {
+    let upstream = Upstream::start().await;
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let asked_at = times.clone();
+    upstream.on("/cities", move |asked| {
+        asked_at.lock().unwrap().push(Instant::now());
+        if asked.nth == 0 { Reply::status(429).header("Retry-After", "2") } else { cities(1) }
+    });
+    upstream.on(&file(0), |_| Reply::body(buses(3)));
+    let mut system = System::stopped(BUSES, upstream, PATIENCE).await;
+    system.run();
+    let first = system.submit().await;
+    until("it was asked for", || !times.lock().unwrap().is_empty()).await;
+    let second = system.submit().await;
+    for job in [first, second] {
+        assert_eq!(system.ended(job).await.state, State::Succeeded);
+    }
+    let asked = times.lock().unwrap().clone();
+    assert!(asked[1] - asked[0] >= Duration::from_secs(2), "{:?}", asked[1] - asked[0]);
+}

@@ -53,8 +53,8 @@ impl Queue for Troubled {
         self.queue.publish(queue_name, message, delay).await
     }
 
-    async fn consume(&self, queue_name: &QueueName) -> Result<Box<dyn Consumer>, QueueError> {
-        self.queue.consume(queue_name).await
+    async fn consume(&self, queue_name: &QueueName, prefetch: u16) -> Result<Box<dyn Consumer>, QueueError> {
+        self.queue.consume(queue_name, prefetch).await
     }
 
     async fn dead_letter(&self, queue_name: &QueueName, message: &Message, reason: &str) -> Result<(), QueueError> {
