@@ -35,10 +35,8 @@ impl RecordSink {
     /// not added up yet: what stands behind it may still be wrong.
     pub(super) fn object(&mut self, bytes: &[u8], pos: usize, depth: usize) -> Step<usize> {
         self.row.clear();
-        if let Some(rows) = &mut self.rows {
-            // What was read of the record before it broke off is read again.
-            rows.truncate(self.tally.records() as usize);
-            rows.push(vec![None; self.shape.fields.len()]);
+        if self.rows.is_some() {
+            self.begin_row();
         }
         let mut last = self.shape.fields.len();
         let mut pos = after_space(bytes, pos + 1);
@@ -58,9 +56,8 @@ impl RecordSink {
                         self.row.seen |= 1 << field;
                         last = field;
                         let end = self.shape.fields[field].read(bytes, value, field, &mut self.row)?;
-                        if let Some(rows) = &mut self.rows {
-                            let value = json_value(self.shape.fields[field].kind, &bytes[value..end]);
-                            rows.last_mut().expect("there is a row for the record")[field] = value;
+                        if self.rows.is_some() {
+                            self.keep_value(field, &bytes[value..end]);
                         }
                         end
                     }
@@ -80,6 +77,25 @@ impl RecordSink {
         }
         self.check_required(pos)?;
         Ok(pos + 1)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_row(&mut self) {
+        let (records, fields) = (self.tally.records() as usize, self.shape.fields.len());
+        if let Some(rows) = &mut self.rows {
+            // What was read of the record before it broke off is read again.
+            rows.truncate(records);
+            rows.push(vec![None; fields]);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep_value(&mut self, field: usize, json: &[u8]) {
+        if let Some(row) = self.rows.as_mut().and_then(|rows| rows.last_mut()) {
+            row[field] = json_value(self.shape.fields[field].kind, json);
+        }
     }
 
     /// The record in the row was read to its end, which is at `pos`.
