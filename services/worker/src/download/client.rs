@@ -6,12 +6,13 @@
 use std::{collections::HashMap, error::Error, time::Duration};
 
 use anyhow::{Context as _, bail};
+use futures::future::BoxFuture;
 use hyper_util::client::proxy::matcher::Matcher;
-use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
+use jiff::Timestamp;
 use reqwest::{
     Client, RequestBuilder, Response, StatusCode, Url,
-    header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER},
-    redirect::{Attempt, Policy},
+    header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
+    redirect::Policy,
 };
 use waybill_source::{Definition, Request};
 
@@ -54,7 +55,8 @@ impl Upstream {
         let client = Client::builder()
             .user_agent(concat!("waybill/", env!("CARGO_PKG_VERSION")))
             .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED))]))
-            .redirect(Policy::custom(same_origin))
+            // Each redirect is a request, which has to pass the throttle.
+            .redirect(Policy::none())
             .connect_timeout(CONNECT)
             .read_timeout(IDLE)
             .build()
@@ -74,16 +76,33 @@ impl Upstream {
         self.client.get(target.url.clone())
     }
 
-    /// Sends a request and waits for the head of the answer, whatever its status.
-    pub(crate) async fn send(
+    /// Sends a request that has passed the throttle, and waits for the head of the answer, whatever its status.
+    /// Follows redirects within the upstream's own origin, each as one more request.
+    pub(crate) async fn send<'a>(
         &self,
         request: RequestBuilder,
         target: &Target,
         counts: &Counts,
+        again: &(dyn Fn() -> BoxFuture<'a, Result<(), Fault>> + Sync),
     ) -> Result<Response, Fault> {
-        let answer = request.send().await;
-        counts.answered(answer.as_ref().ok().map(Response::status));
-        answer.map_err(|error| unsent(&error, &self.answered(target, &target.url)))
+        let path = &target.path;
+        let mut request = request.build().map_err(|error| unsent(&error, path))?;
+        for _ in 0..=REDIRECTS {
+            let (next, url) = (request.try_clone(), request.url().clone());
+            let answer = self.client.execute(request).await;
+            counts.answered(answer.as_ref().ok().map(Response::status));
+            let response = answer.map_err(|error| unsent(&error, &self.answered(target, &url)))?;
+            let (Some(location), Some(mut next)) = (redirected(&response), next) else { return Ok(response) };
+            if location.origin() != target.url.origin() {
+                let reason = format!("the upstream's redirect of {path} was not followed: it leads to another server");
+                return Err(Fault::permanent(reason));
+            }
+            again().await?;
+            *next.url_mut() = location;
+            request = next;
+        }
+        let reason = format!("the upstream's redirect of {path} was not followed: more than {REDIRECTS} redirects");
+        Err(Fault::permanent(reason))
     }
 
     /// The path that an answer from `url` is about, for people: another one after a redirect; and the proxy that the
@@ -135,14 +154,21 @@ fn target(mut url: Url, request: &Request) -> Result<Target, String> {
     Ok(Target { url, path: request.shown.clone(), sent })
 }
 
-fn same_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    if attempt.previous().len() > REDIRECTS {
-        return attempt.error(format!("more than {REDIRECTS} redirects"));
-    }
-    match attempt.previous().first() {
-        Some(first) if first.origin() == attempt.url().origin() => attempt.follow(),
-        _ => attempt.error("it leads to another server"),
-    }
+/// Where an answer leads to instead.
+fn redirected(response: &Response) -> Option<Url> {
+    let location = response.headers().get(LOCATION).filter(|_| is_redirect(response.status()))?;
+    response.url().join(location.to_str().ok()?).ok()
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    )
 }
 
 /// What an answer means that is not the one asked for.
@@ -163,13 +189,17 @@ pub(crate) fn asks_for_a_pause(status: StatusCode, headers: &HeaderMap, now: Tim
         .flatten()
 }
 
-/// Seconds or a date, as RFC 9110 has it; anything else counts as not sent.
+/// Seconds, or a date in one of the three forms of RFC 9110. Fractions of a second, which some upstreams send, are
+/// rounded up; more seconds than a number holds are as many as it holds; anything else counts as not sent.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    if is_number(whole) && is_number(fraction) {
+        let more = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+        return Some(Duration::from_secs(whole.parse().unwrap_or(u64::MAX).saturating_add(more)));
     }
-    let at = DateTimeParser::new().parse_timestamp(value).ok()?;
+    let at = Timestamp::try_from(httpdate::parse_http_date(value).ok()?).ok()?;
     Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
 }
 
@@ -262,7 +292,14 @@ mod tests {
         let now: Timestamp = "2024-05-01T08:00:00Z".parse().unwrap();
         for (value, seconds) in [
             ("7", Some(7)),
+            ("2.5", Some(3)),
+            ("2.0", Some(2)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("99999999999999999999999999", Some(u64::MAX)),
             ("Wed, 01 May 2024 08:01:00 GMT", Some(60)),
+            ("Wednesday, 01-May-24 08:01:00 GMT", Some(60)),
+            ("Wed May  1 08:01:00 2024", Some(60)),
+            ("2.", None),
             ("Wed, 01 May 2024 07:00:00 GMT", Some(0)),
             ("soon", None),
             ("-3", None),

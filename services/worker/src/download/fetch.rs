@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use tokio::time::{Instant, timeout_at};
@@ -104,7 +105,10 @@ impl Download<'_> {
             None => request.headers(self.wanted.known.ask_for_news()),
         };
         let counts = self.context.counts(self.wanted.definition.name());
-        let mut response = self.context.upstream.send(request, self.wanted.target, counts).await?;
+        let Self { context, throttle, wanted, .. } = self;
+        let (context, throttle, items) = (*context, *throttle, wanted.items);
+        let again = || throttle.pass_redirect(items, &context.shutdown).boxed();
+        let mut response = self.context.upstream.send(request, self.wanted.target, counts, &again).await?;
         let file = match response.status() {
             StatusCode::OK => {
                 more_pages(response.headers(), &self.wanted.target.path)?;

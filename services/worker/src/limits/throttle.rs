@@ -19,7 +19,7 @@ use waybill_source::Limit;
 use crate::{
     download::client::asks_for_a_pause,
     limits::{rate_limiter::RateLimiter, spent::Spent},
-    retry::{GaveUp, LONGEST_RETRY_AFTER},
+    retry::{Fault, GaveUp, LONGEST_RETRY_AFTER},
 };
 
 /// How often a waiter looks whether a lock is confirmed again.
@@ -216,6 +216,16 @@ impl Throttle {
             self.waits.observe((opening + passed.waited).as_secs_f64());
         }
         passed
+    }
+
+    /// The same for a redirect of a request that passed: it takes its part of a rate. With a concurrency the request is
+    /// open still.
+    pub(crate) async fn pass_redirect(&self, items: usize, shutdown: &CancellationToken) -> Result<(), Fault> {
+        if matches!(self.limit, Limit::Rate { .. }) {
+            let passed = self.pass(items, shutdown).await;
+            passed.map_err(|_| Fault::transient("another worker keeps the limit of the source".to_owned()))?;
+        }
+        Ok(())
     }
 
     /// Writes down that requests go out now, before they do. Where that fails, nothing starts.

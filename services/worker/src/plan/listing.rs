@@ -1,6 +1,7 @@
 //! A listing: a small answer that is read whole, because its items have to be known before anything is done.
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use tokio::time::{Instant, timeout_at};
@@ -52,7 +53,8 @@ async fn attempt(
     target: &Target,
 ) -> Result<Bytes, Fault> {
     let counts = context.counts(definition.name());
-    let mut response = context.upstream.send(context.upstream.get(target), target, counts).await?;
+    let again = || throttle.pass_redirect(1, &context.shutdown).boxed();
+    let mut response = context.upstream.send(context.upstream.get(target), target, counts, &again).await?;
     if response.status() != StatusCode::OK {
         throttle.pause_as_asked(response.status(), response.headers(), Timestamp::now());
         return Err(refusal(context, definition, target, response).await);

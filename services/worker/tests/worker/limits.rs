@@ -205,3 +205,29 @@ async fn a_retry_after_of_a_listing_pauses_its_source() {
     let asked = times.lock().unwrap().clone();
     assert!(asked[1] - asked[0] >= Duration::from_secs(2), "{:?}", asked[1] - asked[0]);
 }
+
+#[tokio::test]
+async fn a_redirect_takes_its_part_of_the_rate() {
+    let upstream = Upstream::start().await;
+    let times = Arc::new(Mutex::new(Vec::new()));
+    for path in ["/data/2.5/group", "/again/1", "/again/2"] {
+        let asked_at = times.clone();
+        upstream.on(path, move |asked| {
+            asked_at.lock().unwrap().push(Instant::now());
+            let to = match asked.path.as_str() {
+                "/data/2.5/group" => "/again/1",
+                "/again/1" => "/again/2",
+                _ => return Reply::body(r#"{"list":[{"id":0}]}"#),
+            };
+            Reply::status(307).header("Location", to)
+        });
+    }
+    // One item in half a second.
+    let mut system = System::stopped(&weather(1, 1, 4), upstream, PATIENCE).await;
+    system.worker.env.insert("OPENWEATHER_API_KEY".to_owned(), KEY.to_owned());
+    system.run();
+    assert_eq!(system.job().await.state, State::Succeeded);
+    let asked = times.lock().unwrap().clone();
+    assert_eq!(asked.len(), 3);
+    assert!(asked[2] - asked[0] >= Duration::from_millis(900), "{:?}", asked[2] - asked[0]);
+}
