@@ -514,7 +514,7 @@ async fn a_request_under_way_is_finished_at_shutdown() {
         tokio::spawn(serve(listener, app((), probes, AppConfig::default()), Serving::default(), shutdown.clone()));
 
     let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
-    connection.write_all(b"GET /ready HTTP/1.1\r\nhost: waybill\r\n\r\n").await.unwrap();
+    connection.write_all(b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     entered.cancelled().await;
     shutdown.cancel();
     tokio::task::yield_now().await;

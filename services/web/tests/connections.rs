@@ -73,7 +73,7 @@ impl Port {
     /// Another client, who must not notice anything.
     async fn is_well(&self) {
         let mut stream = self.connect().await;
-        stream.write_all(b"GET /live HTTP/1.1\r\nhost: waybill\r\nconnection: close\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
         let answer = rest(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
@@ -146,7 +146,7 @@ async fn a_connection_on_which_nothing_comes_is_closed() {
     let mut stream = port.connect().await;
     for _ in 0..3 {
         // Kept for the next request, and longer than a head may take.
-        stream.write_all(b"GET /live HTTP/1.1\r\nhost: waybill\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /live HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         let mut answer = [0; 15];
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200 OK");
@@ -163,7 +163,7 @@ async fn large_heads_are_refused() {
     let many: String = (0..1_000).map(|n| format!("x-{n}: a\r\n")).collect();
     for fields in [large, many] {
         let mut stream = port.connect().await;
-        let request = format!("GET /live HTTP/1.1\r\nhost: waybill\r\n{fields}\r\n");
+        let request = format!("GET /live HTTP/1.1\r\nhost: localhost\r\n{fields}\r\n");
         let _ = stream.write_all(request.as_bytes()).await;
         let answer = rest(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
@@ -174,7 +174,7 @@ async fn large_heads_are_refused() {
 #[tokio::test]
 async fn a_body_that_never_ends_is_refused_and_the_client_gets_to_know() {
     let port = Port::things(10).await;
-    let head = "POST /things HTTP/1.1\r\nhost: waybill\r\ncontent-type: application/json\r\n";
+    let head = "POST /things HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     for framing in ["transfer-encoding: chunked\r\n\r\n", "content-length: 1000000000000\r\n\r\n"] {
         let mut stream = port.connect().await;
         stream.write_all(format!("{head}{framing}").as_bytes()).await.unwrap();
@@ -197,7 +197,7 @@ async fn who_does_not_read_is_not_written_to_for_ever() {
     let body = bytes::Bytes::from(vec![b'a'; 64 << 20]);
     let port = Port::open(make_sync(move |_| Response::builder().body(body.clone())), 10).await;
     let mut stream = port.connect().await;
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: waybill\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     until("it is answered", || port.connections() == 1).await;
     until("it is closed", || port.connections() == 0).await;
 }
@@ -221,7 +221,7 @@ async fn a_request_that_is_answered_is_not_closed_for_another() {
     let probes = Probes { checks: vec![slow], shutdown: CancellationToken::new() };
     let port = Port::open(app((), probes, AppConfig::default()), 2).await;
     let mut stream = port.connect().await;
-    stream.write_all(b"GET /ready HTTP/1.1\r\nhost: waybill\r\nconnection: close\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
     entered.notified().await;
     let mut others = Vec::new();
     for _ in 0..20 {
@@ -231,4 +231,37 @@ async fn a_request_that_is_answered_is_not_closed_for_another() {
     gate.cancel();
     let answer = rest(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_gets_nothing_done() {
+    let port = Port::things(10).await;
+    let own = port.address;
+    let answer = async |head: String| {
+        let mut stream = port.connect().await;
+        stream.write_all(format!("{head}connection: close\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
+        rest(&mut stream).await.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let get = |more: &str| format!("GET /live HTTP/1.1\r\n{more}");
+    let post = |more: &str| format!("POST /things HTTP/1.1\r\nhost: {own}\r\n{more}");
+    for (head, status) in [
+        (get(&format!("host: {own}\r\n")), "200"),
+        (get("host: localhost:9\r\n"), "200"),
+        (get("host: evil.example\r\n"), "403"),
+        (get(""), "400"),
+        (get("host: localhost\r\nhost: localhost\r\n"), "400"),
+        (get(&format!("host: {own}\r\nsec-fetch-site: cross-site\r\n")), "200"),
+        ("GET /live HTTP/1.0\r\n".to_owned(), "200"),
+        (format!("GET //metrics HTTP/1.1\r\nhost: {own}\r\n"), "404"),
+        // It has no body that could be read: so far it came.
+        (post(""), "415"),
+        (post("sec-fetch-site: same-origin\r\n"), "415"),
+        (post(&format!("origin: http://{own}\r\n")), "415"),
+        (post("sec-fetch-site: cross-site\r\n"), "403"),
+        (post("sec-fetch-site: same-site\r\n"), "403"),
+        (post("origin: http://evil.example\r\n"), "403"),
+        (post("origin: null\r\n"), "403"),
+    ] {
+        assert_eq!(answer(head.clone()).await, status, "{head}");
+    }
 }

@@ -46,13 +46,13 @@ async fn requests_are_answered_over_tls_and_nothing_else_is() {
     let stream = TcpStream::connect(address).await.unwrap();
     let mut stream = connector.connect(ServerName::try_from("waybill.test").unwrap(), stream).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
-    stream.write_all(b"GET /live HTTP/1.1\r\nhost: waybill.test\r\nconnection: close\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /live HTTP/1.1\r\nhost: localhost.test\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 
     // Plain HTTP, and a handshake that never comes, end.
-    for sent in [&b"GET /live HTTP/1.1\r\nhost: waybill.test\r\n\r\n"[..], b"\x16\x03\x01"] {
+    for sent in [&b"GET /live HTTP/1.1\r\nhost: localhost.test\r\n\r\n"[..], b"\x16\x03\x01"] {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(sent).await.unwrap();
         let mut seen = Vec::new();

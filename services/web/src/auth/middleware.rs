@@ -10,7 +10,8 @@ use poem::{Endpoint, Request, Response};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    ApiKeys, Problem, auth,
+    ApiKeys, Problem,
+    auth::{self, browsers},
     metrics::{self, Metrics, Pattern},
     openapi::error_mapping::{self, Asked, Choices},
     request::body_limit::{BODY_TIME, limited},
@@ -47,7 +48,8 @@ impl Guard {
         waybill_telemetry::begin(&span, response_headers::trace(&request).as_ref());
         async {
             let verdict = auth::admit(&request, &self.keys, &self.metrics);
-            let mut response = match verdict.caller {
+            let admitted = browsers::check(&request, &self.keys).and(verdict.caller);
+            let mut response = match admitted {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
                     self.call(inner, request, &asked).await

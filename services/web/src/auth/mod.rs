@@ -4,6 +4,7 @@
 //! 401: it tells nobody how near they are.
 
 pub(crate) mod api_keys;
+pub(crate) mod browsers;
 pub(crate) mod middleware;
 pub(crate) mod token_bucket;
 
