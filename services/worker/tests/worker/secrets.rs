@@ -33,9 +33,9 @@ async fn a_listing_that_lacks_its_key_fails_by_its_name() {
 #[tokio::test]
 async fn a_secret_is_sent_and_kept_nowhere() {
     let upstream = Upstream::start().await;
-    upstream.on("/data/2.5/group", |asked| match asked.nth {
-        0 => Reply::body(r#"{"list":[{"id":0},{"id":1}]}"#),
-        _ => Reply::json(&serde_json::json!({"cod": 401, "message": format!("Invalid API key {KEY}.\u{7}")}))
+    upstream.on("/data/2.5/group", |asked| match asked.query.contains("id=0") {
+        true => Reply::body(r#"{"list":[{"id":0},{"id":1}]}"#),
+        false => Reply::json(&serde_json::json!({"cod": 401, "message": format!("Invalid API key {KEY}.\u{7}")}))
             .with_status(401),
     });
     let mut system = System::stopped(&weather(4, 2, 600), upstream, PATIENCE).await;
