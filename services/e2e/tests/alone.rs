@@ -1,6 +1,6 @@
 //! What is the same in every mode: the demo, settings, definitions, and who can look into the bucket.
 
-use std::path::Path;
+use std::{io::Write, net::TcpStream, path::Path};
 
 use waybill_e2e::{Mode, System, required, run};
 use waybill_upstream::{Options, Upstream};
@@ -118,9 +118,23 @@ try:
 except s3.exceptions.ClientError as error:
     assert error.response["Error"]["Code"] == "AccessDenied", error
 "#;
+    // Clients that never ask, and clients that never read, take nobody's place.
+    let address = endpoint.trim_start_matches("http://");
+    let mut others = Vec::new();
+    for number in 0..300 {
+        let mut other = TcpStream::connect(address).expect("a connection");
+        if number % 2 == 0 {
+            let list = format!("GET /waybill?list-type=2 HTTP/1.1\r\nhost: {address}\r\n\r\n");
+            other.write_all(list.as_bytes()).expect("a request can be sent");
+        }
+        others.push(other);
+    }
     let output = std::process::Command::new(required("WAYBILL_TEST_PYTHON"))
         .args(["-c", script, &endpoint])
         .output()
         .expect("python can be run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    drop(others);
+    let rebound = reqwest::Client::new().get(format!("{endpoint}/waybill?list-type=2")).header("host", "evil.example");
+    assert_eq!(rebound.send().await.expect("an answer").status(), 403);
 }

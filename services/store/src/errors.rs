@@ -33,7 +33,7 @@ pub enum StoreError {
     },
     /// The embedded store's folder cannot be used.
     #[error("{path}: {reason}")]
-    DirIndex {
+    Folder {
         /// Which folder or file.
         path: String,
         /// Why.

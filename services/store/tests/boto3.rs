@@ -1,5 +1,7 @@
 //! The embedded store as other people's tools see it: boto3, signed and not, on its port.
 
+mod serve;
+
 use std::{env, process::Command};
 
 use bytes::Bytes;
@@ -26,14 +28,14 @@ async fn boto3_lists_and_reads_and_cannot_write() {
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn({
         let (embedded, shutdown) = (embedded.clone(), shutdown.clone());
-        async move { embedded.serve(listener, shutdown).await }
+        async move { serve::reads(&embedded, listener, shutdown).await }
     });
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/read_with_boto3.py");
     let run = move || Command::new(python).args([script, &endpoint]).env("no_proxy", "127.0.0.1").output().unwrap();
     let output = tokio::task::spawn_blocking(run).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     shutdown.cancel();
-    serving.await.unwrap().unwrap();
+    serving.await.unwrap();
 
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
     let each = |value: fn(&str) -> Value| -> Value { keys.iter().map(|key| ((*key).to_owned(), value(key))).collect() };

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says where it stopped by panicking there")]
 
+mod serve;
 mod suite;
 
 use std::time::Duration;
@@ -30,7 +31,7 @@ async fn embedded() -> (Store, Builder, (Embedded, tempfile::TempDir)) {
         .endpoint_url(format!("http://{}", listener.local_addr().unwrap()))
         .force_path_style(true);
     let serving = embedded.clone();
-    tokio::spawn(async move { serving.serve(listener, CancellationToken::new()).await });
+    tokio::spawn(async move { serve::reads(&serving, listener, CancellationToken::new()).await });
     (embedded.store("bucket").unwrap(), port, (embedded, folder))
 }
 

@@ -17,6 +17,7 @@ mod server;
 pub use app::{AppConfig, app};
 pub use auth::Caller;
 pub use auth::api_keys::{ApiKeys, KeyError, KeySettings, NewKey, RateSettings, Scope};
+pub use auth::browsers::refuse_foreign;
 pub use etag::matches;
 pub use metrics::Metrics;
 pub use probes::{Check, Probes};

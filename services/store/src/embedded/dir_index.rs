@@ -40,7 +40,7 @@ impl From<&Footer> for Facts {
 pub(super) enum Child {
     /// Its facts are read from its file when they are first asked for.
     Object(Option<Facts>),
-    DirIndex,
+    Folder,
 }
 
 /// The names in a folder, in the order of the keys: a folder's name has its slash, so that `a.json` comes
@@ -62,7 +62,7 @@ const CACHED_RANGE: usize = if cfg!(test) { 5 } else { 120_000 };
 /// A stretch of a folder's names.
 #[derive(Debug)]
 struct CachedRange {
-    /// Which reading of the disk it is; see [`Folder::read_facts`].
+    /// Which reading of the disk it is; see [`DirIndex::read_facts`].
     reading: usize,
     names: Names,
     /// Every name from here on is in it,
@@ -239,9 +239,9 @@ fn read_names(folder: &Path, beginning: &str, each: &mut dyn FnMut(Box<str>, Chi
                     each(segment.into(), Child::Object(None));
                 }
             }
-            Name::DirIndex(rest) => {
+            Name::Folder(rest) => {
                 if let Some(segment) = path::decode(&format!("{beginning}{rest}")) {
-                    each(format!("{segment}/").into(), Child::DirIndex);
+                    each(format!("{segment}/").into(), Child::Folder);
                 }
             }
             Name::Continued(piece) => {
@@ -257,7 +257,7 @@ fn read_names(folder: &Path, beginning: &str, each: &mut dyn FnMut(Box<str>, Chi
 pub(super) fn holds_object(folder: &Path) -> io::Result<bool> {
     let whole = for_each_name(folder, &mut |name| match name {
         Name::Object(_) => Ok(false),
-        Name::DirIndex(name) => Ok(!holds_object(&folder.join(name))?),
+        Name::Folder(name) => Ok(!holds_object(&folder.join(name))?),
         Name::Continued(piece) => Ok(!holds_object(&folder.join(format!("{piece}+")))?),
     })?;
     Ok(!whole)

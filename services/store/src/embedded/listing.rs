@@ -26,13 +26,13 @@ pub(super) struct Query<'a> {
 pub(super) enum Item {
     Object(String, Facts),
     /// With its slash.
-    DirIndex(String),
+    Folder(String),
 }
 
 impl Item {
     pub(super) fn key(&self) -> &str {
         match self {
-            Self::Object(key, _) | Self::DirIndex(key) => key,
+            Self::Object(key, _) | Self::Folder(key) => key,
         }
     }
 }
@@ -96,10 +96,10 @@ impl Walk<'_> {
                         let facts = folder.read_facts(&name)?;
                         self.items.extend(facts.map(|facts| Item::Object(child_key, facts)));
                     }
-                    Child::DirIndex if !self.query.folders => self.folder(&child_key, "")?,
-                    Child::DirIndex => {
+                    Child::Folder if !self.query.folders => self.folder(&child_key, "")?,
+                    Child::Folder => {
                         if self.is_there(&child_key)? {
-                            self.items.push(Item::DirIndex(child_key));
+                            self.items.push(Item::Folder(child_key));
                         }
                     }
                 }

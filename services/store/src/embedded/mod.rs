@@ -33,9 +33,7 @@ use std::{
 use aws_sdk_s3::config::{
     Builder, Region, RequestChecksumCalculation, StalledStreamProtectionConfig, retry::RetryConfig,
 };
-use s3s::service::S3ServiceBuilder;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use s3s::service::{S3Service, S3ServiceBuilder};
 
 use crate::{
     Store, StoreError,
@@ -108,13 +106,10 @@ impl Embedded {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
     }
 
-    /// Serves it read-only over HTTP, for `aws s3 ls`, rclone or DuckDB: signed with the access key
-    /// `waybill` and the secret `waybill`, or not signed. Returns when `shutdown` is cancelled.
-    ///
-    /// # Errors
-    /// None after it has begun: a connection that cannot be accepted is logged.
-    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
-        http::serve(self.service.clone(), listener, shutdown).await
+    /// Answers HTTP requests that change nothing, for `aws s3 ls`, rclone or DuckDB: signed with the access key
+    /// `waybill` and the secret `waybill`, or not signed. The connections are the caller's business.
+    pub fn reader(&self) -> S3Service {
+        http::read_only(self.service.clone())
     }
 }
 
@@ -144,5 +139,5 @@ fn lock(folder: &Path) -> io::Result<File> {
 }
 
 fn unusable(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::DirIndex { path: path.display().to_string(), reason: error.to_string() }
+    StoreError::Folder { path: path.display().to_string(), reason: error.to_string() }
 }

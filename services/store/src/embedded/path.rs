@@ -24,7 +24,7 @@ const CONTINUED: char = '+';
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Name<'a> {
     Object(&'a str),
-    DirIndex(&'a str),
+    Folder(&'a str),
     /// The beginning of longer segments, which go on in this folder.
     Continued(&'a str),
 }
@@ -34,7 +34,7 @@ impl<'a> Name<'a> {
         match (name.strip_suffix(FILE), name.strip_suffix(CONTINUED), is_folder) {
             (Some(segment), _, false) => Some(Self::Object(segment)),
             (None, Some(beginning), true) => Some(Self::Continued(beginning)),
-            (None, None, true) => Some(Self::DirIndex(name)),
+            (None, None, true) => Some(Self::Folder(name)),
             _ => None,
         }
     }

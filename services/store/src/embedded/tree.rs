@@ -124,7 +124,7 @@ impl Tree {
             let parent = self.make(bucket, above)?;
             make_between(&parent.path, &folder.path)?;
             // It may be there, and its name yet not be durable: the sync is waited for in either case.
-            let ticket = parent.change(&format!("{segment}/"), Some(Child::DirIndex), || {
+            let ticket = parent.change(&format!("{segment}/"), Some(Child::Folder), || {
                 create_dir(&folder.path)?;
                 Ok(parent.commits.note())
             })?;

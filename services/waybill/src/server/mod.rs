@@ -12,9 +12,12 @@ pub(crate) mod target;
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use futures::FutureExt;
+use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
-use poem::{Endpoint, EndpointExt, Response, endpoint::BoxEndpoint};
+use poem::{
+    Body, Endpoint, EndpointExt, Request, Response,
+    endpoint::{BoxEndpoint, make},
+};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +25,8 @@ use waybill_api::{JobsApi, WeatherApi};
 use waybill_ledger::Ledger;
 use waybill_queue::Queue;
 use waybill_stats::StatsApi;
-use waybill_store::Store;
-use waybill_web::{AppConfig, Check, Probes, Serving};
+use waybill_store::{Embedded, Store};
+use waybill_web::{AppConfig, Check, Probes, Problem, Serving};
 use waybill_worker::{RetryPolicy, Worker};
 
 use crate::{
@@ -95,8 +98,8 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             notes.push(format!("{taken} is taken, so the embedded S3 is at {address} (--s3-listen chooses)"));
         }
         s3_url = Some(format!("http://{address}"));
-        let stop = stop_serving.clone();
-        tokio::spawn(async move { embedded.serve(listener, stop).await });
+        let serving = Serving { connections: S3_CONNECTIONS, ..Serving::default() };
+        tokio::spawn(waybill_web::serve(listener, s3_reads(&embedded), serving, stop_serving.clone()));
     }
 
     let (app, worker) = match target {
@@ -181,6 +184,9 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
 const RETRY: RetryPolicy =
     RetryPolicy { initial: Duration::from_millis(500), max_wait: Duration::from_secs(5), tries: 5, attempts: 5 };
 
+/// The most connections to the embedded S3: tools open some tens at once.
+const S3_CONNECTIONS: usize = 256;
+
 /// How often the housekeeper looks: soon enough for people, seldom enough to cost nothing.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
 
@@ -189,6 +195,31 @@ const LEASE: Duration = Duration::from_secs(30);
 
 /// When a long task is handed on: RabbitMQ waits half an hour for an acknowledgement.
 const REQUEUE_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// The embedded S3 for other people's tools, on connections that are as bounded as those to our own routes.
+fn s3_reads(embedded: &Embedded) -> impl Endpoint<Output = Response> + 'static {
+    let reader = embedded.reader();
+    let answer = make(move |request: Request| {
+        let reader = reader.clone();
+        async move {
+            waybill_web::refuse_foreign(&request)?;
+            // What changes nothing has no body.
+            let mut asked = hyper::Request::new(s3s::Body::empty());
+            (*asked.method_mut(), *asked.uri_mut()) = (request.method().clone(), request.uri().clone());
+            *asked.headers_mut() = request.headers().clone();
+            let answer = reader.call(asked).await.map_err(|error| Problem::internal(format!("{error:?}")))?;
+            let (head, body) = answer.into_parts();
+            let mut response = match body.bytes() {
+                Some(bytes) => Response::from(Body::from_bytes(bytes)),
+                None => Response::from(Body::from_bytes_stream(body.map_err(std::io::Error::other))),
+            };
+            response.set_status(head.status);
+            *response.headers_mut() = head.headers;
+            Ok::<_, Problem>(response)
+        }
+    });
+    answer.map_to_response()
+}
 
 fn boxed(app: impl Endpoint<Output = Response> + 'static) -> BoxEndpoint<'static, Response> {
     app.boxed()

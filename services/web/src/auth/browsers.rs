@@ -13,12 +13,8 @@ use poem::{
 
 use crate::{ApiKeys, Problem};
 
-/// Refuses what does not say one host (RFC 9112 §3.2), paths that only look like a route's, and requests that another
-/// site made a browser send. A request that came over no connection, as in tests, has no host to judge.
+/// Refuses what does not say one host (RFC 9112 §3.2), and requests that another site made a browser send. A request that came over no connection, as in tests, has no host to judge.
 pub(crate) fn check(request: &Request, keys: &ApiKeys) -> Result<(), Problem> {
-    if request.uri().path().contains("//") {
-        return Err(Problem::not_found(format!("there is nothing at {}", request.uri().path())));
-    }
     let Addr::SocketAddr(local) = &request.local_addr().0 else { return Ok(()) };
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
@@ -42,6 +38,14 @@ pub(crate) fn check(request: &Request, keys: &ApiKeys) -> Result<(), Problem> {
         return Err(forbidden("a page of another site made this request".to_owned()));
     }
     Ok(())
+}
+
+/// The same check for a port that asks for no keys and serves no routes of ours.
+///
+/// # Errors
+/// A problem with status 400 or 403.
+pub fn refuse_foreign(request: &Request) -> Result<(), Problem> {
+    check(request, &ApiKeys::default())
 }
 
 /// Whether a host can only mean this machine or an address: a name of somebody else's DNS cannot.

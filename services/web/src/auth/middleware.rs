@@ -77,6 +77,11 @@ impl Guard {
     }
 
     async fn call(&self, inner: impl Endpoint<Output = Response>, request: Request, asked: &Asked<'_>) -> Response {
+        // poem takes several slashes for one.
+        if asked.uri.path().contains("//") {
+            return poem::Error::from(Problem::not_found(format!("there is nothing at {}", asked.uri.path())))
+                .into_response();
+        }
         let request = match limited(request, BODY_TIME) {
             Ok(request) => request,
             Err(problem) => return poem::Error::from(problem).into_response(),

@@ -62,7 +62,7 @@ impl Asked {
                     storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
                     ..Object::default()
                 }),
-                Item::DirIndex(key) => answer.common_prefixes.push(CommonPrefix { prefix: Some(self.encode(&key)) }),
+                Item::Folder(key) => answer.common_prefixes.push(CommonPrefix { prefix: Some(self.encode(&key)) }),
             }
         }
         answer
