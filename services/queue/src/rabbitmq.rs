@@ -11,7 +11,12 @@ mod lock;
 mod publish;
 mod topology;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use lapin::types::AMQPValue;
@@ -56,6 +61,8 @@ struct Broker {
     publishing: Publisher,
     consuming: Link,
     locks: Holds,
+    /// Queues that cannot be consumed though the broker is there, and why.
+    unusable: Mutex<BTreeMap<String, String>>,
     closed: CancellationToken,
 }
 
@@ -74,7 +81,15 @@ impl RabbitMq {
         let publishing = Publisher::new(Link::start(address.clone(), "publish", metrics), topology.clone());
         let consuming = Link::start(address.clone(), "consume", metrics);
         let (locks, closed) = (Holds::default(), CancellationToken::new());
-        Ok(Self(Arc::new(Broker { address, topology, publishing, consuming, locks, closed })))
+        Ok(Self(Arc::new(Broker {
+            address,
+            topology,
+            publishing,
+            consuming,
+            locks,
+            unusable: Mutex::default(),
+            closed,
+        })))
     }
 }
 
@@ -119,7 +134,7 @@ impl Queue for RabbitMq {
     async fn check(&self) -> Result<(), QueueError> {
         let round_trips = async { tokio::try_join!(self.0.publishing.link().probe(), self.0.consuming.probe()) };
         match timeout(CHECK, round_trips).await {
-            Ok(result) => result.map(|_| ()),
+            Ok(result) => result.and_then(|_| self.0.check_queues()),
             Err(_) => Err(QueueError::Unavailable(format!("{:?} did not answer in time", self.0.address))),
         }
     }
@@ -134,6 +149,26 @@ impl Queue for RabbitMq {
 }
 
 impl Broker {
+    /// Whether every queue that is consumed can be.
+    fn check_queues(&self) -> Result<(), QueueError> {
+        let unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
+        match unusable.iter().next() {
+            None => Ok(()),
+            Some((queue, reason)) => {
+                Err(QueueError::Unavailable(format!("the queue {queue} cannot be consumed: {reason}")))
+            }
+        }
+    }
+
+    /// Remembers whether a queue can be consumed.
+    fn note_queue(&self, queue: &str, reason: Option<&str>) {
+        let mut unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
+        match reason {
+            Some(reason) => unusable.insert(queue.to_owned(), reason.to_owned()),
+            None => unusable.remove(queue),
+        };
+    }
+
     async fn dead_letter(
         &self,
         queue_name: &QueueName,

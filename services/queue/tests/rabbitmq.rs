@@ -298,9 +298,20 @@ async fn a_queue_of_another_shape_is_an_error_in_words() {
         // Once somebody has put it right, the consumer goes on by itself.
         let mut consumer = consumer(&queue).await;
         let waiting = tokio::spawn(async move { take(&mut consumer, 2).await });
+        let said = within(async {
+            loop {
+                if let Err(error) = queue.check().await {
+                    return error.to_string();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let said = said.await;
+        assert!(said.contains(&name) && said.contains("delete it"), "{said}");
         admin.queue_delete(name.as_str().into(), Default::default()).await.unwrap();
         send_whatever_it_takes(&queue, 2).await;
         within(waiting).await.unwrap();
+        queue.check().await.unwrap();
     })
     .await;
 }

@@ -2,7 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says where it stopped by panicking there")]
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region, retry::RetryConfig};
 use tokio::{
@@ -26,6 +32,14 @@ fn store(endpoint: &str, bucket: &str) -> Store {
 
 /// A server that gives one answer to every request that begins with one of the methods, and `200` to every other.
 async fn server(answers: &'static [(&'static str, &'static str)]) -> String {
+    serve(|request| {
+        answers.iter().find(|(method, _)| request.starts_with(method.as_bytes())).map(|(_, answer)| *answer)
+    })
+    .await
+}
+
+/// A server that gives each request the answer that is found for it, and `200` where there is none.
+async fn serve(find: impl Fn(&[u8]) -> Option<&'static str> + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -38,8 +52,7 @@ async fn server(answers: &'static [(&'static str, &'static str)]) -> String {
                     Ok(read) => request.extend_from_slice(&buffer[..read]),
                 }
             }
-            let found = answers.iter().find(|(method, _)| request.starts_with(method.as_bytes()));
-            let (head, body) = found.map_or(("200 OK", ""), |(_, answer)| answer.split_once("\r\n\r\n").unwrap());
+            let (head, body) = find(&request).map_or(("200 OK", ""), |answer| answer.split_once("\r\n\r\n").unwrap());
             let answer =
                 format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
             let _ = stream.write_all(answer.as_bytes()).await;
@@ -149,6 +162,29 @@ async fn once_it_has_worked_a_head_is_enough() {
     store.check_writes().await.unwrap();
     let error = store.check().await.unwrap_err().to_string();
     assert!(error.contains("may not list bucket lake") && error.contains("HTTP status 403"), "{error}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_noticed_and_forgotten_once_there_is_room() {
+    const FULL: &str =
+        "507 Insufficient Storage\r\nContent-Type: application/xml\r\n\r\n<Error><Code>Full</Code></Error>";
+    let is_full = Arc::new(AtomicBool::new(false));
+    let full = is_full.clone();
+    let endpoint = serve(move |request| match request {
+        _ if request.starts_with(b"GET") => Some(LISTED),
+        _ if request.starts_with(b"PUT") && full.load(Ordering::Relaxed) => Some(FULL),
+        _ => None,
+    });
+    let store = store(&endpoint.await, "lake");
+    let write = async || store.put("data/x", "text/plain", "x".into()).await;
+    store.check_writes().await.unwrap();
+    write().await.unwrap();
+    is_full.store(true, Ordering::Relaxed);
+    write().await.unwrap_err();
+    let error = store.check_writes().await.unwrap_err().to_string();
+    assert!(error.contains("Full"), "{error}");
+    is_full.store(false, Ordering::Relaxed);
+    store.check_writes().await.unwrap();
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::{
         Broker,
         connection::{Session, patience, pause},
         headers,
-        topology::Route,
+        topology::{PRECONDITION_FAILED, Route, is},
     },
 };
 
@@ -164,12 +164,18 @@ async fn build(broker: Arc<Broker>, route: Route, prefetch: u16, mut patience: E
         let session = broker.consuming.up().await;
         let reason = match timeout(SET_UP, open(&broker, &session, &route, prefetch)).await {
             Ok(Ok((channel, deliveries))) => {
+                broker.note_queue(route.queue.as_str(), None);
                 return Box::new(Live { channel, deliveries, since: Instant::now(), idle: None, patience });
             }
+            Ok(Err(error)) if is(&error, PRECONDITION_FAILED) => format!(
+                "{}; delete it, so that it is declared anew and its messages are published again",
+                broker.address.reason(error)
+            ),
             Ok(Err(error)) => broker.address.reason(error),
             Err(_) => "the broker does not answer".to_owned(),
         };
         if session.connection.status().connected() {
+            broker.note_queue(route.queue.as_str(), Some(&reason));
             warn!(queue = %route.queue, error = reason, "the queue cannot be consumed; trying on");
         }
         pause(&mut patience).await;

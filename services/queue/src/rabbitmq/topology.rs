@@ -30,6 +30,7 @@ const DEAD: i32 = 100_000;
 pub(super) const ACCESS_REFUSED: u16 = 403;
 pub(super) const NOT_FOUND: u16 = 404;
 pub(super) const RESOURCE_LOCKED: u16 = 405;
+pub(super) const PRECONDITION_FAILED: u16 = 406;
 pub(super) const NOT_ALLOWED: u16 = 530;
 
 /// The names that belong to one prefix.

@@ -1,6 +1,9 @@
 //! From the standard `AWS_*` variables to a client. No request is made here.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use aws_config::{meta::region::RegionProviderChain, profile::ProfileFileRegionProvider};
 use aws_sdk_s3::{
@@ -111,6 +114,7 @@ impl Store {
                 refuses_overwrites: OnceCell::new_with(refuses_overwrites),
                 can_list: OnceCell::new(),
                 can_write: OnceCell::new(),
+                write_failed: AtomicBool::new(false),
                 buffers: Arc::new(Semaphore::new(multipart::BUFFERS_MIB as usize)),
             }),
         }

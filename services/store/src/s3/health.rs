@@ -1,7 +1,7 @@
 //! Whether the bucket can be used, and if not, what to change: one line for people. No credential, no address and
 //! nothing of an answer but its code gets into it.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::atomic::Ordering, time::Duration};
 
 use aws_sdk_s3::{
     config::http::HttpResponse,
@@ -32,7 +32,9 @@ impl Store {
                 true => self.head_bucket().await?,
                 false => self.inner.can_list.get_or_try_init(|| self.try_to_list()).await.map(drop)?,
             }
-            if writes {
+            if writes && self.inner.write_failed.load(Ordering::Relaxed) {
+                self.noted(self.try_to_write().await)?;
+            } else if writes {
                 self.inner.can_write.get_or_try_init(|| self.try_to_write()).await?;
             }
             Ok(())
@@ -41,6 +43,12 @@ impl Store {
             let reason = format!("no answer within {} seconds", WITHIN.as_secs());
             Err(StoreError::Unavailable { operation: "HeadBucket", key: String::new(), reason })
         })
+    }
+
+    /// Remembers whether a write failed.
+    pub(super) fn noted<T>(&self, written: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.inner.write_failed.store(written.is_err(), Ordering::Relaxed);
+        written
     }
 
     async fn head_bucket(&self) -> Result<(), StoreError> {

@@ -14,7 +14,12 @@ mod write;
 
 pub(crate) use self::config::behavior;
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use aws_sdk_s3::Client;
 use bytes::Bytes;
@@ -50,6 +55,8 @@ struct Inner {
     /// Set once the store has let us; see [`Store::check`].
     can_list: OnceCell<()>,
     can_write: OnceCell<()>,
+    /// Whether the last write failed, as on a full disk: then [`Store::check_writes`] writes again.
+    write_failed: AtomicBool,
     /// MiB of files that may be in memory at once, over all uploads.
     buffers: Arc<Semaphore>,
 }
@@ -144,7 +151,7 @@ impl Store {
     }
 
     /// [`Self::check`], and whether the bucket can be written: an object under `probe/` is written and deleted, until
-    /// that has worked once.
+    /// that has worked once, and again after a write that failed.
     ///
     /// # Errors
     /// As [`Self::check`].
@@ -170,7 +177,7 @@ impl Store {
     /// # Errors
     /// As any call.
     pub async fn create(&self, key: &str, content_type: &'static str, body: Bytes) -> Result<Created, StoreError> {
-        self.create_only(key, content_type, body).boxed().await
+        self.noted(self.create_only(key, content_type, body).boxed().await)
     }
 
     /// Writes a small object, over whatever is there. Only for what is derived and can be made again.
@@ -190,7 +197,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`] where the metadata is over 2 KB encoded; else as any call.
     pub async fn upload(&self, key: &str, upload: Upload) -> Result<(), StoreError> {
-        self.write(key, upload).boxed().await
+        self.noted(self.write(key, upload).boxed().await)
     }
 
     /// Reads an object whole; `None` where there is none.
