@@ -20,7 +20,7 @@ use waybill_store::{Head, Store, StoreError};
 use crate::{
     Range,
     aggregate::Aggregate,
-    report::{NotAdded, Reason, Report},
+    report::{Days, NotAdded, Reason, Report},
 };
 
 /// Groups added up at once.
@@ -34,7 +34,6 @@ const TRIES: usize = 5;
 /// Months remembered in memory: at most 31 days of totals each, about 6 KB.
 const MONTHS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
 
-pub(crate) type Days = BTreeMap<Date, Totals>;
 type Hash = [u8; 32];
 type Remembered = LruCache<String, (Hash, Arc<Sums>)>;
 

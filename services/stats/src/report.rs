@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
 use serde_json::{Value, json};
+use waybill_source::Totals;
 
-use crate::collect::Days;
+/// Totals by day.
+pub(crate) type Days = BTreeMap<Date, Totals>;
 
 /// Totals of a range.
 #[derive(Debug, Default)]

@@ -11,13 +11,13 @@ use waybill_source::{Definition, Limit};
 
 use crate::{
     context::Context,
-    delivery::work_delivery::WorkDelivery,
+    delivery::{run_delivery, work_delivery::WorkDelivery},
     limits::{
         distributed_semaphore::{DistributedSemaphore, Permit, jittered},
         spent::Spent,
         throttle::Throttle,
     },
-    retry, runner,
+    retry,
 };
 
 /// Tasks of a source with a rate that run at once, at least: a slow answer must not hold up the next request.
@@ -100,7 +100,7 @@ impl SourceConsumer {
                 () = permits.called_back() => break,
                 () = throttle.open(1) => {}
             }
-            let Some(mut consumer) = runner::consumer(context, queue_name, 1).await else {
+            let Some(mut consumer) = run_delivery::consumer(context, queue_name, 1).await else {
                 return Some(Err(QueueClosed));
             };
             loop {
@@ -119,10 +119,10 @@ impl SourceConsumer {
                 if let_go {
                     // Before the delivery is settled, so that the broker sends no other one ahead.
                     drop(consumer);
-                    runner::run(context, queue_name, WorkDelivery::new(delivery)).await;
+                    run_delivery::run_delivery(context, queue_name, WorkDelivery::new(delivery)).await;
                     break;
                 }
-                runner::run(context, queue_name, WorkDelivery::new(delivery)).await;
+                run_delivery::run_delivery(context, queue_name, WorkDelivery::new(delivery)).await;
             }
         }
         Some(Ok(()))
@@ -190,7 +190,7 @@ impl SourceConsumer {
                 () = context.shutdown.cancelled() => return Ok(()),
                 () = throttle.open(batch) => {}
             }
-            let mut consumer = runner::consumer(context, queue_name, pace.prefetch).await.ok_or(QueueClosed)?;
+            let mut consumer = run_delivery::consumer(context, queue_name, pace.prefetch).await.ok_or(QueueClosed)?;
             loop {
                 while tasks.try_join_next().is_some() {}
                 let permits = async { (slots.clone().acquire_owned().await, starting.clone().acquire_owned().await) };
@@ -207,7 +207,7 @@ impl SourceConsumer {
                 let (served, delivery) = (self.clone(), WorkDelivery::new(delivery).starting_under(start));
                 tasks.spawn(async move {
                     let _slot = slot;
-                    runner::run(&served.context, &served.queue_name, delivery).await;
+                    run_delivery::run_delivery(&served.context, &served.queue_name, delivery).await;
                 });
                 if pace.prefetch == 1 {
                     // Before the delivery is settled, so that the broker sends no other one ahead.

@@ -3,5 +3,6 @@
 pub(crate) mod lease;
 pub(crate) mod outcome;
 pub(crate) mod redelivery;
+pub(crate) mod run_delivery;
 pub(crate) mod settle;
 pub(crate) mod work_delivery;
