@@ -30,7 +30,7 @@ const DELAYED_ROOM: Duration = Duration::from_secs(3);
 /// Waiting messages per queue where nobody says otherwise.
 const CAPACITY: usize = 10_000;
 
-/// Lanes in this process. Cheap to clone; clones share the queues.
+/// Queues in this process. Cheap to clone; clones share the queues.
 ///
 /// In process there is nobody to time out, so [`Queue::publish`] waits until the queue has room, or the
 /// queue is closed: a planner is slowed down to the speed of the workers. A consumer must therefore not
@@ -67,7 +67,7 @@ impl Default for Embedded {
 }
 
 impl Embedded {
-    /// Lanes that hold at most `capacity` waiting messages each; a publisher beyond that waits.
+    /// Queues that hold at most `capacity` waiting messages each; a publisher beyond that waits.
     pub fn new(capacity: usize) -> Self {
         Self(Arc::new(Lanes {
             capacity: capacity.max(1),

@@ -51,7 +51,7 @@ pub enum QueueError {
     Closed,
 }
 
-/// A queue with queues.
+/// A broker, or what stands for one in this process.
 #[async_trait]
 pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Puts a message on a queue, after `delay`. `Ok` means that the queue has taken charge of it; an error

@@ -95,10 +95,10 @@ mod tests {
     #[tokio::test]
     async fn a_transient_fault_is_tried_so_many_times() {
         let shutdown = CancellationToken::new();
-        let mut lost_after = RetryBudget::new(POLICY, &shutdown);
-        assert_eq!(lost_after.wait(Fault::transient("a".into())).await, Ok(()));
-        assert_eq!(lost_after.wait(Fault::retry_after("b".into(), Duration::from_millis(2))).await, Ok(()));
-        let end = lost_after.wait(Fault::transient("c".into())).await;
+        let mut budget = RetryBudget::new(POLICY, &shutdown);
+        assert_eq!(budget.wait(Fault::transient("a".into())).await, Ok(()));
+        assert_eq!(budget.wait(Fault::retry_after("b".into(), Duration::from_millis(2))).await, Ok(()));
+        let end = budget.wait(Fault::transient("c".into())).await;
         assert_eq!(end, Err(GaveUp::Later { after: None, reason: "c".into() }));
     }
 
@@ -121,8 +121,8 @@ mod tests {
     async fn a_wait_ends_when_the_process_goes_down() {
         let shutdown = CancellationToken::new();
         let policy = RetryPolicy { initial: LONGEST_DELAY, max_wait: LONGEST_DELAY, ..POLICY };
-        let mut lost_after = RetryBudget::new(policy, &shutdown);
-        let (end, ()) = tokio::join!(lost_after.wait(Fault::transient("a".into())), async { shutdown.cancel() });
+        let mut budget = RetryBudget::new(policy, &shutdown);
+        let (end, ()) = tokio::join!(budget.wait(Fault::transient("a".into())), async { shutdown.cancel() });
         assert_eq!(end, Err(GaveUp::Interrupted));
     }
 

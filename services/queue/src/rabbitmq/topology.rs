@@ -45,7 +45,7 @@ pub(super) struct Route {
     pub(super) exchange: ShortString,
     /// The queue, also in a delay queue and among the dead.
     pub(super) key: ShortString,
-    /// The queue of the queue.
+    /// The queue on the broker.
     pub(super) queue: ShortString,
     /// Whether there is a queue for the key: the dead go to one that is there in any case.
     queue_name: bool,

@@ -78,7 +78,7 @@ impl Download<'_> {
         let late =
             || GaveUp::Later { after: None, reason: format!("{} was not complete within {within:?}", target.path) };
         let counts = self.context.counts(definition.name());
-        let mut lost_after = RetryBudget::new(self.context.worker.retry, &self.context.shutdown);
+        let mut budget = RetryBudget::new(self.context.worker.retry, &self.context.shutdown);
         let mut began = Instant::now();
         let mut deadline = began + within;
         loop {
@@ -92,7 +92,7 @@ impl Download<'_> {
                     counts.fetch.observe(began.elapsed().as_secs_f64());
                     return Ok(answer);
                 }
-                Err(fault) => timeout_at(deadline, lost_after.wait(fault)).await.map_err(|_| late())??,
+                Err(fault) => timeout_at(deadline, budget.wait(fault)).await.map_err(|_| late())??,
             }
             counts.retries.inc();
         }

@@ -41,7 +41,7 @@ pub(crate) struct DistributedSemaphore {
 
 #[derive(Debug)]
 struct Shared {
-    /// DistributedSemaphore that this worker has.
+    /// Permits that this worker has.
     held: AtomicUsize,
     /// One for each permit that is to be let go.
     calls: Semaphore,
@@ -63,7 +63,7 @@ pub(crate) struct Permit {
 }
 
 impl DistributedSemaphore {
-    /// DistributedSemaphore of a source that allows so many requests at once, and what has to run for them to be given out.
+    /// The permits of a source that allows so many requests at once, and what has to run for them to be given out.
     pub(crate) fn new(queue: Arc<dyn Queue>, source: &str, concurrency: u32) -> (Self, Acquirer) {
         let (asks, asked) = mpsc::unbounded_channel();
         let mut names: VecDeque<_> = (0..concurrency).map(|number| format!("permit.{source}.{number}")).collect();
