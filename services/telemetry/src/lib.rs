@@ -8,6 +8,7 @@ mod client;
 mod context;
 mod export;
 mod json;
+mod log_limit;
 mod logs;
 mod spans;
 
@@ -18,6 +19,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::{Layer as _, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub use context::{TraceContext, begin};
+pub use log_limit::LogLimit;
 
 /// How long the last spans of a process may take.
 const FLUSH: Duration = Duration::from_secs(2);

@@ -16,6 +16,7 @@ use poem_openapi::{
     types::Type,
 };
 use serde::Serialize;
+use waybill_telemetry::LogLimit;
 
 /// The media type of every problem.
 pub(crate) const CONTENT_TYPE: &str = "application/problem+json";
@@ -167,7 +168,10 @@ impl Problem {
     /// 503: something that this process needs is away. `what` is for the client (`the object store`),
     /// `cause` for the log only.
     pub fn unavailable(what: &str, cause: impl Display) -> Self {
-        tracing::warn!(error = %cause, "{what} is unavailable");
+        static LIMIT: LogLimit = LogLimit::new();
+        if let Some(suppressed) = LIMIT.pass() {
+            tracing::warn!(error = %cause, suppressed, "{what} is unavailable");
+        }
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",

@@ -11,6 +11,7 @@ use s3s::{
     s3_error,
 };
 use tokio::sync::Semaphore;
+use waybill_telemetry::LogLimit;
 
 use crate::embedded::{object::Draft, tree::Tree};
 
@@ -112,16 +113,21 @@ async fn next_batch(body: Option<&mut StreamingBlob>) -> S3Result<(Vec<Bytes>, b
 
 /// What the disk says, as S3 would.
 pub(super) fn failure(error: io::Error) -> S3Error {
+    static LIMIT: LogLimit = LogLimit::new();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            tracing::error!(%error, "the embedded store is full");
+            if let Some(suppressed) = LIMIT.pass() {
+                tracing::error!(%error, suppressed, "the embedded store is full");
+            }
             let mut full = S3Error::with_message(S3ErrorCode::Custom("InsufficientStorage".into()), error.to_string());
             full.set_status_code(507.try_into().expect("507 is a status"));
             full
         }
         io::ErrorKind::InvalidFilename => s3_error!(error, KeyTooLongError),
         _ => {
-            tracing::error!(%error, "the embedded store failed");
+            if let Some(suppressed) = LIMIT.pass() {
+                tracing::error!(%error, suppressed, "the embedded store failed");
+            }
             S3Error::with_message(S3ErrorCode::InternalError, error.to_string())
         }
     }

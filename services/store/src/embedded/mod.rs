@@ -12,6 +12,7 @@ mod dir_index;
 mod disk;
 mod group_commit;
 mod http;
+mod in_process;
 mod listing;
 mod object;
 mod path;
@@ -37,7 +38,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 
 use crate::{
     Store, StoreError,
-    embedded::{s3_protocol::Service, tree::Tree},
+    embedded::{in_process::InProcess, s3_protocol::Service, tree::Tree},
     s3::behavior,
 };
 
@@ -93,7 +94,7 @@ impl Embedded {
     fn in_process(&self) -> Builder {
         Builder::new()
             .behavior_version(behavior())
-            .http_client(s3s_aws::Client::from(S3ServiceBuilder::new(self.service.clone()).build()))
+            .http_client(InProcess(S3ServiceBuilder::new(self.service.clone()).build()))
             // Nothing is signed: the service is reached by having it.
             .allow_no_auth()
             .region(Region::from_static("us-east-1"))
