@@ -83,7 +83,13 @@ impl Process {
 
     /// Sends SIGTERM, and does not wait for what comes of it.
     pub fn send_sigterm(&self) {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill can be run");
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status().expect("kill can be run");
         assert!(status.success());
     }
 

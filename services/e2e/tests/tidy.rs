@@ -71,6 +71,28 @@ fn every_file_says_what_it_is_for() {
     }
 }
 
+/// `tracing` keeps the text of an event in a field of this name, so another would replace it.
+#[test]
+fn no_log_field_is_called_message() {
+    let is_message =
+        |field: &str| field.split('=').next().unwrap_or_default().trim().trim_start_matches(['%', '?']) == "message";
+    assert!(is_message("%message") && is_message(" message = 1") && !is_message("error = message"));
+    let mut events = 0;
+    for file in rust_files(&services()) {
+        let text = fs::read_to_string(&file).expect("a source file");
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            for event in text.split(&format!("tracing::{level}!(")).skip(1) {
+                events += 1;
+                // Up to the text of the event; `content = ?delivery.message` is no field of that name.
+                let fields = event.split(['"', ';']).next().unwrap_or_default();
+                let found = fields.split(',').find(|field| is_message(field));
+                assert_eq!(found, None, "{}: a log field is called message", file.display());
+            }
+        }
+    }
+    assert!(events > 60, "only {events} events were found");
+}
+
 /// The crates below services/, each with its manifest.
 fn manifests() -> Vec<(String, String)> {
     let entries = fs::read_dir(services()).expect("services/").map(|entry| entry.expect("an entry").path());

@@ -1,14 +1,17 @@
 //! What the services stand on is in trouble, or they go down themselves: they answer in time, say so, and it all goes
 //! on by itself afterwards.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
-use waybill_e2e::{Mode, Process, Proxies, System, Weather, rabbitmqctl, wait_until};
-use waybill_upstream::{CityFault, Options};
+use waybill_e2e::{Mode, Process, Proxies, System, Weather, rabbitmqctl, wait_until, weather_definition};
+use waybill_upstream::{CityFault, Options, Requests};
 
 /// Held for writing by whoever raises an alarm of the broker, which holds up every test there is.
 static BROKER: RwLock<()> = RwLock::const_new(());
@@ -230,6 +233,58 @@ async fn a_worker_drains_until_a_second_signal() {
     assert_eq!(holder.exit_code(Duration::from_secs(1)).await, Some(130));
     assert_eq!(system.finish(&job).await["state"], "succeeded");
     assert_eq!(system.bucket.keys("data/buses/").await.len(), 1);
+}
+
+/// Stops the only worker in the midst of a job for longer than the broker waits for a heartbeat, lets another take over,
+/// and wakes it; `sent` counts the requests of the job.
+async fn stop_the_owner_of_a_limit(
+    sources: Option<&Path>,
+    options: Options,
+    (source, params): (&str, Value),
+    sent: impl Fn(&Requests) -> u64,
+) -> (System, Value) {
+    let mut system = System::start_with_sources(Mode::Apart, options, sources).await;
+    assert_eq!(take_worker(&mut system).terminate().await, Some(0));
+    let job = {
+        let _quiet = BROKER.read().await;
+        system.submit(source, params).await
+    };
+    wait_until("the job to run", async || (sent(&system.upstream.requests()) > 2).then_some(())).await;
+    let owner = take_worker(&mut system);
+    system.spawn("worker").await;
+    owner.signal("STOP");
+    let stopped = Instant::now();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let before = sent(&system.upstream.requests());
+    wait_until("the other worker to take over", async || (sent(&system.upstream.requests()) > before).then_some(()))
+        .await;
+    tokio::time::sleep(Duration::from_secs(38).saturating_sub(stopped.elapsed())).await;
+    owner.signal("CONT");
+    let running = system.get(&system.api, &format!("/v1/jobs/{job}")).await;
+    assert_eq!(running["state"], "running", "it woke in the midst of the job: {running:#}");
+    let job = system.finish(&job).await;
+    drop(owner);
+    (system, job)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_is_kept_by_an_owner_that_was_stopped_and_wakes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("weather.toml"), weather_definition(1_000, "PT3S")).expect("a file");
+    let options = Options { weather_window: Duration::from_secs(3), ..small() };
+    let job = ("weather", json!({ "id": "stopped" }));
+    let (system, job) = stop_the_owner_of_a_limit(Some(folder.path()), options, job, |requests| requests.weather).await;
+    assert_eq!(job["state"], "succeeded", "{job:#}");
+    assert_eq!(system.upstream.requests().violations, 0, "{:?}", system.upstream.requests());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_concurrency_is_kept_by_an_owner_that_was_stopped_and_wakes() {
+    let options = Options { cities: 240, countries: 2, records: 10, delay: Duration::from_secs(4), ..small() };
+    let job = ("buses", json!({ "date": "2024-05-01" }));
+    let (system, job) = stop_the_owner_of_a_limit(None, options, job, |requests| requests.data).await;
+    assert_eq!(job["state"], "succeeded", "{job:#}");
+    assert_eq!(system.upstream.requests().most_at_once, 16);
 }
 
 fn take_worker(system: &mut System) -> Process {
