@@ -242,7 +242,8 @@ async fn a_job_is_accepted_at_once() {
         "stored": 0,
         "total": 0,
         "unchanged": 0
-      }
+      },
+      "waits": []
     }
     "#);
     assert_eq!(answer.headers["location"], format!("/v1/jobs/{}", answer.id()));
@@ -410,7 +411,8 @@ async fn a_job_is_watched_until_it_ends() {
         "stored": 1,
         "total": 4,
         "unchanged": 0
-      }
+      },
+      "waits": []
     }
     "#);
 
@@ -469,7 +471,8 @@ async fn a_job_is_watched_until_it_ends() {
         "stored": 1,
         "total": 4,
         "unchanged": 1
-      }
+      },
+      "waits": []
     }
     "#);
 }

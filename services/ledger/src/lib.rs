@@ -27,7 +27,7 @@ pub use layout::id::{JobId, JobIdError};
 pub use layout::job::{Done, Failure, MissingItem, Outcome, Plan, Request};
 pub use ledger::Ledger;
 pub use metrics::Metrics;
-pub use recovery::attempts::Lease;
+pub use recovery::attempts::{Lease, Wait};
 pub use recovery::{LOST_AFTER, Recovery};
 pub use views::listing::{JobFilter, JobPage};
 pub use views::status::{State, Status, TaskError, TaskTally};

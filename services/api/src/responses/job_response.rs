@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use poem_openapi::{Enum, Object};
 use uuid::Uuid;
-use waybill_ledger::{JobId, Request, State, Status, TaskTally};
+use waybill_ledger::{JobId, Request, State, Status, TaskTally, Wait};
 
 use crate::responses::timestamp::Moment;
 
@@ -66,6 +66,8 @@ pub(crate) struct Job {
     eta_seconds: Option<f64>,
     /// The first failures, at most 10.
     errors: Vec<JobError>,
+    /// What waits for its next attempt, the first to go on first: at most 10.
+    waits: Vec<JobWait>,
     links: Links,
 }
 
@@ -106,6 +108,18 @@ struct JobError {
     quarantine: Option<String>,
 }
 
+/// What waits for its next attempt.
+#[derive(Debug, Object)]
+struct JobWait {
+    /// The task's number; null for the planning.
+    #[oai(nullable)]
+    task: Option<u32>,
+    /// When it goes on.
+    until: Moment,
+    /// Why the last attempt failed.
+    reason: String,
+}
+
 /// Where to go from a job.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
@@ -127,7 +141,7 @@ impl Job {
     /// How a job stands at `now`. `by_date`: whether its source has statistics by date.
     pub(crate) fn new(status: Status, by_date: bool, now: Timestamp) -> Self {
         let is_retryable = status.is_retryable();
-        let Status { request, state, started, finished, tasks, bytes, records, errors } = status;
+        let Status { request, state, started, finished, tasks, bytes, records, errors, waits } = status;
         let seconds = started.map(|started| seconds(started, finished.unwrap_or(now)));
         let rate = seconds.filter(|seconds| *seconds > 0.0);
         let errors = errors.into_iter().map(|error| JobError {
@@ -136,7 +150,9 @@ impl Job {
             reason: error.failure.reason,
             quarantine: error.failure.quarantine,
         });
+        let waits = waits.into_iter();
         Self {
+            waits: waits.map(|Wait { task, until, reason }| JobWait { task, until: Moment(until), reason }).collect(),
             id: request.job.into(),
             links: Links::new(&request, state, is_retryable, by_date),
             source: request.source,
@@ -207,6 +223,7 @@ pub(crate) fn accepted(request: Request) -> Status {
         bytes: 0,
         records: 0,
         errors: Vec::new(),
+        waits: Vec::new(),
     }
 }
 

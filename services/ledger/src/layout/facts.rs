@@ -1,6 +1,6 @@
 //! Facts that follow from the object names in a job's folder. A job's state needs no object's body.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::{
     JobId, Ledger, LedgerError, State, TaskTally,
@@ -44,6 +44,8 @@ pub(crate) struct Facts {
     sent: Option<u32>,
     /// Tasks that had a lease at some time.
     running: HashSet<u32>,
+    /// Tasks, and the planning (`None`), whose next attempt waited at some time.
+    waiting: BTreeSet<Option<u32>>,
     /// Tasks with more than one attempt, in any round.
     repeated: HashSet<u32>,
     /// As many as tasks have ended.
@@ -65,6 +67,7 @@ impl Facts {
             Name::Partial { task, round } => self.mark(task, Marker::Round(round, End::Partial)),
             Name::Sent { round } => self.sent = self.sent.max(Some(round)),
             Name::Running { task } => self.running.extend(task),
+            Name::Waiting { task } => drop(self.waiting.insert(task)),
             Name::Attempt { task, .. } => self.repeated.extend(task),
             Name::Summary => {}
         }
@@ -98,6 +101,15 @@ impl Facts {
     /// Tasks without a marker that may have a lease.
     pub(crate) fn running(&self) -> impl Iterator<Item = u32> {
         self.running.iter().copied().filter(|task| self.marker(*task).is_none())
+    }
+
+    /// What has not ended and whose next attempt may wait.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Option<u32>> {
+        let has_ended = |task: &Option<u32>| match task {
+            Some(task) => self.marker(*task).is_some(),
+            None => self.planned || self.plan_failed().is_some(),
+        };
+        self.waiting.iter().copied().filter(move |task| !has_ended(task))
     }
 
     /// Whether a task without a marker had more than one attempt: it may wait in a delay queue.

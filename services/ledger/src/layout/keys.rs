@@ -111,6 +111,10 @@ pub(crate) enum Name {
     Running {
         task: Option<u32>,
     },
+    /// Until when the next attempt at a task, or at the planning (`None`), waits.
+    Waiting {
+        task: Option<u32>,
+    },
 }
 
 impl fmt::Display for Name {
@@ -133,6 +137,8 @@ impl fmt::Display for Name {
             }
             Self::Running { task: None } => f.write_str("plan.running"),
             Self::Running { task: Some(task) } => write!(f, "tasks/{task:06}.running"),
+            Self::Waiting { task: None } => f.write_str("plan.waiting"),
+            Self::Waiting { task: Some(task) } => write!(f, "tasks/{task:06}.waiting"),
         }
     }
 }
@@ -145,6 +151,7 @@ impl Name {
             "started.json" => Self::Started,
             "plan.json" => Self::Plan,
             "plan.running" => Self::Running { task: None },
+            "plan.waiting" => Self::Waiting { task: None },
             "cancelled.json" => Self::Cancelled,
             "summary.json" => Self::Summary,
             _ => Self::parse_numbered(text)?,
@@ -177,6 +184,7 @@ impl Name {
             }
             None if end == "done" => Some(Self::Done { task }),
             None if end == "running" => Some(Self::Running { task: Some(task) }),
+            None if end == "waiting" => Some(Self::Waiting { task: Some(task) }),
             _ => None,
         }
     }
@@ -201,6 +209,8 @@ mod tests {
             of(job, Name::Attempt { task: None, round: 1, number: 2 }),
             of(job, Name::Running { task: Some(7) }),
             of(job, Name::Running { task: None }),
+            of(job, Name::Waiting { task: Some(7) }),
+            of(job, Name::Waiting { task: None }),
             of(job, Name::Sent { round: 1 }),
             retry(job, 1),
             idempotency("POST /v1/jobs", Some("nightly"), "buses", "monday"),
@@ -217,6 +227,8 @@ mod tests {
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.attempts.1.2
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.running
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.running
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.waiting
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.waiting
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.sent.1
         retries/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88.1
         keys/8c1f3b08c3eceb0065082f7f75276ed083c7bf52d36b7ff32e31b6ac071910bd.json

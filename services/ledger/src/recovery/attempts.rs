@@ -19,6 +19,9 @@ use crate::{
 /// Attempts that are counted. A worker gives a task up long before.
 const COUNTED: usize = 1_000;
 
+/// Waits that are read for one status.
+const WAITS_READ: usize = 10;
+
 /// `tasks/{task}.attempts.{round}.{number}` or `plan.attempts.{round}.{number}`: it was begun again.
 #[derive(Debug, Serialize)]
 struct Attempt {
@@ -33,6 +36,17 @@ pub struct Lease {
     pub worker: String,
     /// When it expires, unless it is renewed.
     pub until: Timestamp,
+}
+
+/// `tasks/{task}.waiting` or `plan.waiting`: the next attempt waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// The task; none for the planning.
+    pub task: Option<u32>,
+    /// When it goes on.
+    pub until: Timestamp,
+    /// Why the last attempt failed.
+    pub reason: String,
 }
 
 impl Lease {
@@ -88,6 +102,24 @@ impl Ledger {
         self.read_intact(&keys::of(job, Name::Running { task }), SMALL).await
     }
 
+    /// Records that the next attempt at a task, or at the planning, waits; in place of what was recorded before.
+    pub async fn record_wait(&self, job: JobId, wait: &Wait) -> Result<(), LedgerError> {
+        self.put(&keys::of(job, Name::Waiting { task: wait.task }), wait, SMALL).await
+    }
+
+    /// What waits at `now`, the first to go on first: of [`WAITS_READ`] that may wait.
+    pub(crate) async fn waits(&self, job: JobId, facts: &Facts, now: Timestamp) -> Result<Vec<Wait>, LedgerError> {
+        let waiting: Vec<_> = facts.waiting().take(WAITS_READ).collect();
+        let mut waits: Vec<Wait> = stream::iter(waiting)
+            .map(async |task| self.read_intact(&keys::of(job, Name::Waiting { task }), SMALL).await)
+            .buffered(READS_AT_ONCE)
+            .try_filter_map(async |wait: Option<Wait>| Ok(wait.filter(|wait| wait.until > now)))
+            .try_collect()
+            .await?;
+        waits.sort_by_key(|wait| wait.until);
+        Ok(waits)
+    }
+
     /// The tasks without a marker that have a valid lease at `now`.
     pub(crate) async fn held<C: FromIterator<u32>>(
         &self,
@@ -111,7 +143,10 @@ mod tests {
     use futures::future::try_join_all;
 
     use super::*;
-    use crate::testing::{Fixture, at, id};
+    use crate::{
+        Outcome,
+        testing::{Fixture, at, done, id, plan},
+    };
 
     #[tokio::test]
     async fn attempts_are_counted_by_task_and_round() {
@@ -140,6 +175,26 @@ mod tests {
         let mut numbers = try_join_all(attempts).await.unwrap();
         numbers.sort_unstable();
         assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_job_says_what_it_waits_for_until_it_goes_on() {
+        let fixture = Fixture::new().await;
+        let (ledger, job) = (&fixture.ledger, id(0, 1));
+        fixture.job(job).await;
+        let waits = async |second| ledger.waits(job, &ledger.facts(job).await.unwrap(), at(second)).await.unwrap();
+        let wait = |task, second| Wait { task, until: at(second), reason: "the upstream answers 429".to_owned() };
+        assert_eq!(waits(0).await, []);
+        ledger.record_wait(job, &wait(None, 5)).await.unwrap();
+        assert_eq!(waits(4).await, [wait(None, 5)]);
+        ledger.record_plan(job, plan(3)).await.unwrap();
+        assert_eq!(waits(4).await, [], "it is planned");
+        ledger.record_wait(job, &wait(Some(1), 30)).await.unwrap();
+        ledger.record_wait(job, &wait(Some(2), 20)).await.unwrap();
+        assert_eq!(waits(4).await, [wait(Some(2), 20), wait(Some(1), 30)]);
+        assert_eq!(waits(20).await, [wait(Some(1), 30)]);
+        ledger.record_done(job, 1, 0, &done(Outcome::Stored, 25)).await.unwrap();
+        assert_eq!(waits(20).await, []);
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Failure, JobId, Ledger, LedgerError, MissingItem, Request,
+    Failure, JobId, Ledger, LedgerError, MissingItem, Request, Wait,
     changes::plan::Outline,
     layout::{
         facts::Facts,
@@ -109,6 +109,9 @@ pub struct Status {
     pub records: u64,
     /// The first failures by task number, at most 10.
     pub errors: Vec<TaskError>,
+    /// What waits for its next attempt, the first to go on first: at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<Wait>,
 }
 
 impl Status {
@@ -187,6 +190,7 @@ impl Ledger {
             bytes: 0,
             records: 0,
             errors: vec![TaskError { task: None, items: Vec::new(), failure }],
+            waits: Vec::new(),
         })
     }
 
@@ -223,6 +227,9 @@ impl Ledger {
         if status.state == State::Cancelled {
             status.finished = status.finished.max(self.cancelled_at(request.job).await?);
         }
+        if !status.state.is_terminal() {
+            status.waits = self.waits(request.job, facts, Timestamp::now()).await?;
+        }
         Ok(status)
     }
 
@@ -247,6 +254,7 @@ impl Ledger {
                 bytes,
                 records,
                 errors: Vec::new(),
+                waits: Vec::new(),
             };
             (status, progress.first_errors())
         };
@@ -273,6 +281,7 @@ impl Ledger {
             bytes: 0,
             records: 0,
             errors: failure.map(|failure| TaskError { task: None, items: Vec::new(), failure }).into_iter().collect(),
+            waits: Vec::new(),
         })
     }
 

@@ -46,6 +46,17 @@ pub(crate) struct Job {
     /// The first failures.
     #[serde(default)]
     pub(crate) errors: Vec<TaskError>,
+    /// What waits for its next attempt, the first to go on first.
+    #[serde(default)]
+    pub(crate) waits: Vec<Wait>,
+}
+
+/// What waits for its next attempt.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Wait {
+    pub(crate) until: String,
+    /// Why the last attempt failed.
+    pub(crate) reason: String,
 }
 
 /// Tasks by outcome.

@@ -19,6 +19,9 @@ pub(crate) fn print(job: &Job) {
         tasks.total, tasks.stored, tasks.unchanged, tasks.failed
     );
     println!("  amount    {}, {} records", HumanBytes(job.bytes), HumanCount(job.records));
+    for wait in &job.waits {
+        println!("  waits     until {}: {}", wait.until, wait.reason);
+    }
     print_errors(job);
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::client::{Client, Job, failures};
+use crate::client::{Client, Job, failures, http::Wait};
 
 /// Often enough to look alive, seldom enough to cost the server nothing.
 const POLL: Duration = Duration::from_millis(250);
@@ -59,8 +59,16 @@ pub(crate) async fn follow(client: &Client, ids: &[String]) -> anyhow::Result<Ve
 struct Seen {
     /// Tasks that had ended, and since when it is so many.
     ended: Option<(u64, Instant)>,
-    /// The state and the ended tasks of the last line, and when it was.
-    line: Option<(String, u64, Instant)>,
+    line: Option<Line>,
+}
+
+/// What the last line said, and when it was.
+#[derive(Debug)]
+struct Line {
+    state: String,
+    ended: u64,
+    waits: bool,
+    at: Instant,
 }
 
 impl Seen {
@@ -76,13 +84,13 @@ impl Seen {
 
     /// Whether something changed that a line is worth, or it was long ago.
     fn is_line_due(&mut self, job: &Job, now: Instant) -> bool {
-        let ended = job.tasks.ended();
-        let is_due = self.line.as_ref().is_none_or(|(state, before, at)| {
-            let age = now.duration_since(*at);
-            *state != job.state || age >= IDLE_LINE_EVERY || (*before != ended && age >= LINE_EVERY)
+        let (ended, waits) = (job.tasks.ended(), !job.waits.is_empty());
+        let is_due = self.line.as_ref().is_none_or(|last| {
+            let (age, is_same) = (now.duration_since(last.at), (last.ended, last.waits) == (ended, waits));
+            last.state != job.state || age >= IDLE_LINE_EVERY || (!is_same && age >= LINE_EVERY)
         });
         if is_due {
-            self.line = Some((job.state.clone(), ended, now));
+            self.line = Some(Line { state: job.state.clone(), ended, waits, at: now });
         }
         is_due
     }
@@ -102,14 +110,16 @@ fn amounts(job: &Job, stalled: Option<Duration>) -> String {
     if job.tasks.failed > 0 {
         text += &format!(", {} failed", job.tasks.failed);
     }
-    match (stalled, job.eta_seconds) {
-        (Some(stalled), _) => format!(
-            "{text}, no task has ended for {} s: {} run, or wait for the next attempt or the upstream's limit",
+    let left = job.tasks.total.saturating_sub(job.tasks.ended());
+    let wait = job.waits.first().filter(|_| stalled.is_some() || left <= job.waits.len() as u64);
+    match (stalled, wait, job.eta_seconds) {
+        (_, Some(Wait { until, reason }), _) => format!("{text}, the next attempt waits until {until}: {reason}"),
+        (Some(stalled), None, _) => format!(
+            "{text}, no task has ended for {} s: {left} run or wait for the upstream's limit",
             stalled.as_secs(),
-            job.tasks.total.saturating_sub(job.tasks.ended()),
         ),
-        (None, Some(eta)) if !job.is_terminal() => format!("{text}, about {eta:.0} s left"),
-        (None, _) => text,
+        (None, None, Some(eta)) if !job.is_terminal() => format!("{text}, about {eta:.0} s left"),
+        (None, None, _) => text,
     }
 }
 
@@ -149,6 +159,7 @@ mod tests {
             "id": "018f", "source": "buses", "params": { "date": "2024-05-01" }, "state": state,
             "created": "2024-05-01T08:00:00Z", "finished": null, "bytes": 1000 * stored, "records": 10 * stored,
             "tasks": { "total": 12, "stored": stored, "unchanged": 0, "failed": 0 }, "eta_seconds": 1.0,
+            "waits": if stored == 11 { json!([{ "until": "08:01:35", "reason": "the upstream answers 429" }]) } else { json!([]) },
         }))
         .unwrap()
     }
@@ -177,10 +188,10 @@ mod tests {
         0: buses date=2024-05-01: queued, 0 of 12 tasks, 0 B, 0 records, about 1 s left
         1: buses date=2024-05-01: running, 0 of 12 tasks, 0 B, 0 records, about 1 s left
         3: buses date=2024-05-01: running, 6 of 12 tasks, 5.86 KiB, 60 records, about 1 s left
-        5: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, about 1 s left
-        35: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, no task has ended for 31 s: 1 run, or wait for the next attempt or the upstream's limit
-        65: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, no task has ended for 61 s: 1 run, or wait for the next attempt or the upstream's limit
-        95: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, no task has ended for 91 s: 1 run, or wait for the next attempt or the upstream's limit
+        5: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, the next attempt waits until 08:01:35: the upstream answers 429
+        35: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, the next attempt waits until 08:01:35: the upstream answers 429
+        65: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, the next attempt waits until 08:01:35: the upstream answers 429
+        95: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, the next attempt waits until 08:01:35: the upstream answers 429
         96: buses date=2024-05-01: succeeded, 12 of 12 tasks, 11.72 KiB, 120 records
         ");
     }

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use waybill_ledger::{Done, Failure, LedgerError, Outcome};
+use jiff::{SignedDuration, Timestamp, Unit};
+use waybill_ledger::{Done, Failure, LedgerError, Outcome, Wait};
 use waybill_queue::{QueueError, QueueName};
 
 use crate::{
@@ -20,6 +20,9 @@ use crate::{
 
 /// How long a message waits whose work this process runs already.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// Waits from this length on are shown in the job.
+const NOTICED: Duration = Duration::from_secs(2);
 
 /// How long a message waits whose source another worker has the lock of.
 const THROTTLED: Duration = Duration::from_secs(1);
@@ -39,6 +42,7 @@ pub(crate) async fn settle(
             let delay = retry::delay(policy, work.attempt).max(after.unwrap_or_default());
             count(context, delivery, work, "retried");
             tracing::warn!(error = reason, delay_ms = delay.as_millis() as u64, "failed, to be retried");
+            record_wait(context, work, delay, reason).await;
             return requeue(context, queue_name, delivery, work.attempt + 1, delay).await;
         }
         Err(TaskError::Retry { reason, .. }) => Err(TaskError::Failed { reason }),
@@ -158,6 +162,18 @@ async fn mark_failure(
     match work.task {
         Some(task) => ledger.record_failure(work.job, task, work.round, &failure).await,
         None => ledger.record_plan_failure(work.job, work.round, &failure).await,
+    }
+}
+
+/// Tells people what a job waits for, where that is long enough to be noticed.
+async fn record_wait(context: &Context, work: Work, delay: Duration, reason: String) {
+    if delay < NOTICED {
+        return;
+    }
+    let until = Timestamp::now() + SignedDuration::try_from(delay).unwrap_or_default();
+    let until = until.round(Unit::Second).unwrap_or(until);
+    if let Err(error) = context.worker.ledger.record_wait(work.job, &Wait { task: work.task, until, reason }).await {
+        tracing::warn!(%error, "failed to write what the job waits for");
     }
 }
 
