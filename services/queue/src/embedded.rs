@@ -38,10 +38,10 @@ const CAPACITY: usize = 10_000;
 /// their own, as much again per queue, and a publisher waits at most 3 seconds for it: the consumers of a
 /// queue send them to their own queue, and would otherwise wait for each other for ever.
 #[derive(Debug, Clone)]
-pub struct Embedded(Arc<Lanes>);
+pub struct Embedded(Arc<Queues>);
 
 #[derive(Debug)]
-struct Lanes {
+struct Queues {
     capacity: usize,
     queues: Mutex<HashMap<QueueName, Arc<Waiting>>>,
     dead_letters: Mutex<VecDeque<DeadLetter>>,
@@ -69,7 +69,7 @@ impl Default for Embedded {
 impl Embedded {
     /// Queues that hold at most `capacity` waiting messages each; a publisher beyond that waits.
     pub fn new(capacity: usize) -> Self {
-        Self(Arc::new(Lanes {
+        Self(Arc::new(Queues {
             capacity: capacity.max(1),
             queues: Mutex::default(),
             dead_letters: Mutex::default(),
@@ -129,7 +129,7 @@ impl Queue for Embedded {
 
     async fn consume(&self, queue_name: &QueueName, _prefetch: u16) -> Result<Box<dyn Consumer>, QueueError> {
         self.open()?;
-        Ok(Box::new(LaneConsumer { waiting: self.queue_name(queue_name), closed: self.0.closed.clone() }))
+        Ok(Box::new(EmbeddedConsumer { waiting: self.queue_name(queue_name), closed: self.0.closed.clone() }))
     }
 
     async fn dead_letter(&self, queue_name: &QueueName, message: &Message, reason: &str) -> Result<(), QueueError> {
@@ -165,13 +165,13 @@ impl Queue for Embedded {
     }
 }
 
-struct LaneConsumer {
+struct EmbeddedConsumer {
     waiting: Arc<Waiting>,
     closed: CancellationToken,
 }
 
 #[async_trait]
-impl Consumer for LaneConsumer {
+impl Consumer for EmbeddedConsumer {
     async fn next(&mut self) -> Option<Delivery> {
         // A closed queue gives out nothing more, also where messages wait.
         let Entry { message, headers, redelivered, .. } = tokio::select! {

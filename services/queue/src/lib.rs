@@ -90,7 +90,7 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     fn is_durable(&self) -> bool;
 
     /// Ends every consumer: their `next` answers `None`, and `consume` and `try_lock` are refused. Deliveries in hand
-    /// can still be settled, and holds last until they are dropped; publishing is possible still, or answers
+    /// can still be settled, and locks last until they are dropped; publishing is possible still, or answers
     /// [`QueueError::Closed`].
     async fn close(&self);
 }

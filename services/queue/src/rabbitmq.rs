@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Consumer, Headers, Lock, Message, Metrics, Queue, QueueError, QueueName,
     rabbitmq::{
-        address::Address, connection::Link, consume::LaneConsumer, lock::Holds, publish::Publisher, topology::Topology,
+        address::Address, connection::Link, consume::RabbitMqConsumer, lock::LocalLocks, publish::Publisher,
+        topology::Topology,
     },
     shortened,
 };
@@ -60,7 +61,7 @@ struct Broker {
     topology: Topology,
     publishing: Publisher,
     consuming: Link,
-    locks: Holds,
+    locks: LocalLocks,
     /// Queues that cannot be consumed though the broker is there, and why.
     unusable: Mutex<BTreeMap<String, String>>,
     closed: CancellationToken,
@@ -80,7 +81,7 @@ impl RabbitMq {
         let topology = Topology::new(settings.prefix)?;
         let publishing = Publisher::new(Link::start(address.clone(), "publish", metrics), topology.clone());
         let consuming = Link::start(address.clone(), "consume", metrics);
-        let (locks, closed) = (Holds::default(), CancellationToken::new());
+        let (locks, closed) = (LocalLocks::default(), CancellationToken::new());
         Ok(Self(Arc::new(Broker {
             address,
             topology,
@@ -106,7 +107,7 @@ impl Queue for RabbitMq {
             return Err(QueueError::Closed);
         }
         let route = self.0.topology.queue_name(queue_name, Duration::ZERO)?;
-        Ok(Box::new(LaneConsumer::new(self.0.clone(), queue_name.clone(), route, prefetch)))
+        Ok(Box::new(RabbitMqConsumer::new(self.0.clone(), queue_name.clone(), route, prefetch)))
     }
 
     async fn dead_letter(&self, queue_name: &QueueName, message: &Message, reason: &str) -> Result<(), QueueError> {

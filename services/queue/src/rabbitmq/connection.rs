@@ -117,7 +117,7 @@ impl Link {
 }
 
 /// 100 ms, growing to 10 s, each by up to half more or less, for ever.
-pub(super) fn patience() -> ExponentialBackoff {
+pub(super) fn new_backoff() -> ExponentialBackoff {
     ExponentialBackoff {
         current_interval: Duration::from_millis(100),
         initial_interval: Duration::from_millis(100),
@@ -128,19 +128,19 @@ pub(super) fn patience() -> ExponentialBackoff {
 }
 
 /// Waits before the next try.
-pub(super) async fn pause(patience: &mut ExponentialBackoff) {
+pub(super) async fn pause(backoff: &mut ExponentialBackoff) {
     // None would mean that it is time to give up, which never comes.
-    sleep(patience.next_backoff().unwrap_or(patience.max_interval)).await;
+    sleep(backoff.next_backoff().unwrap_or(backoff.max_interval)).await;
 }
 
 async fn supervise(address: Address, purpose: &'static str, state: watch::Sender<State>, connected: Gauge) {
-    let mut patience = patience();
+    let mut backoff = new_backoff();
     let mut told = false;
     loop {
         match connect(&address, purpose).await {
             Ok(connection) => {
                 info!(broker = ?address, purpose, "connected to the message broker");
-                (patience, told) = (crate::rabbitmq::connection::patience(), false);
+                (backoff, told) = (new_backoff(), false);
                 connected.set(1);
                 let lost = watch_over(connection, &state).await;
                 connected.set(0);
@@ -159,7 +159,7 @@ async fn supervise(address: Address, purpose: &'static str, state: watch::Sender
         }
         // Also after a connection that was made and lost: a broker that drops us at once is not to be
         // flooded by a whole fleet.
-        pause(&mut patience).await;
+        pause(&mut backoff).await;
     }
 }
 

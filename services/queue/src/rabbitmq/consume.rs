@@ -18,7 +18,7 @@ use crate::{
     Consumer, Delivery, Headers, Message, QueueName, Settle,
     rabbitmq::{
         Broker,
-        connection::{Session, patience, pause},
+        connection::{Session, new_backoff, pause},
         headers,
         topology::{PRECONDITION_FAILED, Route, is},
     },
@@ -39,7 +39,7 @@ const IDLE: std::ops::Range<u64> = 30..60;
 const GOOD: Duration = Duration::from_secs(10);
 
 /// Consumes one queue, for as long as the queue is open.
-pub(super) struct LaneConsumer {
+pub(super) struct RabbitMqConsumer {
     broker: Arc<Broker>,
     queue_name: QueueName,
     route: Route,
@@ -61,12 +61,12 @@ struct Live {
     since: Instant,
     /// When it will have been idle for too long; set by the first wait after a delivery.
     idle: Option<Instant>,
-    patience: ExponentialBackoff,
+    backoff: ExponentialBackoff,
 }
 
-impl LaneConsumer {
+impl RabbitMqConsumer {
     pub(super) fn new(broker: Arc<Broker>, queue_name: QueueName, route: Route, prefetch: u16) -> Self {
-        let state = State::Building(build(broker.clone(), route.clone(), prefetch, patience()).boxed());
+        let state = State::Building(build(broker.clone(), route.clone(), prefetch, new_backoff()).boxed());
         Self { broker, queue_name, route, prefetch, state }
     }
 
@@ -100,13 +100,13 @@ impl LaneConsumer {
     fn rebuild(&mut self, reason: &str) {
         debug!(queue_name = %self.queue_name, error = reason, "the consumer is built anew");
         if let State::Live(live) = std::mem::replace(&mut self.state, State::Closed) {
-            let mut patience = if live.since.elapsed() > GOOD { patience() } else { live.patience.clone() };
+            let mut backoff = if live.since.elapsed() > GOOD { new_backoff() } else { live.backoff.clone() };
             let (broker, route, prefetch) = (self.broker.clone(), self.route.clone(), self.prefetch);
             let rebuilt = async move {
                 // Also the first time: where the queue was deleted, its other consumers are to be told
                 // before it is there again.
-                pause(&mut patience).await;
-                build(broker, route, prefetch, patience).await
+                pause(&mut backoff).await;
+                build(broker, route, prefetch, backoff).await
             };
             self.state = State::Building(rebuilt.boxed());
         }
@@ -130,7 +130,7 @@ impl LaneConsumer {
 }
 
 #[async_trait]
-impl Consumer for LaneConsumer {
+impl Consumer for RabbitMqConsumer {
     async fn next(&mut self) -> Option<Delivery> {
         let closed = self.broker.closed.clone();
         loop {
@@ -159,13 +159,13 @@ impl Drop for Live {
 }
 
 /// Sets up a consumer, for as long as it takes.
-async fn build(broker: Arc<Broker>, route: Route, prefetch: u16, mut patience: ExponentialBackoff) -> Box<Live> {
+async fn build(broker: Arc<Broker>, route: Route, prefetch: u16, mut backoff: ExponentialBackoff) -> Box<Live> {
     loop {
         let session = broker.consuming.up().await;
         let reason = match timeout(SET_UP, open(&broker, &session, &route, prefetch)).await {
             Ok(Ok((channel, deliveries))) => {
                 broker.note_queue(route.queue.as_str(), None);
-                return Box::new(Live { channel, deliveries, since: Instant::now(), idle: None, patience });
+                return Box::new(Live { channel, deliveries, since: Instant::now(), idle: None, backoff });
             }
             Ok(Err(error)) if is(&error, PRECONDITION_FAILED) => format!(
                 "{}; delete it, so that it is declared anew and its messages are published again",
@@ -178,7 +178,7 @@ async fn build(broker: Arc<Broker>, route: Route, prefetch: u16, mut patience: E
             broker.note_queue(route.queue.as_str(), Some(&reason));
             warn!(queue = %route.queue, error = reason, "the queue cannot be consumed; trying on");
         }
-        pause(&mut patience).await;
+        pause(&mut backoff).await;
     }
 }
 

@@ -1,8 +1,8 @@
-//! Holds: an exclusive queue belongs to the connection that declared it, and ends with it. To the broker this whole
-//! process is one holder, so who has a name in here is kept in here. What lies in such a queue means nothing.
+//! Locks: an exclusive queue belongs to the connection that declared it, and ends with it. To the broker this whole
+//! process is one owner, so locks within this process are tracked in memory. Messages in such a queue mean nothing.
 //!
 //! Declaring a queue that another connection has closes the channel, and is an error in the broker's log. So we
-//! knock first: an empty message finds out whether the queue is there, for next to nothing.
+//! first send an empty message, which tells whether the queue is there for next to nothing.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use crate::{
     Lock, QueueError,
     lock::Confirmed,
     rabbitmq::{
-        connection::{Link, Session, patience, pause},
+        connection::{Link, Session, new_backoff, pause},
         publish::Publisher,
         topology::{RESOURCE_LOCKED, is},
     },
@@ -35,18 +35,18 @@ use crate::{
 const APART: Duration = Duration::from_millis(200);
 
 /// How long one try may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Between two questions whether a lock is there still: three of them within the time that one is good for.
 const BETWEEN_CONFIRMATIONS: Duration = Duration::from_secs(3);
 
-/// How long a knock may take. Without an answer the queue is declared all the same: a broker that takes no messages
+/// How long the empty message may take. Without an answer the queue is declared all the same: a broker that takes no messages
 /// still tells who has what.
-const KNOCK: Duration = Duration::from_millis(500);
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The names that this process holds, is trying for, or was refused just now.
 #[derive(Clone, Default)]
-pub(super) struct Holds(Arc<Mutex<HashMap<String, State>>>);
+pub(super) struct LocalLocks(Arc<Mutex<HashMap<String, State>>>);
 
 enum State {
     /// Held, or on the way to it or from it.
@@ -55,7 +55,7 @@ enum State {
     Refused(Instant),
 }
 
-impl Holds {
+impl LocalLocks {
     /// Tries once. What comes when nobody waits for it any more is let go.
     pub(super) async fn try_lock(
         &self,
@@ -63,10 +63,10 @@ impl Holds {
         name: &str,
         queue: ShortString,
     ) -> Result<Option<Lock>, QueueError> {
-        let tried = timeout(PATIENCE, async {
+        let tried = timeout(TIMEOUT, async {
             let session = consuming.session().await?;
             let Some(mut claim) = self.claim(name) else { return Ok(None) };
-            if let Ok(Ok(true)) = timeout(KNOCK, publishing.queue_exists(queue.clone())).await {
+            if let Ok(Ok(true)) = timeout(PROBE_TIMEOUT, publishing.queue_exists(queue.clone())).await {
                 claim.refused = true;
                 return Ok(None);
             }
@@ -96,7 +96,7 @@ impl Holds {
 
 /// A name that nobody else in this process has.
 struct Claim {
-    locks: Holds,
+    locks: LocalLocks,
     name: String,
     refused: bool,
 }
@@ -170,12 +170,12 @@ async fn ended(mut consumer: lapin::Consumer) {
 
 /// Deletes the queue, unless the connection ends before, which does so too.
 async fn let_go(session: &Session, mut channel: Channel, queue: ShortString) {
-    let mut patience = patience();
+    let mut backoff = new_backoff();
     loop {
         match channel.queue_delete(queue.clone(), QueueDeleteOptions::default()).await {
             Ok(_) => return,
             Err(error) if is(&error, RESOURCE_LOCKED) || !session.connection.status().connected() => return,
-            Err(_) => pause(&mut patience).await,
+            Err(_) => pause(&mut backoff).await,
         }
         match session.connection.create_channel().await {
             Ok(fresh) => channel = fresh,
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_remembered_for_a_moment() {
-        let locks = Holds::default();
+        let locks = LocalLocks::default();
         let mut claim = locks.claim("housekeeper").unwrap();
         assert!(locks.claim("housekeeper").is_none() && locks.claim("rate.buses").is_some());
         // What was let go may be had again at once.

@@ -58,7 +58,7 @@ impl Publisher {
 
     /// Publishes and waits until the broker has taken charge.
     ///
-    /// The message is sent by a task of its own, which outlives our patience: a message handed to lapin
+    /// The message is sent by a task of its own, which outlives our wait for it: a message handed to lapin
     /// cannot be taken back, so its channel is in use, and its place taken, until its fate is known. That
     /// is also what bounds the memory while the broker blocks us.
     pub(super) async fn publish(&self, route: Route, body: Vec<u8>, headers: FieldTable) -> Result<(), QueueError> {

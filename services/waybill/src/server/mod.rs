@@ -83,9 +83,9 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     // Each room registers its own; from here on they are only counted and shown.
     let mut registry = Registry::default();
     process::register(&mut registry);
-    let rooms = registry.sub_registry_with_prefix("waybill");
-    let http = waybill_web::Metrics::register(rooms);
-    let store = store.with_metrics(&waybill_store::Metrics::register(rooms));
+    let metrics = registry.sub_registry_with_prefix("waybill");
+    let http = waybill_web::Metrics::register(metrics);
+    let store = store.with_metrics(&waybill_store::Metrics::register(metrics));
 
     // HTTP outlives the workers, so that /ready can say that the process drains.
     let stop_serving = CancellationToken::new();
@@ -116,11 +116,11 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             )
         }
         Target::Up | Target::Api | Target::Worker => {
-            let queue = backends::queue(settings, target, &waybill_queue::Metrics::register(rooms))?;
+            let queue = backends::queue(settings, target, &waybill_queue::Metrics::register(metrics))?;
             let names = || catalog.iter().map(|definition| definition.name());
-            let ledger_metrics = waybill_ledger::Metrics::register(rooms, names());
-            let worker_metrics = waybill_worker::Metrics::register(rooms);
-            let jobs_metrics = (target != Target::Worker).then(|| waybill_api::Metrics::register(rooms, names()));
+            let ledger_metrics = waybill_ledger::Metrics::register(metrics, names());
+            let worker_metrics = waybill_worker::Metrics::register(metrics);
+            let jobs_metrics = (target != Target::Worker).then(|| waybill_api::Metrics::register(metrics, names()));
             let front = AppConfig { keys, metrics: http.clone(), registry: Arc::new(registry) };
             let probes = probes(&store, Some(&queue), &shutdown);
             let ledger = Ledger::new(store.clone(), Arc::clone(&queue)).with_metrics(ledger_metrics);

@@ -29,7 +29,7 @@ struct Intake {
     body: BoxStream<'static, io::Result<Bytes>>,
     left: usize,
     deadline: Instant,
-    seat: Option<Arc<Connection>>,
+    connection: Option<Arc<Connection>>,
 }
 
 /// Refuses a body whose announced length is too large; ends one that turns out too large, or is not complete `within`
@@ -41,14 +41,14 @@ pub(crate) fn limited(mut request: Request, within: Duration) -> Result<Request,
         return Err(Problem::payload_too_large(BODY_LIMIT));
     }
     // A test has no connection.
-    let seat = request.data::<Arc<Connection>>().cloned();
+    let connection = request.data::<Arc<Connection>>().cloned();
     let body = request.take_body();
     if body.is_empty() {
-        complete(seat.as_ref());
+        complete(connection.as_ref());
         return Ok(request);
     }
     let body = body.into_bytes_stream().boxed();
-    let intake = Intake { body, left: BODY_LIMIT, deadline: Instant::now() + within, seat };
+    let intake = Intake { body, left: BODY_LIMIT, deadline: Instant::now() + within, connection };
     request.set_body(Body::from_bytes_stream(stream::unfold(intake, next)));
     Ok(request)
 }
@@ -64,20 +64,20 @@ async fn next(mut intake: Intake) -> Option<(io::Result<Bytes>, Intake)> {
         },
         Ok(Some(Err(error))) => Err(error),
         Ok(None) => {
-            complete(intake.seat.as_ref());
+            complete(intake.connection.as_ref());
             return None;
         }
         Err(_elapsed) => Err(io::Error::other(TooSlow)),
     };
     intake.body = stream::empty().boxed();
-    intake.seat = None;
+    intake.connection = None;
     Some((chunk, intake))
 }
 
 /// From here on the connection waits for us.
-fn complete(seat: Option<&Arc<Connection>>) {
-    if let Some(seat) = seat {
-        seat.request_complete();
+fn complete(connection: Option<&Arc<Connection>>) {
+    if let Some(connection) = connection {
+        connection.request_complete();
     }
 }
 

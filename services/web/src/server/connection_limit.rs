@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// All the seats of a listener.
+/// The connections of a listener.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimit {
     limit: usize,
@@ -36,7 +36,7 @@ struct State {
 /// A connection's place, until dropped.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    seats: Arc<ConnectionLimit>,
+    limit: Arc<ConnectionLimit>,
     ticket: AtomicU64,
     /// Even while the head of a request is awaited, odd from its end to the answer's head.
     turn: AtomicU64,
@@ -49,11 +49,11 @@ impl ConnectionLimit {
         Arc::new(Self { limit, state: Mutex::default(), changed: Notify::new(), open })
     }
 
-    /// A seat, as soon as there is one.
+    /// A connection, as soon as there is one.
     pub(crate) async fn take(self: &Arc<Self>) -> Arc<Connection> {
         loop {
-            if let Some(seat) = self.try_take() {
-                return seat;
+            if let Some(connection) = self.try_take() {
+                return connection;
             }
             self.changed.notified().await;
         }
@@ -69,7 +69,7 @@ impl ConnectionLimit {
         self.open.inc();
         let evicted = CancellationToken::new();
         let ticket = state.wait(evicted.clone()).into();
-        Some(Arc::new(Connection { seats: Arc::clone(self), ticket, turn: AtomicU64::new(0), evicted }))
+        Some(Arc::new(Connection { limit: Arc::clone(self), ticket, turn: AtomicU64::new(0), evicted }))
     }
 
     /// Closes the connection that has waited longest: the system has no more to give.
@@ -107,7 +107,7 @@ impl Connection {
 
     /// The whole request is here: it is our turn, and the connection stays.
     pub(crate) fn request_complete(&self) {
-        self.seats.state().waiting.remove(&self.ticket.load(Ordering::Relaxed));
+        self.limit.state().waiting.remove(&self.ticket.load(Ordering::Relaxed));
     }
 
     /// The answer is ready: from here on the client is waited for, to take it and to ask again.
@@ -116,10 +116,10 @@ impl Connection {
         if self.evicted.is_cancelled() {
             return;
         }
-        let mut state = self.seats.state();
+        let mut state = self.limit.state();
         state.waiting.remove(&self.ticket.load(Ordering::Relaxed));
         self.ticket.store(state.wait(self.evicted.clone()), Ordering::Relaxed);
-        self.seats.changed.notify_one();
+        self.limit.changed.notify_one();
     }
 
     /// Counts heads of requests and of answers; see the field.
@@ -135,14 +135,14 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let mut state = self.seats.state();
+        let mut state = self.limit.state();
         state.waiting.remove(&self.ticket.load(Ordering::Relaxed));
         state.taken -= 1;
         if self.evicted.is_cancelled() {
             state.leaving -= 1;
         }
-        self.seats.open.dec();
-        self.seats.changed.notify_one();
+        self.limit.open.dec();
+        self.limit.changed.notify_one();
     }
 }
 
@@ -154,24 +154,24 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_waited_longest_goes_and_nobody_whose_request_is_answered() {
-        let seats = ConnectionLimit::new(3, Gauge::default());
-        let (first, second, third) = (seats.take().await, seats.take().await, seats.take().await);
+        let limit = ConnectionLimit::new(3, Gauge::default());
+        let (first, second, third) = (limit.take().await, limit.take().await, limit.take().await);
         first.request_complete();
-        assert!(seats.take().now_or_never().is_none());
-        assert!(seats.take().now_or_never().is_none(), "one leaves for one that comes");
+        assert!(limit.take().now_or_never().is_none());
+        assert!(limit.take().now_or_never().is_none(), "one leaves for one that comes");
         assert!(second.evicted().now_or_never().is_some());
         assert!(first.evicted().now_or_never().is_none() && third.evicted().now_or_never().is_none());
         drop(second);
-        let fourth = seats.take().now_or_never().expect("there is room");
+        let fourth = limit.take().now_or_never().expect("there is room");
         third.request_complete();
         fourth.request_complete();
-        assert!(seats.take().now_or_never().is_none());
+        assert!(limit.take().now_or_never().is_none());
         first.answered();
-        assert!(seats.take().now_or_never().is_none());
+        assert!(limit.take().now_or_never().is_none());
         assert!(first.evicted().now_or_never().is_some(), "it waits for its client again");
-        assert_eq!(seats.open.get(), 3);
+        assert_eq!(limit.open.get(), 3);
         drop((first, third, fourth));
-        assert_eq!(seats.open.get(), 0);
-        assert!(seats.state().waiting.is_empty());
+        assert_eq!(limit.open.get(), 0);
+        assert!(limit.state().waiting.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! From a listener to requests: accepting, TLS, limits on heads and on patience, and an orderly end.
+//! From a listener to requests: accepting, TLS, limits on heads and on waiting, and an orderly end.
 //!
 //! HTTP/1.1 only: one request at a time on each connection keeps the bound on connections a bound on requests.
 
@@ -93,7 +93,7 @@ pub async fn serve(
     serving: Serving,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let seats = ConnectionLimit::new(serving.connections, serving.metrics.connections.clone());
+    let limit = ConnectionLimit::new(serving.connections, serving.metrics.connections.clone());
     let local = LocalAddr(listener.local_addr()?.into());
     let (stop, give_up) = (shutdown.clone(), CancellationToken::new());
     let shared = Arc::new(Shared { app, tls: serving.tls, timeouts: serving.timeouts, local, stop, give_up });
@@ -102,14 +102,14 @@ pub async fn serve(
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let seat = seats.take().await;
+                    let connection = limit.take().await;
                     let (shared, address) = (Arc::clone(&shared), RemoteAddr(address.into()));
-                    connections.spawn(async move { attend(stream, address, seat, &shared).await });
+                    connections.spawn(async move { attend(stream, address, connection, &shared).await });
                 }
                 Err(error) => {
                     // Asked again at once it would take a whole core for as long as that lasts.
                     tracing::warn!(%error, "cannot accept a connection");
-                    seats.make_room();
+                    limit.make_room();
                     sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -132,7 +132,7 @@ pub async fn serve(
 async fn attend(
     stream: TcpStream,
     remote: RemoteAddr,
-    seat: Arc<Connection>,
+    connection: Arc<Connection>,
     shared: &Arc<Shared<impl Endpoint<Output = Response> + 'static>>,
 ) {
     // Answers are small and written whole: nothing is gained by waiting for more. Where that cannot be said, the
@@ -140,9 +140,9 @@ async fn attend(
     let _ = stream.set_nodelay(true);
     let attended = async {
         match &shared.tls {
-            None => answer(stream, Scheme::HTTP, remote, &seat, shared).await,
+            None => answer(stream, Scheme::HTTP, remote, &connection, shared).await,
             Some(tls) => match timeout(shared.timeouts.head, shared.unless_stopped(tls.accept(stream))).await {
-                Ok(Ok(stream)) => answer(stream, Scheme::HTTPS, remote, &seat, shared).await,
+                Ok(Ok(stream)) => answer(stream, Scheme::HTTPS, remote, &connection, shared).await,
                 Ok(Err(error)) => tracing::debug!(%remote, %error, "no TLS handshake"),
                 Err(_elapsed) => tracing::debug!(%remote, "no TLS handshake in time"),
             },
@@ -150,7 +150,7 @@ async fn attend(
     };
     tokio::select! {
         () = attended => {}
-        () = seat.evicted() => tracing::debug!("closed a connection to make room for another"),
+        () = connection.evicted() => tracing::debug!("closed a connection to make room for another"),
         () = shared.give_up.cancelled() => {}
     }
 }
@@ -160,20 +160,20 @@ async fn answer<E: Endpoint<Output = Response> + 'static>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     scheme: Scheme,
     remote: RemoteAddr,
-    seat: &Arc<Connection>,
+    connection: &Arc<Connection>,
     shared: &Arc<Shared<E>>,
 ) {
-    let stream = TokioIo::new(TimeoutStream::new(stream, shared.timeouts, Arc::clone(seat)));
+    let stream = TokioIo::new(TimeoutStream::new(stream, shared.timeouts, Arc::clone(connection)));
     let service = {
-        let (seat, shared) = (Arc::clone(seat), Arc::clone(shared));
+        let (connection, shared) = (Arc::clone(connection), Arc::clone(shared));
         service_fn(move |request: hyper::Request<Incoming>| {
-            let (seat, shared) = (Arc::clone(&seat), Arc::clone(&shared));
+            let (connection, shared) = (Arc::clone(&connection), Arc::clone(&shared));
             let mut request = Request::from((request, shared.local.clone(), remote.clone(), scheme.clone()));
-            request.extensions_mut().insert(Arc::clone(&seat));
+            request.extensions_mut().insert(Arc::clone(&connection));
             async move {
-                seat.head_complete();
+                connection.head_complete();
                 let response = shared.app.get_response(request).await;
-                seat.answered();
+                connection.answered();
                 Ok::<_, Infallible>(hyper::Response::from(response))
             }
         })

@@ -37,8 +37,8 @@ impl Default for ClientTimeouts {
 pub(crate) struct TimeoutStream<S> {
     stream: S,
     timeouts: ClientTimeouts,
-    seat: Arc<Connection>,
-    /// The turn of the seat that the wait for reading is of.
+    connection: Arc<Connection>,
+    /// The turn of the connection that the wait for reading is of.
     turn: u64,
     has_begun: bool,
     reading: Option<Pin<Box<Sleep>>>,
@@ -46,16 +46,16 @@ pub(crate) struct TimeoutStream<S> {
 }
 
 impl<S> TimeoutStream<S> {
-    pub(crate) fn new(stream: S, timeouts: ClientTimeouts, seat: Arc<Connection>) -> Self {
-        Self { stream, timeouts, seat, turn: 0, has_begun: false, reading: None, writing: None }
+    pub(crate) fn new(stream: S, timeouts: ClientTimeouts, connection: Arc<Connection>) -> Self {
+        Self { stream, timeouts, connection, turn: 0, has_begun: false, reading: None, writing: None }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for TimeoutStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.turn != this.seat.turn() {
-            (this.turn, this.has_begun, this.reading) = (this.seat.turn(), false, None);
+        if this.turn != this.connection.turn() {
+            (this.turn, this.has_begun, this.reading) = (this.connection.turn(), false, None);
         }
         let is_head_awaited = this.turn.is_multiple_of(2);
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
