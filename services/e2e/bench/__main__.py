@@ -88,7 +88,8 @@ def main() -> int:
     if not options.quick and not options.no_install:
         install(options.install_garage)
     program = binary(options)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     bench = Bench(program, options.quick, options)
     about = report.machine(bench.root)
     about["mode"] = "--quick" if options.quick else "full"

@@ -61,8 +61,8 @@ def objects(bench: Bench) -> None:
 
 
 def workers(bench: Bench) -> None:
-    cities, points = 1000, []
     broker, s3 = Broker(bench), S3Server(bench)
+    cities, points = s3.many, []
     for count in (1, 2, 4):
         upstream = Upstream(bench, cities, SMALL_CITY)
         system = Fleet(bench, {"buses": upstream.url}, broker, s3, count)

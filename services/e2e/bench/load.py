@@ -2,26 +2,22 @@
 
 import re
 import shutil
-import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 from harness import (
     REPOSITORY,
     Bench,
     Meter,
     Row,
-    get_json,
     median,
-    request,
     require,
     require_equal,
     run_measured,
     status_mib,
+    wait_until,
 )
 from peers import S3Server, find
-from small import middle
 from waybill import SMALL_CITY, Alone, Broker, Fleet, System, Upstream, day
 
 CONNECTIONS = 16
@@ -105,7 +101,7 @@ def weather_definition(folder: Path, items: int, rate: int) -> Path:
 def rate(bench: Bench) -> None:
     """500 (and 1,000) single items a second: embedded, and with RabbitMQ, one and three workers."""
     for wanted in (500,) if bench.quick else (500, 1000):
-        seconds = 5 if bench.quick else 20
+        seconds = 5 if bench.quick else 15
         for workers in (0,) if bench.quick else (0, 1, 3):
             with bench.scope():
                 measure_rate(bench, wanted, wanted * seconds, workers)
@@ -126,22 +122,25 @@ def measure_rate(bench: Bench, wanted: int, items: int, workers: int) -> None:
         where, processes = "embedded", system.processes
     meter = Meter(processes)
     job = system.submit("weather", id="bench")
-    begun, first, last, seen = time.monotonic(), 0.0, 0.0, 0
     # What the upstream saw: from the first answer to the last.
-    while seen < items:
-        require(time.monotonic() - begun < 300, f"{seen} of {items} items after 300 s")
+    limit = 4 * items / wanted
+    initial = wait_until("the first item", lambda: upstream.counters()["weather"], 60)
+    first = last = time.monotonic()
+    seen = initial
+    while seen < items and time.monotonic() < first + limit:
         time.sleep(0.05)
         now = upstream.counters()["weather"]
         if now > seen:
             last, seen = time.monotonic(), now
-            first = first or last
-            initial = now if first == last else initial
-    system.finish(job, pause=0.5)
-    usage, counters = meter.read(), upstream.counters()
-    require_equal("requests beyond the limit, and none", counters["violations"], 0)
-    require_equal("items asked for, and of the job", counters["weather"], items)
+    usage = meter.read()
     how = f"{items:,} items, one request each, as the upstream saw them; no request beyond its limit; the peer: what the limit allows"
-    achieved = (items - initial) / (last - first)
+    if seen == items:
+        system.finish(job, pause=0.5)
+        require_equal("items asked for, and of the job", upstream.counters()["weather"], items)
+    else:
+        how += f"; **{seen:,} were done after {limit:.0f} s, when the measurement was ended**"
+    require_equal("requests beyond the limit, and none", upstream.counters()["violations"], 0)
+    achieved = (seen - initial) / (last - first)
     bench.add(Row("rate", f"{wanted} single items a second, {where}", "items/s", "higher", achieved, how, usage, "the limit", wanted))
 
 

@@ -71,8 +71,8 @@ def middle(usages: list[Usage]) -> Usage:
 
 def fleet(bench: Bench) -> None:
     """1,000 small cities with RabbitMQ and an S3 server: beside bare PUTs and Celery, at the first and tenth date."""
-    cities, last = (100, 2) if bench.quick else (1000, 9)
     broker, s3 = Broker(bench), S3Server(bench)
+    cities, last = (100, 2) if bench.quick else (s3.many, 9)
     upstream = Upstream(bench, cities, SMALL_CITY)
     system = Fleet(bench, {"buses": upstream.url}, broker, s3)
     bucket = s3.make_bucket()
@@ -128,7 +128,7 @@ def celery(bench: Bench, broker: Broker, s3: S3Server, upstream: Upstream, date:
     wait_until("Celery", lambda: (worker.check(), " ready." in worker.log.read_text(errors="replace"))[1], 60, 0.2)
     meter = Meter([worker])
     cities = get_json(f"{upstream.url}/cities")
-    arguments = [in_venv("python"), HERE / "peer_celery_run.py", upstream.url, date, 600]
+    arguments = [in_venv("python"), HERE / "peer_celery_run.py", upstream.url, date, 600, worker.log]
     found, _ = run_with_stdin(bench, arguments, cities, environment)
     usage = meter.read()
     worker.stop()

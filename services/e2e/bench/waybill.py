@@ -1,5 +1,6 @@
 """Waybill under measurement: in one process or as a fleet, beside its stand-in upstream."""
 
+import json
 import re
 import subprocess
 import time
@@ -44,9 +45,10 @@ class System:
     processes: list[Process]
     url: str
     stats_url: str
+    urls: list[str]
 
     def submit(self, source: str, **params: str) -> str:
-        return get_json_post(f"{self.url}/v1/jobs", {"source": source, "params": params})["id"]
+        return json.loads(request("POST", f"{self.url}/v1/jobs", {"source": source, "params": params}))["id"]
 
     def finish(self, job: str, timeout: float = 600, pause: float = 0.1) -> dict[str, Any]:
         def ended() -> dict[str, Any] | None:
@@ -76,14 +78,6 @@ class System:
             for labels, value in re.findall(rf"^{name}(?:\{{(.*?)\}})? (\S+)$", text, re.MULTILINE):
                 found[labels] = found.get(labels, 0) + float(value)
         return found
-
-    urls: list[str]
-
-
-def get_json_post(url: str, body: Any) -> Any:
-    import json
-
-    return json.loads(request("POST", url, body))
 
 
 def job_seconds(job: dict[str, Any]) -> float:

@@ -6,11 +6,13 @@
 
 use std::{
     error::Error,
+    fmt,
     fs::{self, File},
     io::Read,
     time::Instant,
 };
 
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::{Value, json};
 use waybill_source::{Catalog, Format, Scanner};
 
@@ -48,23 +50,55 @@ fn scan(path: &str, format: Format) -> Result<Value, Box<dyn Error>> {
     Ok(definition.statistics().to_json(&scanned.totals).into())
 }
 
+/// What serde_json's side adds up.
+#[derive(Default)]
+struct Counted {
+    records: u64,
+    passengers: i64,
+    accident: bool,
+}
+
+impl Counted {
+    fn add(&mut self, record: &Departure<'_>) {
+        self.records += 1;
+        self.passengers += record.passengers;
+        self.accident |= record.accident;
+    }
+}
+
+/// An array is visited record by record: no vector of all of them is made.
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Records;
+        impl<'de> Visitor<'de> for Records {
+            type Value = Counted;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of records")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<Counted, A::Error> {
+                let mut counted = Counted::default();
+                while let Some(record) = records.next_element::<Departure<'de>>()? {
+                    counted.add(&record);
+                }
+                Ok(counted)
+            }
+        }
+        deserializer.deserialize_seq(Records)
+    }
+}
+
 fn serde(path: &str, format: Format) -> Result<Value, Box<dyn Error>> {
     let bytes = fs::read(path)?;
-    let (mut count, mut passengers, mut accident) = (0u64, 0i64, false);
-    let mut add = |record: &Departure<'_>| {
-        count += 1;
-        passengers += record.passengers;
-        accident |= record.accident;
-    };
+    let mut counted = Counted::default();
     if format == Format::Json {
-        let records: Vec<Departure<'_>> = serde_json::from_slice(&bytes)?;
-        records.iter().for_each(&mut add);
+        counted = serde_json::from_slice(&bytes)?;
     } else {
         for record in serde_json::Deserializer::from_slice(&bytes).into_iter::<Departure<'_>>() {
-            add(&record?);
+            counted.add(&record?);
         }
     }
-    Ok(json!({ "bus_count": count, "passenger_count": passengers, "exist_accident": accident }))
+    let Counted { records, passengers, accident } = counted;
+    Ok(json!({ "bus_count": records, "passenger_count": passengers, "exist_accident": accident }))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
