@@ -104,7 +104,7 @@ def main() -> int:
             except LeftOut as reason:
                 bench.note(f"`{line}` was left out: {reason}")
             except (Failed, OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
-                failures[line] = str(error) if isinstance(error, Failed) else repr(error)
+                failures[line] = " ".join((str(error) if isinstance(error, Failed) else repr(error)).split())
                 say(f"  FAILED: {failures[line]}")
             say(f"  {line} took {time.monotonic() - begun:.0f} s")
     finally:

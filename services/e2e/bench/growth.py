@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from harness import Bench, Curve, Meter, Row
+from harness import Bench, Curve, Meter, Row, Usage, median, status_mib
 from peers import S3Server
 from waybill import SMALL_CITY, Alone, Broker, Fleet, Upstream, day
 
@@ -48,11 +48,14 @@ def objects(bench: Bench) -> None:
         while date < wanted:
             system.run("buses", date=day(date))
             date += 1
-        meter = Meter(system.processes)
-        seconds, _ = system.run("buses", date=day(date))
-        date += 1
+        meter, runs = Meter(system.processes), []
+        for _ in range(bench.runs):
+            runs.append(system.run("buses", date=day(date))[0])
+            date += 1
+        usage = Usage(meter.read().cpu / bench.runs, status_mib(meter.pids, "VmHWM"))
+        seconds = median(runs)
         what = f"a job of {cities} tasks beside {wanted * cities:,} objects"
-        add(bench, what, "s", seconds, "embedded, tiny files", meter.read())
+        add(bench, what, "s", seconds, f"embedded, tiny files; median of {bench.runs} jobs", usage)
         begun = time.monotonic()
         system.country_stats(day(date - 1), day(date - 1))
         points.append((wanted * cities, seconds))
@@ -66,10 +69,11 @@ def workers(bench: Bench) -> None:
     for count in (1, 2, 4):
         upstream = Upstream(bench, cities, SMALL_CITY)
         system = Fleet(bench, {"buses": upstream.url}, broker, s3, count)
-        meter = Meter(system.workers)
+        meter, server = Meter(system.workers), Meter([s3.process])
         seconds, _ = system.run("buses", date=day(0))
-        how = f"RabbitMQ and {s3.name}; at most 16 requests to the upstream at once over all workers; usage of the workers"
-        add(bench, f"{cities:,} small cities with {count} workers", "cities/s", cities / seconds, how, meter.read())
+        share = server.read().cpu / seconds
+        how = f"RabbitMQ and {s3.name}, which used {share:.2f} of a core; at most 16 requests to the upstream at once over all workers; usage of the workers"
+        add(bench, f"{cities:,} small cities, workers: {count}", "cities/s", cities / seconds, how, meter.read())
         points.append((count, cities / seconds))
         for process in [*system.processes, upstream.process]:
             process.stop()

@@ -133,7 +133,7 @@ def measure_rate(bench: Bench, wanted: int, items: int, workers: int) -> None:
         if now > seen:
             last, seen = time.monotonic(), now
     usage = meter.read()
-    how = f"{items:,} items, one request each, as the upstream saw them; no request beyond its limit; the peer: what the limit allows"
+    how = f"{items:,} items, one request each, as the upstream saw them; none beyond its limit; the peer: what the limit allows"
     if seen == items:
         system.finish(job, pause=0.5)
         require_equal("items asked for, and of the job", upstream.counters()["weather"], items)
@@ -141,7 +141,8 @@ def measure_rate(bench: Bench, wanted: int, items: int, workers: int) -> None:
         how += f"; **{seen:,} were done after {limit:.0f} s, when the measurement was ended**"
     require_equal("requests beyond the limit, and none", upstream.counters()["violations"], 0)
     achieved = (seen - initial) / (last - first)
-    bench.add(Row("rate", f"{wanted} single items a second, {where}", "items/s", "higher", achieved, how, usage, "the limit", wanted))
+    what = f"{wanted} single items a second, {where}"
+    bench.add(Row("rate", what, "items/s", "higher", achieved, how, usage, "the limit", wanted))
 
 
 def start(bench: Bench) -> None:

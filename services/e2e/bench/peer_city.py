@@ -6,6 +6,8 @@ from datetime import datetime
 from fractions import Fraction
 
 DURATION = re.compile(r"([+-]?)P(?:([\d.]+)W)?(?:([\d.]+)D)?(?:T(?:([\d.]+)H)?(?:([\d.]+)M)?(?:([\d.]+)S)?)?")
+# Records, passengers, whether there was an accident, and the sum of delays in seconds.
+Totals = tuple[int, int, bool, int | Fraction]
 SECONDS = (604800, 86400, 3600, 60, 1)
 
 
@@ -23,8 +25,8 @@ def duration(text: str) -> int | Fraction:
     return -total if found[1] == "-" else total
 
 
-def add_up(body: bytes) -> tuple[int, int, bool, int | Fraction]:
-    """Records, passengers, whether there was an accident, and the sum of delays; ValueError for a wrong record."""
+def add_up(body: bytes) -> Totals:
+    """The totals of a file; ValueError for a wrong record."""
     passengers, accident, delay = 0, False, 0
     records = json.loads(body)
     for record in records:
@@ -39,7 +41,7 @@ def add_up(body: bytes) -> tuple[int, int, bool, int | Fraction]:
     return len(records), passengers, accident, delay
 
 
-def to_statistics(total: tuple[int, int, bool, int | Fraction]) -> dict[str, int | bool]:
+def to_statistics(total: Totals) -> dict[str, int | bool]:
     """As /country-stats shows them: the mean in whole seconds, halves away from zero."""
     count, passengers, accident, delay = total
     mean = Fraction(delay) / count if count else Fraction(0)

@@ -12,9 +12,8 @@ import sys
 import time
 import urllib.parse
 from concurrent.futures import ProcessPoolExecutor
-from fractions import Fraction
 
-from peer_city import add_up
+from peer_city import Totals, add_up
 
 PROCESSES = 4
 
@@ -24,7 +23,7 @@ def connect(url: str) -> tuple[http.client.HTTPConnection, int]:
     return http.client.HTTPConnection(parts.hostname, parts.port, timeout=60), len(f"{parts.scheme}://{parts.netloc}")
 
 
-def files(urls: list[str], folder: str) -> tuple[int, int, bool, int | Fraction]:
+def files(urls: list[str], folder: str) -> Totals:
     total = (0, 0, False, 0)
     connection, skip = connect(urls[0])
     for url in urls:
@@ -44,7 +43,7 @@ def files(urls: list[str], folder: str) -> tuple[int, int, bool, int | Fraction]
     return total
 
 
-def puts(urls: list[str], size: str) -> tuple[int, int, bool, int | Fraction]:
+def puts(urls: list[str], size: str) -> Totals:
     connection, skip = connect(urls[0])
     body = os.urandom(int(size))
     for url in urls:

@@ -86,7 +86,7 @@ class S3Server:
         self.buckets, self.port = 0, free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         garage = GARAGE if GARAGE.exists() else shutil.which("garage")
-        # How many small cities a line takes: moto slows down with every object, whoever asks.
+        # How many small cities a line takes: with moto fewer, so that it ends in minutes.
         self.many = 1000 if garage else 300
         if garage:
             self.name = "Garage"
@@ -95,9 +95,8 @@ class S3Server:
             self.name = "moto"
             self.key, self.secret = "bench", "bench-secret"
             bench.note(
-                "S3 server: moto, one Python process, which is the limit of most lines with RabbitMQ: it answers some 300 "
-                "PUTs a second and its listings slow down with every object, so 300 small cities stand for 1,000; with "
-                "Garage they are real: scripts/bench --install-garage"
+                "S3 server: moto, one Python process that nearly fills a core in lines with RabbitMQ, so these measure moto "
+                "too, and 300 small cities stand for 1,000; with Garage they are real: scripts/bench --install-garage"
             )
             self.process = bench.start([in_venv("moto_server"), "-H", "127.0.0.1", "-p", self.port], "moto")
             self.process.wait_for_url(f"{self.endpoint}/moto-api/")

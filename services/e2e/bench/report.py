@@ -65,13 +65,15 @@ def sentence(curve: Curve) -> str:
         return f"{text}."
     if curve.expected == 1 and found < 1:
         return f"{text}; less than linear: a fixed part weighs on the small ones, or something else is the limit."
+    if curve.expected == 0 and found < 0:
+        return f"{text}; it does not cost more: what falls is a warm-up, or noise."
     return f"{text}; **this is not {'flat' if curve.expected == 0 else 'linear'}**."
 
 
 def markdown(rows: list[Row], curves: list[Curve], notes: list[str], failures: dict[str, str], about: dict[str, Any]) -> str:
     lines = [
-        f"{about['cores']} cores ({about['processor']}), {about['memory_gib']} GiB of memory, {about['disk_free_gib']} GiB of disk "
-        f"free, Linux {about['kernel']}; load before the run {about['load'][0]}; commit {about['commit']}; {about['mode']}.",
+        f"{about['cores']} cores ({about['processor']}), {about['memory_gib']} GiB of memory, "
+        f"{about['disk_free_gib']} GiB of disk free, Linux {about['kernel']}; load before the run {about['load'][0]}; commit {about['commit']}; {about['mode']}.",
         "",
         "| what | Waybill | CPU, peak | beside | it | CPU, peak | ratio | measured |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -137,7 +139,8 @@ def compare(first: Path, second: Path) -> str:
     """Ratios of two runs, row by row."""
     runs = [json.loads(path.read_text()) for path in (first, second)]
     before, after = ({(row["line"], row["what"], row["peer"]): row for row in run["rows"]} for run in runs)
-    names = [f"{path.name} ({run['machine']['commit']}, load {run['machine']['load'][0]})" for path, run in zip((first, second), runs)]
+    machines = [run["machine"] for run in runs]
+    names = [f"{path} ({about['commit']}, load {about['load'][0]})" for path, about in zip((first, second), machines)]
     lines = [f"| what | {names[0]} | {names[1]} | second / first | |", "| --- | --- | --- | --- | --- |"]
     for key, row in before.items():
         other = after.get(key)
@@ -149,5 +152,6 @@ def compare(first: Path, second: Path) -> str:
         verdict = "" if abs(ratio - 1) < 0.05 else "better" if better else "worse"
         value, beside = f"{number(row['value'])} {row['unit']}", f", beside {row['peer']}" if row["peer"] else ""
         lines.append(f"| {row['what']}{beside} | {value} | {number(other['value'])} {row['unit']} | {ratio:.2f} × | {verdict} |")
-    lines += [f"| {row['what']} | not measured | {number(row['value'])} {row['unit']} | | |" for key, row in after.items() if key not in before]
+    new = [row for key, row in after.items() if key not in before]
+    lines += [f"| {row['what']} | not measured | {number(row['value'])} {row['unit']} | | |" for row in new]
     return "\n".join(lines) + "\n"

@@ -3,11 +3,10 @@
 import json
 import statistics
 import sys
-from fractions import Fraction
 from typing import Any
 
 from harness import Bench, LeftOut, Meter, Row, Usage, get_json, median, require_equal, run_measured, wait_until
-from peer_city import to_statistics
+from peer_city import Totals, to_statistics
 from peers import HERE, S3Server, in_venv
 from waybill import SMALL_CITY, Alone, Broker, Fleet, System, Upstream, day
 
@@ -21,7 +20,9 @@ def totals(system: System, date: str) -> tuple[int, int, bool]:
     )
 
 
-def run_with_stdin(bench: Bench, command: list[Any], given: Any, environment: dict[str, str] | None = None) -> tuple[dict[str, Any], Usage]:
+def run_with_stdin(
+    bench: Bench, command: list[Any], given: Any, environment: dict[str, str] | None = None
+) -> tuple[dict[str, Any], Usage]:
     """A peer that reads JSON and prints JSON."""
     file = bench.root / "stdin.json"
     file.write_text(json.dumps(given))
@@ -78,16 +79,17 @@ def fleet(bench: Bench) -> None:
     bucket = s3.make_bucket()
     size = SMALL_CITY * 114
     for date in range(last + 1):
-        meter = Meter(system.workers)
+        meter, server = Meter(system.workers), Meter([s3.process])
         seconds, job = system.run("buses", date=day(date))
-        usage = meter.read()
+        usage, share = meter.read(), server.read().cpu / seconds
         if date not in (0, last):
             continue
         rate = job["tasks"]["total"] / seconds
         at = f"{cities:,} small cities, RabbitMQ and {s3.name}, one worker, date {date + 1}"
         urls = [s3.presign("PUT", f"/{bucket}/{day(date)}/{number}") for number in range(cities)]
         puts, put_usage = run_with_stdin(bench, [sys.executable, HERE / "peer_plain.py", "puts", size], urls)
-        how = "one run: how it changes with the dates before it is measured; usage of the worker; the peer: "
+        how = "one run: how it changes with the dates before it is measured; usage of the worker; "
+        how += f"{s3.name} used {share:.2f} of a core; the peer: "
         bench.add(
             Row(
                 "fleet",
@@ -136,11 +138,12 @@ def celery(bench: Bench, broker: Broker, s3: S3Server, upstream: Upstream, date:
     return found["total"][:3], len(cities) / found["seconds"], usage
 
 
-def reference_statistics(bodies: dict[tuple[str, str], list[tuple[int, int, bool, int | Fraction]]]) -> dict[tuple[str, str], dict[str, Any]]:
+def reference_statistics(bodies: dict[tuple[str, str], list[Totals]]) -> dict[tuple[str, str], dict[str, Any]]:
     """Totals of files by country and day, as /country-stats shows them, without days of nothing."""
     found = {}
     for key, parts in bodies.items():
-        total = (sum(p[0] for p in parts), sum(p[1] for p in parts), any(p[2] for p in parts), sum((p[3] for p in parts), Fraction(0)))
+        counts, passengers, accidents, delays = zip(*parts)
+        total = (sum(counts), sum(passengers), any(accidents), sum(delays))
         if total[0]:
             found[key] = to_statistics(total)
     return found

@@ -33,6 +33,9 @@ struct Departure<'a> {
     accident: bool,
 }
 
+/// One side: it reads the file at a path, and returns the statistics.
+type Side = fn(&str, Format) -> Result<Value, Box<dyn Error>>;
+
 fn scan(path: &str, format: Format) -> Result<Value, Box<dyn Error>> {
     let catalog = Catalog::shipped();
     let definition = catalog.get("buses").ok_or("the shipped definition")?;
@@ -103,12 +106,12 @@ fn serde(path: &str, format: Format) -> Result<Value, Box<dyn Error>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let (path, format, runs, read): (_, _, _, fn(&str, Format) -> Result<Value, Box<dyn Error>>) =
-        match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [path, format, runs] => (path, format, runs, scan),
-            [path, format, runs, "serde"] => (path, format, runs, serde),
-            _ => return Err("expected PATH json|ndjson|csv RUNS [serde]".into()),
-        };
+    let (path, format, runs, read): (_, _, _, Side) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..]
+    {
+        [path, format, runs] => (path, format, runs, scan),
+        [path, format, runs, "serde"] => (path, format, runs, serde),
+        _ => return Err("expected PATH json|ndjson|csv RUNS [serde]".into()),
+    };
     let format = match format {
         "json" => Format::Json,
         "ndjson" => Format::Ndjson,
