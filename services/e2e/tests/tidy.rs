@@ -6,10 +6,11 @@ use std::{
 };
 
 /// From the bottom up. A crate may use those before it, and a service no other service.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["telemetry"],
     &["source", "upstream", "web"],
     &["store", "queue"],
+    &["journal"],
     &["ledger"],
     &["api", "worker", "stats"],
     &["waybill"],

@@ -1,0 +1,125 @@
+//! One source's journal in the bucket: its keys, its pages, and the reading of one object.
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use waybill_store::{Entry, StoreError};
+
+use crate::{Bucket, Options, Reason, Unreadable, View, frame, name::Name};
+
+/// Objects over this size are decoded and merged on a thread of their own, and read one by one.
+pub(crate) const LARGE: u64 = 1 << 20;
+
+/// Where a source's journal lies and which bounds it has. Cheap to clone; asks the store nothing.
+pub struct Journal<V> {
+    pub(crate) bucket: Arc<dyn Bucket>,
+    pub(crate) options: Arc<Options>,
+    /// `journal/{source}/`
+    prefix: Arc<str>,
+    view: PhantomData<fn() -> V>,
+}
+
+/// An object of the journal in a listing.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub(crate) key: String,
+    /// `None` where it is not a name of ours.
+    pub(crate) name: Option<Name>,
+    pub(crate) size: u64,
+    /// Tells an object that was written anew under its name, as from a backup.
+    pub(crate) etag: String,
+}
+
+/// What became of reading an object.
+pub(crate) enum Object<V> {
+    View(V),
+    /// A compactor deleted it. What it held is in a snapshot whose name sorts after it.
+    Gone,
+    Unreadable(Unreadable),
+}
+
+impl<V: View> Journal<V> {
+    /// The journal of `source` in `bucket`.
+    ///
+    /// # Panics
+    /// Where `source` is empty or has a slash: it is one segment of a key.
+    pub fn new(bucket: impl Bucket, source: &str, options: Options) -> Self {
+        assert!(!source.is_empty() && !source.contains('/'), "not the name of a source: {source:?}");
+        Self {
+            bucket: Arc::new(bucket),
+            options: Arc::new(options),
+            prefix: format!("journal/{source}/").into(),
+            view: PhantomData,
+        }
+    }
+
+    pub(crate) fn key(&self, name: Name) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// A key that sorts after all segments and before all snapshots.
+    pub(crate) fn after_segments(&self) -> String {
+        format!("{}snapshots/", self.prefix)
+    }
+
+    /// A page of the listing after the key `start_after`, and where the next one starts if there may be one.
+    pub(crate) async fn page(&self, start_after: Option<&str>) -> Result<(Vec<Listed>, Option<String>), StoreError> {
+        let entries = self.bucket.list(&self.prefix, start_after, self.options.page).await?;
+        let full = entries.len() >= self.options.page;
+        let next = entries.last().filter(|_| full).map(|entry| entry.key.clone());
+        let listed = entries.into_iter().map(|Entry { key, size, etag }| {
+            let name = key.strip_prefix(&*self.prefix).and_then(Name::parse);
+            Listed { key, name, size, etag }
+        });
+        Ok((listed.collect(), next))
+    }
+
+    pub(crate) async fn read(&self, listed: &Listed) -> Result<Object<V>, StoreError> {
+        let unreadable = |reason| Ok(Object::Unreadable(Unreadable { key: listed.key.clone(), reason }));
+        let Some(name) = listed.name else { return unreadable(Reason::ForeignName) };
+        let limit = self.options.object_bytes;
+        let too_large = |size| Reason::TooLarge { size, limit: limit as u64 };
+        if listed.size > limit as u64 {
+            return unreadable(too_large(listed.size));
+        }
+        let object = match self.bucket.get(&listed.key, limit).await {
+            Ok(Some(object)) => object,
+            Ok(None) => return Ok(Object::Gone),
+            Err(StoreError::TooLarge { .. }) => return unreadable(too_large(limit as u64 + 1)),
+            Err(error @ StoreError::Refused { .. }) => return unreadable(Reason::Refused(error)),
+            Err(error) => return Err(error),
+        };
+        let max_entries = self.options.segment_entries;
+        match off_thread(listed.size, move || frame::decode(name, object, max_entries)).await {
+            Ok(view) => Ok(Object::View(view)),
+            Err(reason) => unreadable(reason),
+        }
+    }
+}
+
+/// Runs what takes long where `size` is large, on a thread on which it may.
+pub(crate) async fn off_thread<T: Send + 'static>(size: u64, work: impl FnOnce() -> T + Send + 'static) -> T {
+    if size <= LARGE {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+impl<V> Clone for Journal<V> {
+    fn clone(&self) -> Self {
+        Self {
+            bucket: Arc::clone(&self.bucket),
+            options: Arc::clone(&self.options),
+            prefix: Arc::clone(&self.prefix),
+            view: PhantomData,
+        }
+    }
+}
+
+impl<V> fmt::Debug for Journal<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
