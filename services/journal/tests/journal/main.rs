@@ -1,0 +1,11 @@
+//! The journal as its callers see it, on a store whose every call is a step, and on the embedded one.
+
+mod algebra;
+mod bad_objects;
+mod commits;
+mod embedded;
+mod interleavings;
+mod many_segments;
+mod model;
+mod refreshes;
+mod view;
