@@ -11,7 +11,7 @@ use waybill_journal::{Committer, Compactor, Follower, Journal, Urgency, View};
 
 use crate::{
     model::Model,
-    view::{Fact, Totals, facts, options},
+    view::{Fact, Totals, fact, facts, options},
 };
 
 proptest! {
@@ -23,10 +23,15 @@ proptest! {
             merged.merge(right);
             merged
         };
-        prop_assert_eq!(merge(&a, &a), a.clone());
+        prop_assert_eq!(&merge(&a, &a), &a);
         prop_assert_eq!(merge(&a, &b), merge(&b, &a));
         prop_assert_eq!(merge(&merge(&a, &b), &c), merge(&a, &merge(&b, &c)));
-        prop_assert_eq!(merge(&a, &Totals::default()), a.clone());
+        prop_assert_eq!(&merge(&a, &Totals::default()), &a);
+        for id in c.amounts.keys() {
+            let mut applied = a.clone();
+            applied.apply(&fact(*id));
+            prop_assert_eq!(applied, merge(&a, &Totals::of([&fact(*id)])));
+        }
         prop_assert_eq!(Totals::from_snapshot(a.to_snapshot()).unwrap(), a);
     }
 

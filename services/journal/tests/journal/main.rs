@@ -1,5 +1,7 @@
 //! The journal as its callers see it, on a store whose every call is a step, and on the embedded one.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod algebra;
 mod bad_objects;
 mod commits;
