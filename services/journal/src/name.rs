@@ -80,9 +80,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_snapshot_sorts_after_its_inputs(
-            times in proptest::collection::vec(0..LAST_MILLISECOND, 0..20),
+            // Close together, so that times are equal and clocks are behind.
+            times in proptest::collection::vec(0_u64..50, 0..20),
             segments in proptest::collection::vec(0..=LAST_MILLISECOND, 0..20),
-            now: u64,
+            now in 0_u64..50,
             tiers: (u8, u8),
         ) {
             let snapshots = times.iter().map(|time| Name::Snapshot(uuid(*time), tiers.0));
