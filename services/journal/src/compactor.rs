@@ -5,17 +5,18 @@
 //! they leave objects that say the same thing twice, which a later compaction merges.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     fmt,
+    pin::pin,
     sync::{Mutex, PoisonError},
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::TryStreamExt;
 use waybill_store::StoreError;
 
 use crate::{
     Follower, Journal, Options, Unreadable, View, frame,
-    journal::{LARGE, Listed, Object, off_thread},
+    journal::{Listed, Object, off_thread},
     name::Name,
 };
 
@@ -48,8 +49,8 @@ pub struct Compacted {
 pub struct Compactor<V> {
     journal: Journal<V>,
     follower: Option<Follower<V>>,
-    /// Keys and ETags of what cannot be read, so that it is not tried again in each step.
-    unreadable: Mutex<HashSet<(String, String)>>,
+    /// What cannot be read, with its ETag, so that it is not tried again in each step.
+    unreadable: Mutex<HashMap<String, String>>,
 }
 
 impl<V: View> Compactor<V> {
@@ -90,12 +91,18 @@ impl<V: View> Compactor<V> {
     /// What is to be merged now.
     async fn due(&self) -> Result<Vec<Listed>, StoreError> {
         let options = &self.journal.options;
-        let (mut segments, mut start_after) = (Vec::new(), None);
+        let (mut segments, mut tiers, mut start_after) = (Vec::new(), BTreeMap::<u8, Vec<Listed>>::new(), None);
         loop {
             let (page, next) = self.journal.page(start_after.as_deref()).await?;
-            let at_end = next.is_none() || page.iter().any(|listed| matches!(listed.name, Some(Name::Snapshot(..))));
-            segments.extend(self.readable(page).filter(|listed| matches!(listed.name, Some(Name::Segment(_)))));
-            if at_end || segments.len() >= options.compact_inputs {
+            for listed in self.readable(page) {
+                match listed.name {
+                    Some(Name::Segment(_)) => segments.push(listed),
+                    Some(Name::Snapshot(_, tier)) => tiers.entry(tier).or_default().push(listed),
+                    None => {}
+                }
+            }
+            // So many segments are due, whatever else there is.
+            if next.is_none() || segments.len() >= options.compact_inputs.max(options.compact_segments) {
                 break;
             }
             start_after = next;
@@ -106,16 +113,6 @@ impl<V: View> Compactor<V> {
         {
             return Ok(fitting(segments, options));
         }
-        let (mut tiers, mut start_after) = (BTreeMap::<u8, Vec<Listed>>::new(), Some(self.journal.after_segments()));
-        while start_after.is_some() {
-            let (page, next) = self.journal.page(start_after.as_deref()).await?;
-            for listed in self.readable(page) {
-                if let Some(Name::Snapshot(_, tier)) = listed.name {
-                    tiers.entry(tier).or_default().push(listed);
-                }
-            }
-            start_after = next;
-        }
         let mut due = tiers.into_values().filter(|snapshots| snapshots.len() >= options.compact_fan_in);
         Ok(due.find_map(|snapshots| Some(fitting(snapshots, options)).filter(|fit| fit.len() > 1)).unwrap_or_default())
     }
@@ -123,26 +120,21 @@ impl<V: View> Compactor<V> {
     /// The names, the keys with their sizes, and the merge of what can be read of `inputs`. `None` for fewer than two.
     async fn merge(&self, inputs: Vec<Listed>) -> Result<Option<Merged<V>>, StoreError> {
         let (mut names, mut keys, mut merged) = (Vec::new(), Vec::new(), V::default());
-        let (large, small): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|listed| listed.size > LARGE);
-        for (objects, at_once) in [(small, self.journal.options.parallel_reads), (large, 1)] {
-            let read =
-                objects.into_iter().map(async |listed| self.journal.read(&listed).await.map(|read| (listed, read)));
-            let mut read = stream::iter(read).buffer_unordered(at_once);
-            while let Some((listed, object)) = read.try_next().await? {
-                match object {
-                    Object::View(view) => {
-                        merged = off_thread(listed.size, move || {
-                            merged.merge(&view);
-                            merged
-                        })
-                        .await;
-                        names.extend(listed.name);
-                        keys.push((listed.key, listed.size));
-                    }
-                    // Another compactor has it in a snapshot of its own.
-                    Object::Gone => {}
-                    Object::Unreadable(error) => self.leave_out(listed, &error),
+        let mut read = pin!(self.journal.read_all(inputs));
+        while let Some((listed, object)) = read.try_next().await? {
+            match object {
+                Object::View(view) => {
+                    merged = off_thread(listed.size, move || {
+                        merged.merge(&view);
+                        merged
+                    })
+                    .await;
+                    names.extend(listed.name);
+                    keys.push((listed.key, listed.size));
                 }
+                // Another compactor has it in a snapshot of its own.
+                Object::Gone => {}
+                Object::Unreadable(error) => self.leave_out(listed, &error),
             }
         }
         Ok((keys.len() > 1).then_some((names, keys, merged)))
@@ -152,13 +144,14 @@ impl<V: View> Compactor<V> {
         tracing::warn!(%error, "an object of the journal cannot be compacted and is left alone");
         if !error.is_transient() {
             let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
-            unreadable.insert((listed.key, listed.etag));
+            unreadable.insert(listed.key, listed.etag);
         }
     }
 
-    fn readable(&self, page: Vec<Listed>) -> impl Iterator<Item = Listed> {
-        let known = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        page.into_iter().filter(move |listed| !known.contains(&(listed.key.clone(), listed.etag.clone())))
+    fn readable(&self, mut page: Vec<Listed>) -> Vec<Listed> {
+        let known = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        page.retain(|listed| known.get(&listed.key) != Some(&listed.etag));
+        page
     }
 }
 

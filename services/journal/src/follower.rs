@@ -8,19 +8,20 @@
 use std::{
     collections::HashMap,
     fmt,
+    pin::pin,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::TryStreamExt;
 use tokio::{sync::Mutex, time::Instant};
 use waybill_store::StoreError;
 
 use crate::{
     Journal, Unreadable, View,
-    journal::{LARGE, Listed, Object, off_thread},
+    journal::{Listed, Object, off_thread},
     name::Name,
 };
 
@@ -178,13 +179,9 @@ impl<V: View> Follower<V> {
         loop {
             let (page, next) = self.inner.journal.page(start_after.as_deref()).await?;
             let new = self.mark(listing, page);
-            let (large, small): (Vec<_>, Vec<_>) = new.into_iter().partition(|listed| listed.size > LARGE);
-            for (objects, at_once) in [(small, self.inner.journal.options.parallel_reads), (large, 1)] {
-                let read = objects.into_iter().map(|listed| self.add(listing, listed));
-                let mut read = stream::iter(read).buffer_unordered(at_once);
-                while let Some(was_there) = read.try_next().await? {
-                    complete &= was_there;
-                }
+            let mut read = pin!(self.inner.journal.read_all(new));
+            while let Some((listed, object)) = read.try_next().await? {
+                complete &= self.add(listing, listed, object).await;
             }
             if next.is_none() {
                 break;
@@ -217,9 +214,9 @@ impl<V: View> Follower<V> {
         new
     }
 
-    /// Reads an object into the view; whether it was there.
-    async fn add(&self, listing: u64, listed: Listed) -> Result<bool, StoreError> {
-        match self.inner.journal.read(&listed).await? {
+    /// Adds what was read to the view; whether it was there.
+    async fn add(&self, listing: u64, listed: Listed, object: Object<V>) -> bool {
+        match object {
             Object::View(view) => {
                 let this = self.clone();
                 off_thread(listed.size, move || {
@@ -229,9 +226,9 @@ impl<V: View> Follower<V> {
                     state.merged.extend(listed.name.map(|name| (name, listing)));
                 })
                 .await;
-                Ok(true)
+                true
             }
-            Object::Gone => Ok(false),
+            Object::Gone => false,
             Object::Unreadable(error) => {
                 let mut state = self.state_mut();
                 if !state.unreadable.contains_key(&listed.key) {
@@ -239,7 +236,7 @@ impl<V: View> Follower<V> {
                 }
                 let refused = Refused { etag: listed.etag, error: Arc::new(error) };
                 state.unreadable.insert(listed.key, (listing, refused));
-                Ok(true)
+                true
             }
         }
     }

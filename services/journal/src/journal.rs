@@ -2,12 +2,13 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
+use futures::{Stream, StreamExt, stream};
 use waybill_store::{Entry, StoreError};
 
 use crate::{Bucket, Options, Reason, Unreadable, View, frame, name::Name};
 
 /// Objects over this size are decoded and merged on a thread of their own, and read one by one.
-pub(crate) const LARGE: u64 = 1 << 20;
+const LARGE: u64 = 1 << 20;
 
 /// Where a source's journal lies and which bounds it has. Cheap to clone; asks the store nothing.
 pub struct Journal<V> {
@@ -56,11 +57,6 @@ impl<V: View> Journal<V> {
         format!("{}{name}", self.prefix)
     }
 
-    /// A key that sorts after all segments and before all snapshots.
-    pub(crate) fn after_segments(&self) -> String {
-        format!("{}snapshots/", self.prefix)
-    }
-
     /// A page of the listing after the key `start_after`, and where the next one starts if there may be one.
     pub(crate) async fn page(&self, start_after: Option<&str>) -> Result<(Vec<Listed>, Option<String>), StoreError> {
         let entries = self.bucket.list(&self.prefix, start_after, self.options.page).await?;
@@ -73,7 +69,18 @@ impl<V: View> Journal<V> {
         Ok((listed.collect(), next))
     }
 
-    pub(crate) async fn read(&self, listed: &Listed) -> Result<Object<V>, StoreError> {
+    /// Reads objects: those of up to [`LARGE`] bytes some at once, then the larger ones one by one.
+    pub(crate) fn read_all(&self, objects: Vec<Listed>) -> impl Stream<Item = Result<(Listed, Object<V>), StoreError>> {
+        let (large, small): (Vec<_>, Vec<_>) = objects.into_iter().partition(|listed| listed.size > LARGE);
+        let read = move |listed: Listed| async move {
+            let object = self.read(&listed).await?;
+            Ok((listed, object))
+        };
+        let small = stream::iter(small).map(read).buffer_unordered(self.options.parallel_reads);
+        small.chain(stream::iter(large).then(read))
+    }
+
+    async fn read(&self, listed: &Listed) -> Result<Object<V>, StoreError> {
         let unreadable = |reason| Ok(Object::Unreadable(Unreadable { key: listed.key.clone(), reason }));
         let Some(name) = listed.name else { return unreadable(Reason::ForeignName) };
         let limit = self.options.object_bytes;
