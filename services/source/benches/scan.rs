@@ -3,15 +3,18 @@
 //!
 //! The last line is the ratio of the two, from runs that alternate, so that it holds on a noisy machine too.
 
+mod serde_peer;
+
 use std::{
-    fmt,
+    fmt::Write as _,
     hint::black_box,
     time::{Duration, Instant},
 };
 
 use criterion::{Criterion, Throughput};
-use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use waybill_source::{Catalog, Definition, Format, Scanned, Scanner};
+
+use crate::serde_peer::Counted;
 
 /// Large enough to fall out of every cache.
 const DOCUMENT_BYTES: usize = 64 << 20;
@@ -25,7 +28,6 @@ const PAIRS: usize = 7;
 /// A day's file, in the proportions of the stand-in upstream: mostly whole seconds, some buses early, some
 /// very late.
 fn document() -> String {
-    use fmt::Write as _;
     let mut random = fastrand::Rng::with_seed(7);
     let mut text = String::with_capacity(DOCUMENT_BYTES + 256);
     text.push('[');
@@ -74,42 +76,6 @@ fn scan(definition: &Definition, format: Format, document: &str) -> Scanned {
     scanner.finish().expect("the document is whole")
 }
 
-/// A record as serde_json reads it without a copy.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Departure<'a> {
-    departure_time: &'a str,
-    bus_type: &'a str,
-    passengers: i64,
-    delay: &'a str,
-    accident: bool,
-}
-
-/// How many records, and the passengers in them.
-struct Counted(u64, i64);
-
-impl<'de> Deserialize<'de> for Counted {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Records;
-        impl<'de> Visitor<'de> for Records {
-            type Value = Counted;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of records")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<Counted, A::Error> {
-                let mut counted = Counted(0, 0);
-                while let Some(record) = records.next_element::<Departure<'de>>()? {
-                    black_box((record.departure_time, record.bus_type, record.delay, record.accident));
-                    counted.0 += 1;
-                    counted.1 += record.passengers;
-                }
-                Ok(counted)
-            }
-        }
-        deserializer.deserialize_seq(Records)
-    }
-}
-
 fn typed(document: &str) -> Counted {
     serde_json::from_slice(document.as_bytes()).expect("the document is right")
 }
@@ -125,9 +91,10 @@ fn main() {
     let definition = catalog.get("buses").expect("it is shipped");
     let document = document();
     let scanned = scan(definition, Format::Json, &document);
-    let Counted(records, passengers) = typed(&document);
+    let Counted { records, passengers, accident } = typed(&document);
     let shown = definition.statistics().to_json(&scanned.totals);
     assert_eq!((scanned.records, shown["passenger_count"].as_i64()), (records, Some(passengers)));
+    assert_eq!(shown["exist_accident"].as_bool(), Some(accident));
 
     let mut criterion = Criterion::default()
         .sample_size(20)

@@ -4,34 +4,23 @@
 //! `serde`, serde_json reads the records instead: typed, borrowed, from memory; it checks only their JSON types and
 //! counts passengers and accidents. Reading the file is part of the time on both sides.
 
+#[path = "../benches/serde_peer/mod.rs"]
+mod serde_peer;
+
 use std::{
     error::Error,
-    fmt,
     fs::{self, File},
     io::Read,
     time::Instant,
 };
 
-use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::{Value, json};
 use waybill_source::{Catalog, Format, Scanner};
 
+use crate::serde_peer::{Counted, Departure};
+
 /// What a worker gets from a connection at a time.
 const CHUNK_BYTES: usize = 64 << 10;
-
-/// A record as serde_json reads it without a copy.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Departure<'a> {
-    #[serde(rename = "departure-time")]
-    _time: &'a str,
-    #[serde(rename = "bus-type")]
-    _bus: &'a str,
-    passengers: i64,
-    #[serde(rename = "delay")]
-    _delay: &'a str,
-    accident: bool,
-}
 
 /// One side: it reads the file at a path, and returns the statistics.
 type Side = fn(&str, Format) -> Result<Value, Box<dyn Error>>;
@@ -51,43 +40,6 @@ fn scan(path: &str, format: Format) -> Result<Value, Box<dyn Error>> {
     }
     let scanned = scanner.finish().map_err(|error| format!("{error:?}"))?;
     Ok(definition.statistics().to_json(&scanned.totals).into())
-}
-
-/// What serde_json's side adds up.
-#[derive(Default)]
-struct Counted {
-    records: u64,
-    passengers: i64,
-    accident: bool,
-}
-
-impl Counted {
-    fn add(&mut self, record: &Departure<'_>) {
-        self.records += 1;
-        self.passengers += record.passengers;
-        self.accident |= record.accident;
-    }
-}
-
-/// An array is visited record by record: no vector of all of them is made.
-impl<'de> Deserialize<'de> for Counted {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Records;
-        impl<'de> Visitor<'de> for Records {
-            type Value = Counted;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of records")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<Counted, A::Error> {
-                let mut counted = Counted::default();
-                while let Some(record) = records.next_element::<Departure<'de>>()? {
-                    counted.add(&record);
-                }
-                Ok(counted)
-            }
-        }
-        deserializer.deserialize_seq(Records)
-    }
 }
 
 fn serde(path: &str, format: Format) -> Result<Value, Box<dyn Error>> {
