@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from harness import Bench, LeftOut, Meter, Process, Row, Usage, get_json, median, request, require, run_measured
+from harness import REPOSITORY, Bench, LeftOut, Meter, Process, Row, Usage, get_json, median, request, require, run_measured
 from peers import S3Server, find, serve_files
 from small import middle
 from waybill import Alone, Broker, Fleet, System, Upstream, day
@@ -56,7 +56,7 @@ def big(bench: Bench) -> None:
     """One big file from nginx, embedded and (not with --quick) to an S3 server, beside `rclone copyurl`."""
     sizes = [64] if bench.quick else [227, 1000] + ([5000] if bench.options.huge else [])
     site, sources = bench.folder("site"), bench.folder("sources")
-    shipped = (Path(__file__).resolve().parents[2] / "source/sources/buses.toml").read_text()
+    shipped = (REPOSITORY / "services/source/sources/buses.toml").read_text()
     (sources / "big.toml").write_text(definition(shipped))
     upstream = Upstream(bench, 2, 50_000)
     url, server = serve_files(bench, site)

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness import Bench, Curve, Meter, Row, Usage, median, status_mib
 from peers import S3Server
-from waybill import SMALL_CITY, Alone, Broker, Fleet, Upstream, day
+from waybill import SMALL_CITY, TINY_CITY, Alone, Broker, Fleet, Upstream, day
 
 
 def growth(bench: Bench) -> None:
@@ -26,7 +26,7 @@ def tasks(bench: Bench) -> None:
     points = []
     for cities in (10, 100, 1000) if bench.quick else (50, 500, 5000):
         with bench.scope():
-            upstream = Upstream(bench, cities, RECORDS)
+            upstream = Upstream(bench, cities, TINY_CITY)
             system = Alone(bench, {"buses": upstream.url})
             meter = Meter(system.processes)
             seconds, _ = system.run("buses", date=day(0))
@@ -35,13 +35,9 @@ def tasks(bench: Bench) -> None:
     bench.curves.append(Curve("a job, by its tasks", "tasks", "seconds", points, 1))
 
 
-# Tiny files: what is looked at is the work around them.
-RECORDS = 20
-
-
 def objects(bench: Bench) -> None:
     cities = 100
-    upstream = Upstream(bench, cities, RECORDS)
+    upstream = Upstream(bench, cities, TINY_CITY)
     system = Alone(bench, {"buses": upstream.url})
     points, date = [], 0
     for wanted in (1, 10) if bench.quick else (1, 10, 100):

@@ -89,7 +89,7 @@ def measure_requests(bench: Bench, system: System, where: str) -> None:
 
 def weather_definition(folder: Path, items: int, rate: int) -> Path:
     """The shipped `weather` for single items, at another rate; it takes the place of the shipped one's name."""
-    text = (Path(__file__).resolve().parents[2] / "source/sources/weather.toml").read_text()
+    text = (REPOSITORY / "services/source/sources/weather.toml").read_text()
     head, rest = text.split("list   = [", 1)
     text = f"{head}list = [{', '.join(str(item) for item in range(1, items + 1))}]{rest.split(']', 1)[1]}"
     text = re.sub(r"batch += 20", "batch = 1", text)

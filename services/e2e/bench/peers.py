@@ -37,13 +37,6 @@ def in_venv(program: str) -> Path:
     return found
 
 
-def rabbitmq_is_there() -> bool:
-    try:
-        return bool(find("rabbitmq-server"))
-    except LeftOut:
-        return False
-
-
 def install(with_garage: bool) -> None:
     """Installs what is missing, where it can; what it cannot is left out of the measurement."""
     missing = []

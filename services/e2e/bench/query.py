@@ -10,9 +10,8 @@ from harness import Bench, Curve, LeftOut, Meter, Row, get_json, median, request
 from peer_city import add_up
 from peers import HERE, in_venv
 from small import reference_statistics
-from waybill import Alone, Upstream, day
+from waybill import RECORD_BYTES, TINY_CITY, Alone, Upstream, day
 
-RECORDS = 20
 DAYS_AT_ONCE = 8
 
 
@@ -53,7 +52,7 @@ def fill(bench: Bench, system: Alone, days: list[str]) -> None:
         jobs = [system.submit("buses", date=date) for date in days[at : at + DAYS_AT_ONCE]]
         tasks += sum(system.finish(job, pause=0.25)["tasks"]["total"] for job in jobs)
     seconds = time.monotonic() - begun
-    how = f"{len(days)} jobs, {DAYS_AT_ONCE} at once; files of {RECORDS * 114 / 1000:.1f} KB"
+    how = f"{len(days)} jobs, {DAYS_AT_ONCE} at once; files of {TINY_CITY * RECORD_BYTES / 1000:.1f} KB"
     bench.add(Row("statistics", f"filling {tasks:,} objects", "tasks/s", "higher", tasks / seconds, how, meter.read()))
 
 
@@ -62,7 +61,7 @@ def statistics(bench: Bench) -> None:
     cities = bench.options.cities or (20 if bench.quick else 100)
     count = bench.options.days or (30 if bench.quick else 365)
     days = [day(number) for number in range(count)]
-    upstream = Upstream(bench, cities, RECORDS, countries=20)
+    upstream = Upstream(bench, cities, TINY_CITY, countries=20)
     system = Alone(bench, {"buses": upstream.url})
     fill(bench, system, days)
     countries = country_slugs(system, upstream)

@@ -59,7 +59,7 @@ def scan(bench: Bench) -> None:
         size = path.stat().st_size / MB
         seconds, usage, line = measure([binary, path, form, runs], "scan_file")
         ours = line["statistics"]
-        what = f"scan of {size:.0f} MB {form.upper() if form != 'ndjson' else 'NDJSON'}"
+        what = f"scan of {size:.0f} MB {form.upper()}"
 
         def add(peer: str, peer_seconds: float, peer_usage: Usage, how: str) -> None:
             how = f"reading the file included, from the page cache; {how}"

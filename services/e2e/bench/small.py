@@ -8,7 +8,7 @@ from typing import Any
 from harness import Bench, LeftOut, Meter, Row, Usage, get_json, median, require_equal, run_measured, wait_until
 from peer_city import Totals, to_statistics
 from peers import HERE, S3Server, in_venv
-from waybill import SMALL_CITY, Alone, Broker, Fleet, System, Upstream, day
+from waybill import RECORD_BYTES, SMALL_CITY, Alone, Broker, Fleet, System, Upstream, day
 
 
 def totals(system: System, date: str) -> tuple[int, int, bool]:
@@ -77,7 +77,7 @@ def fleet(bench: Bench) -> None:
     upstream = Upstream(bench, cities, SMALL_CITY)
     system = Fleet(bench, {"buses": upstream.url}, broker, s3)
     bucket = s3.make_bucket()
-    size = SMALL_CITY * 114
+    size = SMALL_CITY * RECORD_BYTES
     for date in range(last + 1):
         meter, server = Meter(system.workers), Meter([s3.process])
         seconds, job = system.run("buses", date=day(date))
