@@ -40,8 +40,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two questions whether a lock is there still: three of them within the time that one is good for.
 const BETWEEN_CONFIRMATIONS: Duration = Duration::from_secs(3);
 
-/// How long the empty message may take. Without an answer the queue is declared all the same: a broker that takes no messages
-/// still tells who has what.
+/// How long the empty message may take. Without an answer the queue is declared all the same: a broker that takes no
+/// messages still tells who has what.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The names that this process holds, is trying for, or was refused just now.

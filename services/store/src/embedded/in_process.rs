@@ -24,9 +24,9 @@ impl HttpConnector for InProcess {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let service = self.0.clone();
         HttpConnectorFuture::new(async move {
-            let request = request.try_into_http1x().map_err(|error| failed(error.into()))?;
-            let response = service.call(with_host(request)).await.map_err(|error| failed(error.into()))?;
-            HttpResponse::try_from(response.map(SdkBody::from_body_1_x)).map_err(|error| failed(error.into()))
+            let request = request.try_into_http1x().map_err(failed)?;
+            let response = service.call(with_host(request)).await.map_err(failed)?;
+            HttpResponse::try_from(response.map(SdkBody::from_body_1_x)).map_err(failed)
         })
     }
 }
@@ -40,6 +40,6 @@ fn with_host(mut request: http::Request<SdkBody>) -> s3s::HttpRequest {
     request.map(s3s::Body::http_body)
 }
 
-fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
-    ConnectorError::other(error, Some(ErrorKind::ServerError))
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ConnectorError {
+    ConnectorError::other(error.into(), Some(ErrorKind::ServerError))
 }

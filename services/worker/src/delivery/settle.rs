@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::{Timestamp, Unit};
 use waybill_ledger::{Done, Failure, LedgerError, Outcome, Wait};
 use waybill_queue::{QueueError, QueueName};
 
@@ -170,7 +170,7 @@ async fn record_wait(context: &Context, work: Work, delay: Duration, reason: Str
     if delay < NOTICED {
         return;
     }
-    let until = Timestamp::now() + SignedDuration::try_from(delay).unwrap_or_default();
+    let until = Timestamp::now() + delay;
     let until = until.round(Unit::Second).unwrap_or(until);
     if let Err(error) = context.worker.ledger.record_wait(work.job, &Wait { task: work.task, until, reason }).await {
         tracing::warn!(%error, "failed to write what the job waits for");

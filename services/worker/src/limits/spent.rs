@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use waybill_store::{Store, StoreError};
 
 /// For how long requests may go out after one object is written.
@@ -75,7 +75,7 @@ impl Spent {
         if self.lock().reserved_until.is_some_and(|until| now + AHEAD / 2 < until) {
             return;
         }
-        let until = wall + SignedDuration::try_from(AHEAD).unwrap_or_default();
+        let until = wall + AHEAD;
         let key = format!("{}{}.{}", self.prefix, until.strftime(TIME), self.worker);
         if let Err(error) = self.store.put(&key, "text/plain", Bytes::new()).await {
             tracing::warn!(%error, "failed to write down that a rate is used; no request goes out");
@@ -116,6 +116,7 @@ fn spent_until(until: Timestamp, now: Instant, wall: Timestamp) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use waybill_store::Embedded;
 
     use super::*;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use prometheus_client::metrics::histogram::Histogram;
 use reqwest::{StatusCode, header::HeaderMap};
 use tokio::{sync::watch, time::sleep_until};
@@ -136,7 +136,7 @@ impl Throttle {
     pub(crate) fn pause_as_asked(&self, status: StatusCode, headers: &HeaderMap, now: Timestamp) {
         if let Some(wait) = asks_for_a_pause(status, headers, now) {
             let wait = wait.min(LONGEST_RETRY_AFTER);
-            let until = now + SignedDuration::try_from(wait).unwrap_or_default();
+            let until = now + wait;
             tracing::warn!(%status, %until, "the upstream asks for a pause");
             self.pause(wait);
         }
