@@ -6,7 +6,6 @@
 use std::{collections::HashMap, error::Error, time::Duration};
 
 use anyhow::{Context as _, bail};
-use futures::future::BoxFuture;
 use hyper_util::client::proxy::matcher::Matcher;
 use jiff::Timestamp;
 use reqwest::{
@@ -14,9 +13,10 @@ use reqwest::{
     header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
     redirect::Policy,
 };
+use tokio_util::sync::CancellationToken;
 use waybill_source::{Definition, Request};
 
-use crate::{download::content_encoding::ACCEPTED, metrics::Counts, retry::Fault};
+use crate::{download::content_encoding::ACCEPTED, limits::throttle::Passed, metrics::Counts, retry::Fault};
 
 /// To connect, name resolution and TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -78,18 +78,20 @@ impl Upstream {
 
     /// Sends a request that has passed the throttle, and waits for the head of the answer, whatever its status.
     /// Follows redirects within the upstream's own origin, each as one more request.
-    pub(crate) async fn send<'a>(
+    pub(crate) async fn send(
         &self,
         request: RequestBuilder,
         target: &Target,
         counts: &Counts,
-        again: &(dyn Fn() -> BoxFuture<'a, Result<(), Fault>> + Sync),
+        passed: &mut Passed<'_>,
+        shutdown: &CancellationToken,
     ) -> Result<Response, Fault> {
         let path = &target.path;
         let mut request = request.build().map_err(|error| unsent(&error, path))?;
         for _ in 0..=REDIRECTS {
             let (next, url) = (request.try_clone(), request.url().clone());
             let answer = self.client.execute(request).await;
+            passed.answered();
             counts.answered(answer.as_ref().ok().map(Response::status));
             let response = answer.map_err(|error| unsent(&error, &self.answered(target, &url)))?;
             let (Some(location), Some(mut next)) = (redirected(&response), next) else { return Ok(response) };
@@ -97,7 +99,7 @@ impl Upstream {
                 let reason = format!("the upstream's redirect of {path} was not followed: it leads to another server");
                 return Err(Fault::permanent(reason));
             }
-            again().await?;
+            passed.redirected(shutdown).await?;
             *next.url_mut() = location;
             request = next;
         }

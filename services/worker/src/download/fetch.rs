@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use tokio::time::{Instant, timeout_at};
@@ -22,7 +21,7 @@ use crate::{
         model::{Fetched, Validators},
         refusal::{more_pages, refusal},
     },
-    limits::throttle::Throttle,
+    limits::throttle::{Passed, Throttle},
     retry::{Fault, GaveUp, RetryBudget},
 };
 
@@ -82,10 +81,10 @@ impl Download<'_> {
         let mut began = Instant::now();
         let mut deadline = began + within;
         loop {
-            let passed = self.throttle.pass(items, &self.context.shutdown).await?;
+            let mut passed = self.throttle.pass(items, &self.context.shutdown).await?;
             (began, deadline) = (began + passed.waited, deadline + passed.waited);
             delivery.has_started();
-            let attempt = timeout_at(deadline, self.attempt()).await.map_err(|_| late());
+            let attempt = timeout_at(deadline, self.attempt(&mut passed)).await.map_err(|_| late());
             drop(passed);
             match attempt? {
                 Ok(answer) => {
@@ -98,17 +97,15 @@ impl Download<'_> {
         }
     }
 
-    async fn attempt(&mut self) -> Result<Answer, Fault> {
+    async fn attempt(&mut self, passed: &mut Passed<'_>) -> Result<Answer, Fault> {
         let request = self.context.upstream.get(self.wanted.target);
         let request = match &self.partial {
             Some(partial) => request.headers(partial.ask_for_the_rest()),
             None => request.headers(self.wanted.known.ask_for_news()),
         };
         let counts = self.context.counts(self.wanted.definition.name());
-        let Self { context, throttle, wanted, .. } = self;
-        let (context, throttle, items) = (*context, *throttle, wanted.items);
-        let again = || throttle.pass_redirect(items, &context.shutdown).boxed();
-        let mut response = self.context.upstream.send(request, self.wanted.target, counts, &again).await?;
+        let Self { context, wanted, .. } = self;
+        let mut response = context.upstream.send(request, wanted.target, counts, passed, &context.shutdown).await?;
         let file = match response.status() {
             StatusCode::OK => {
                 more_pages(response.headers(), &self.wanted.target.path)?;

@@ -64,8 +64,32 @@ struct Rate {
 #[derive(Debug)]
 pub(crate) struct Passed<'a> {
     throttle: &'a Throttle,
+    items: usize,
+    started: Instant,
     /// How long it waited.
     pub(crate) waited: Duration,
+}
+
+impl Passed<'_> {
+    /// Its answer has begun, or there will be none: it is not on its way to the upstream any more. Where it is dropped
+    /// before, it may be still.
+    pub(crate) fn answered(&self) {
+        if let Some(rate) = &mut self.throttle.lock().rate {
+            rate.limiter.answered(self.started, Instant::now());
+        }
+    }
+
+    /// Passes once more, to follow a redirect: it takes its part of a rate. With a concurrency the request is open
+    /// still.
+    pub(crate) async fn redirected(&mut self, shutdown: &CancellationToken) -> Result<(), Fault> {
+        if matches!(self.throttle.limit, Limit::Rate { .. }) {
+            let passed = self.throttle.pass(self.items, shutdown).await;
+            let passed =
+                passed.map_err(|_| Fault::transient("another worker keeps the limit of the source".to_owned()))?;
+            self.started = passed.started;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Passed<'_> {
@@ -193,8 +217,8 @@ impl Throttle {
                 match self.shut(items as u64, Instant::now()) {
                     Ok(()) => {
                         self.reserve().await;
-                        if self.start(items as u64) {
-                            return Ok(Passed { throttle: self, waited: began.elapsed() });
+                        if let Some(started) = self.start(items as u64) {
+                            return Ok(Passed { throttle: self, items, started, waited: began.elapsed() });
                         }
                     }
                     Err(Shut::Never(most)) => {
@@ -218,16 +242,6 @@ impl Throttle {
         passed
     }
 
-    /// The same for a redirect of a request that passed: it takes its part of a rate. With a concurrency the request is
-    /// open still.
-    pub(crate) async fn pass_redirect(&self, items: usize, shutdown: &CancellationToken) -> Result<(), Fault> {
-        if matches!(self.limit, Limit::Rate { .. }) {
-            let passed = self.pass(items, shutdown).await;
-            passed.map_err(|_| Fault::transient("another worker keeps the limit of the source".to_owned()))?;
-        }
-        Ok(())
-    }
-
     /// Writes down that requests go out now, before they do. Where that fails, nothing starts.
     async fn reserve(&self) {
         let spent = self.lock().rate.as_ref().map(|rate| rate.spent.clone());
@@ -236,21 +250,20 @@ impl Throttle {
         }
     }
 
-    /// Starts a request, if nothing has changed since [`Self::shut`] said that it may go.
-    fn start(&self, items: u64) -> bool {
+    /// Starts a request, if nothing has changed since [`Self::shut`] said that it may go; the time of its start.
+    fn start(&self, items: u64) -> Option<Instant> {
         let now = Instant::now();
-        if self.shut(items, now).is_err() {
-            return false;
-        }
+        self.shut(items, now).ok()?;
         let mut state = self.lock();
-        match (&mut state.rate, self.limit) {
+        let has_started = match (&mut state.rate, self.limit) {
             (_, Limit::Concurrency(_)) => {
                 state.open += 1;
                 true
             }
             (Some(rate), _) => rate.spent.is_reserved(now) && rate.limiter.start(items, now).is_ok(),
             (None, _) => false,
-        }
+        };
+        has_started.then_some(now)
     }
 
     fn shut(&self, items: u64, now: Instant) -> Result<(), Shut> {
@@ -328,6 +341,22 @@ mod tests {
         assert!(matches!(throttle.pass(11, &running).await.err(), Some(GaveUp::Never { .. })));
         let (waiting, ()) = tokio::join!(throttle.pass(10, &running), async { throttle.let_go() });
         assert_eq!(waiting.err(), Some(GaveUp::Elsewhere));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_has_begun_makes_room_and_a_dropped_request_does_not() {
+        let (running, per) = (CancellationToken::new(), Duration::from_secs(3_600));
+        for has_answer in [true, false] {
+            let (throttle, (spent, _folder)) = (throttle(Limit::Rate { items: 10, per }), spent().await);
+            throttle.take_over(lock("rate").await, 10, spent);
+            let passed = throttle.pass(10, &running).await.unwrap();
+            if has_answer {
+                passed.answered();
+            }
+            drop(passed);
+            let a_window_later = Instant::now() + per + Duration::from_secs(1);
+            assert_eq!(throttle.shut(10, a_window_later).is_ok(), has_answer);
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,6 @@
 //! A listing: a small answer that is read whole, because its items have to be known before anything is done.
 
 use bytes::{Bytes, BytesMut};
-use futures::FutureExt;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +14,7 @@ use crate::{
         content_encoding::Decoder,
         refusal::{more_pages, refusal},
     },
-    limits::throttle::Throttle,
+    limits::throttle::{Passed, Throttle},
     retry::{Fault, GaveUp, RetryBudget},
 };
 
@@ -34,9 +33,10 @@ async fn persist(context: &Context, definition: &Definition, target: &Target) ->
     let mut budget = RetryBudget::new(context.worker.retry, &context.shutdown);
     let mut deadline = Instant::now() + within;
     loop {
-        let passed = throttle.pass(1, &context.shutdown).await?;
+        let mut passed = throttle.pass(1, &context.shutdown).await?;
         deadline += passed.waited;
-        let attempt = timeout_at(deadline, attempt(context, throttle, definition, target)).await.map_err(|_| late());
+        let attempt =
+            timeout_at(deadline, attempt(context, throttle, definition, target, &mut passed)).await.map_err(|_| late());
         drop(passed);
         match attempt? {
             Ok(body) => return Ok(body),
@@ -51,10 +51,11 @@ async fn attempt(
     throttle: &Throttle,
     definition: &Definition,
     target: &Target,
+    passed: &mut Passed<'_>,
 ) -> Result<Bytes, Fault> {
     let counts = context.counts(definition.name());
-    let again = || throttle.pass_redirect(1, &context.shutdown).boxed();
-    let mut response = context.upstream.send(context.upstream.get(target), target, counts, &again).await?;
+    let request = context.upstream.get(target);
+    let mut response = context.upstream.send(request, target, counts, passed, &context.shutdown).await?;
     if response.status() != StatusCode::OK {
         throttle.pause_as_asked(response.status(), response.headers(), Timestamp::now());
         return Err(refusal(context, definition, target, response).await);

@@ -150,7 +150,7 @@ async fn a_restart_does_not_give_a_source_its_allowance_anew() {
 
 #[tokio::test]
 async fn a_fast_rate_of_single_items_is_reached() {
-    // Twenty answers are awaited at any time.
+    // As many answers are awaited at any time as begin within a second.
     let options = Options {
         weather_items_per_window: 20,
         weather_window: Duration::from_secs(1),
@@ -165,7 +165,7 @@ async fn a_fast_rate_of_single_items_is_reached() {
     let (began, before) = (Instant::now(), stand_in.requests().weather);
     until("60 more came", || stand_in.requests().weather >= before + 60).await;
     let rate = 60.0 / began.elapsed().as_secs_f64();
-    assert!(rate >= 14.0, "{rate:.0} a second of 20, where 19 are to be had on a machine that does nothing else");
+    assert!(rate >= 12.0, "{rate:.0} a second of 20, where 16 are to be had on a machine that does nothing else");
     assert_eq!(system.ended(job).await.state, State::Succeeded);
     assert_eq!(stand_in.requests().violations, 0);
 }
