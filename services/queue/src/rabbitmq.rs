@@ -133,9 +133,13 @@ impl Queue for RabbitMq {
     }
 
     async fn check(&self) -> Result<(), QueueError> {
-        let round_trips = async { tokio::try_join!(self.0.publishing.link().probe(), self.0.consuming.probe()) };
-        match timeout(CHECK, round_trips).await {
-            Ok(result) => result.and_then(|_| self.0.check_queues()),
+        let checked = timeout(CHECK, async {
+            tokio::try_join!(self.0.publishing.link().probe(), self.0.consuming.probe())?;
+            self.0.check_plans().await?;
+            self.0.check_queues()
+        });
+        match checked.await {
+            Ok(result) => result,
             Err(_) => Err(QueueError::Unavailable(format!("{:?} did not answer in time", self.0.address))),
         }
     }
@@ -150,15 +154,27 @@ impl Queue for RabbitMq {
 }
 
 impl Broker {
+    /// Whether the queue that every process needs is as we declare it: one that only publishes has no consumer that
+    /// would say so. Where it is, the broker is asked once a connection.
+    async fn check_plans(&self) -> Result<(), QueueError> {
+        let route = self.topology.queue_name(&QueueName::Plans, Duration::ZERO)?;
+        let declared = self.publishing.declare(&route).await?;
+        declared.map_err(|error| unusable(route.queue.as_str(), &self.reason(&error)))
+    }
+
     /// Whether every queue that is consumed can be.
     fn check_queues(&self) -> Result<(), QueueError> {
-        let unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
-        match unusable.iter().next() {
-            None => Ok(()),
-            Some((queue, reason)) => {
-                Err(QueueError::Unavailable(format!("the queue {queue} cannot be consumed: {reason}")))
-            }
+        let unusable_queues = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
+        unusable_queues.iter().next().map_or(Ok(()), |(queue, reason)| Err(unusable(queue, reason)))
+    }
+
+    /// Why a queue cannot be declared or consumed, and what to change, where it is known.
+    fn reason(&self, error: &lapin::Error) -> String {
+        let reason = self.address.reason(error);
+        if topology::is(error, topology::PRECONDITION_FAILED) {
+            return format!("{reason}; delete it, so that it is declared anew and its messages are published again");
         }
+        reason
     }
 
     /// Remembers whether a queue can be consumed.
@@ -184,4 +200,8 @@ impl Broker {
         self.publishing.publish(self.topology.dead(queue_name)?, body, headers).await?;
         Ok(())
     }
+}
+
+fn unusable(queue: &str, reason: &str) -> QueueError {
+    QueueError::Unavailable(format!("the queue {queue} cannot be consumed: {reason}"))
 }

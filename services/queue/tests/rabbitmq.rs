@@ -317,6 +317,30 @@ async fn a_queue_of_another_shape_is_an_error_in_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_without_consumers_says_that_the_queue_of_plans_has_another_shape() {
+    with_prefix(async |prefix, admin| {
+        let name = format!("{prefix}.plans");
+        admin.queue_declare(name.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default()).await.unwrap();
+        let queue: SharedQueue = broker::queue(broker::url(), &prefix);
+        for _ in 0..2 {
+            let said = within(queue.check()).await.unwrap_err().to_string();
+            let begin = format!("the message broker is unavailable: the queue {name} cannot be consumed: ");
+            assert!(said.starts_with(&begin) && said.contains("PRECONDITION_FAILED"), "{said}");
+            assert!(said.contains("; delete it, so that"), "{said}");
+        }
+        // Once somebody has put it right, so is this, though nothing was published.
+        admin.queue_delete(name.as_str().into(), Default::default()).await.unwrap();
+        within(async {
+            while queue.check().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_login_is_told_without_the_password() {
     let mut uri: AMQPUri = broker::url().parse().unwrap();
     uri.authority.userinfo.password = "s3cret".into();

@@ -20,7 +20,7 @@ use crate::{
         Broker,
         connection::{Session, new_backoff, pause},
         headers,
-        topology::{PRECONDITION_FAILED, Route, is},
+        topology::Route,
     },
 };
 
@@ -167,11 +167,7 @@ async fn build(broker: Arc<Broker>, route: Route, prefetch: u16, mut backoff: Ex
                 broker.note_queue(route.queue.as_str(), None);
                 return Box::new(Live { channel, deliveries, since: Instant::now(), idle: None, backoff });
             }
-            Ok(Err(error)) if is(&error, PRECONDITION_FAILED) => format!(
-                "{}; delete it, so that it is declared anew and its messages are published again",
-                broker.address.reason(error)
-            ),
-            Ok(Err(error)) => broker.address.reason(error),
+            Ok(Err(error)) => broker.reason(&error),
             Err(_) => "the broker does not answer".to_owned(),
         };
         if session.connection.status().connected() {

@@ -77,6 +77,12 @@ impl Publisher {
         })
     }
 
+    /// Declares what a route needs, unless that is done on this connection.
+    pub(super) async fn declare(&self, route: &Route) -> Result<lapin::Result<()>, QueueError> {
+        let session = self.link.session().await?;
+        Ok(declare(&session, &self.topology, route).await)
+    }
+
     /// Whether there is a queue of this name, whoever owns it; it gets an empty message then. Not asked of a broker
     /// that blocks us. As with [`Publisher::publish`], a question outlives whoever stops waiting for its answer.
     pub(super) async fn queue_exists(&self, queue: ShortString) -> Result<bool, QueueError> {
@@ -144,7 +150,7 @@ impl Sending {
     }
 
     async fn declare_and_attempt(&self) -> Result<(), Failure> {
-        self.answered(self.declare()).await?;
+        self.answered(declare(&self.session, &self.topology, &self.route)).await?;
         self.attempt().await
     }
 
@@ -170,21 +176,6 @@ impl Sending {
         }
     }
 
-    /// Declares what the route needs, unless that is done.
-    async fn declare(&self) -> lapin::Result<()> {
-        let needs = self.route.needs();
-        if self.session.declared().contains(&needs) {
-            return Ok(());
-        }
-        let _alone = self.session.declaring.lock().await;
-        if !self.session.declared().contains(&needs) {
-            let channel = self.session.connection.create_channel().await?;
-            self.topology.declare(&channel, &self.route).await?;
-            self.session.declared().insert(needs);
-        }
-        Ok(())
-    }
-
     async fn open(&self) -> lapin::Result<Channel> {
         let channel = self.session.connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -206,4 +197,19 @@ impl Sending {
             Failure::Broker(self.link.unavailable(error))
         }
     }
+}
+
+/// Declares what a route needs, unless that is done on this connection.
+async fn declare(session: &Session, topology: &Topology, route: &Route) -> lapin::Result<()> {
+    let needs = route.needs();
+    if session.declared().contains(&needs) {
+        return Ok(());
+    }
+    let _alone = session.declaring.lock().await;
+    if !session.declared().contains(&needs) {
+        let channel = session.connection.create_channel().await?;
+        topology.declare(&channel, route).await?;
+        session.declared().insert(needs);
+    }
+    Ok(())
 }
