@@ -35,14 +35,16 @@ pub enum CompactionError {
 }
 
 /// What a compaction did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Compacted {
+#[derive(Debug)]
+pub struct Compacted<V> {
     /// The objects that were read and deleted.
     pub inputs: usize,
     /// The key of the snapshot that was written.
     pub snapshot: String,
     /// The snapshot's bytes.
     pub bytes: usize,
+    /// What it holds.
+    pub view: V,
 }
 
 /// Compacts one source's journal, a step at a time.
@@ -64,12 +66,12 @@ impl<V: View> Compactor<V> {
     ///
     /// # Errors
     /// Where the store fails. What was written and deleted until then leaves the journal as valid as before.
-    pub async fn compact(&self) -> Result<Option<Compacted>, CompactionError> {
+    pub async fn compact(&self) -> Result<Option<Compacted<V>>, CompactionError> {
         let inputs = self.due().await?;
         let Some((names, keys, view)) = self.merge(inputs).await? else { return Ok(None) };
         let size = keys.iter().map(|(_, size)| size).sum();
         let keys: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
-        let object = off_thread(size, move || frame::encode_snapshot(&view)).await;
+        let (object, view) = off_thread(size, move || (frame::encode_snapshot(&view), view)).await;
         let bytes = object.len();
         let options = &self.journal.options;
         if bytes > options.object_bytes {
@@ -85,7 +87,7 @@ impl<V: View> Compactor<V> {
         self.journal.bucket.delete(&keys).await?;
         let inputs = keys.len();
         tracing::debug!(s3_key = snapshot, inputs, bytes, "compacted the journal");
-        Ok(Some(Compacted { inputs, snapshot, bytes }))
+        Ok(Some(Compacted { inputs, snapshot, bytes, view }))
     }
 
     /// What is to be merged now.

@@ -111,6 +111,21 @@ impl<V: View> Follower<V> {
         self.refresh(|last| last.began.elapsed() < self.inner.journal.options.list_interval).await
     }
 
+    /// Begins a refresh on a task of its own, unless one is under way or the latest began within a second: for callers
+    /// that look at the view often, and can do without what others committed in the last seconds.
+    pub fn refresh_in_background(&self) {
+        let Ok(last) = self.inner.last.try_lock() else { return };
+        let interval = self.inner.journal.options.list_interval;
+        if last.as_ref().is_none_or(|last| last.began.elapsed() >= interval) {
+            let this = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = this.recent().await {
+                    tracing::debug!(%error, "failed to refresh a view in the background");
+                }
+            });
+        }
+    }
+
     /// Looks at the view as it is. What this process committed through a committer that feeds this follower is in it.
     ///
     /// Nothing is merged while `look` runs, so it should be short.

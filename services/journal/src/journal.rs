@@ -1,4 +1,4 @@
-//! One source's journal in the bucket: its keys, its pages, and the reading of one object.
+//! One journal in the bucket: its keys, its pages, and the reading of one object.
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -10,11 +10,11 @@ use crate::{Bucket, Options, Reason, Unreadable, View, frame, name::Name};
 /// Objects over this size are decoded and merged on a thread of their own, and read one by one.
 const LARGE: u64 = 1 << 20;
 
-/// Where a source's journal lies and which bounds it has. Cheap to clone; asks the store nothing.
+/// Where a journal lies and which bounds it has. Cheap to clone; asks the store nothing.
 pub struct Journal<V> {
     pub(crate) bucket: Arc<dyn Bucket>,
     pub(crate) options: Arc<Options>,
-    /// `journal/{source}/`
+    /// `journal/{name}/`
     prefix: Arc<str>,
     view: PhantomData<fn() -> V>,
 }
@@ -39,16 +39,16 @@ pub(crate) enum Object<V> {
 }
 
 impl<V: View> Journal<V> {
-    /// The journal of `source` in `bucket`.
+    /// The journal `name` in `bucket`: a source, or a folder of it, as `buses/index/2024-05`. No journal lies in another.
     ///
     /// # Panics
-    /// Where `source` is empty or has a slash: it is one segment of a key.
-    pub fn new(bucket: impl Bucket, source: &str, options: Options) -> Self {
-        assert!(!source.is_empty() && !source.contains('/'), "not the name of a source: {source:?}");
+    /// Where a segment of the name is empty.
+    pub fn new(bucket: impl Bucket, name: &str, options: Options) -> Self {
+        assert!(name.split('/').all(|segment| !segment.is_empty()), "not the name of a journal: {name:?}");
         Self {
             bucket: Arc::new(bucket),
             options: Arc::new(options),
-            prefix: format!("journal/{source}/").into(),
+            prefix: format!("journal/{name}/").into(),
             view: PhantomData,
         }
     }
