@@ -1,6 +1,6 @@
 //! The state of jobs, kept in the bucket: what was asked, planned, done and failed.
 //!
-//! There is no database. Every fact is an object that is created once and never changed, so that any
+//! There is no database. Every fact of a job is an object that is created once and never changed, so that any
 //! process may die at any instruction, and a reader needs one LIST to know a job's state. The only
 //! derived object is the summary, which may be written again at any time.
 //!
@@ -10,6 +10,7 @@ mod cache;
 mod changes;
 pub mod data;
 mod errors;
+pub mod index;
 mod layout;
 mod ledger;
 mod metrics;

@@ -17,7 +17,7 @@ mod scan;
 mod stats;
 
 pub use catalog::Catalog;
-pub use definition::{Definition, Diagnostic, Diagnostics, Format, Limit};
+pub use definition::{Definition, Diagnostic, Diagnostics, Format, Limit, is_provenance};
 pub use item::{Item, ItemDraft, ItemError, Request};
 pub use job::{Env, JobContext};
 pub use object_name::{ObjectName, Piece, item_prefix};

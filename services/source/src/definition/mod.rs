@@ -16,6 +16,7 @@ use std::{
 pub use self::parse::{
     diagnostic::{Diagnostic, Diagnostics},
     limit::Limit,
+    stats::is_provenance,
 };
 use crate::{
     Env, ParamError, Params, RecordPath, Scanner, Schema, Statistic, Statistics,

@@ -35,9 +35,14 @@ impl Statistics {
     /// Back from metadata, exactly; `None` where something is missing or wrong. The rounded mean is not
     /// looked at: it follows from the rest.
     pub fn from_metadata(&self, metadata: &HashMap<String, String>) -> Option<Totals> {
+        self.from_values(|name| metadata.get(name).map(String::as_str))
+    }
+
+    /// As [`Self::from_metadata`], from wherever the value of a name is.
+    pub fn from_values<'a>(&self, value_of: impl Fn(&str) -> Option<&'a str>) -> Option<Totals> {
         let read = |(name, statistic): &(String, Statistic)| {
             let shown = shown(name);
-            let value = metadata.get(&shown);
+            let value = value_of(&shown);
             Some(match statistic {
                 Statistic::Count => Aggregate::Count(value?.parse().ok()?),
                 Statistic::Sum(_) => Aggregate::Sum(value?.parse().ok()?),
@@ -46,8 +51,8 @@ impl Statistics {
                 Statistic::Any(_) => Aggregate::Any(flag(value?)?),
                 Statistic::All(_) => Aggregate::All(flag(value?)?),
                 Statistic::Avg { .. } => Aggregate::Avg {
-                    sum: metadata.get(&part("total", &shown))?.parse().ok()?,
-                    count: metadata.get(&part("samples", &shown))?.parse().ok()?,
+                    sum: value_of(&part("total", &shown))?.parse().ok()?,
+                    count: value_of(&part("samples", &shown))?.parse().ok()?,
                 },
             })
         };

@@ -32,6 +32,12 @@ const PROVENANCE: [&str; 12] = [
     "item",
     "url-path",
 ];
+
+/// Whether metadata of this name says where an object came from, and is no statistic.
+pub fn is_provenance(name: &str) -> bool {
+    PROVENANCE.contains(&name) || name.starts_with("item-")
+}
+
 /// How a statistic over a field is spelled.
 const KINDS: [&str; 6] = ["sum", "min", "max", "any", "all", "avg"];
 
@@ -43,7 +49,7 @@ pub(crate) fn read(report: &mut Report<'_>, table: &Table<'_, '_>, schema: Optio
         identifier(report, name);
         let Some(statistic) = read_one(report, name, node, schema) else { continue };
         for key in metadata_names(name.value, &statistic) {
-            if PROVENANCE.contains(&key.as_str()) || key.starts_with("item-") {
+            if is_provenance(&key) {
                 let message =
                     format!("`{}` would be stored as `{key}`, which says where an object came from", name.value);
                 report.add_with_help(name.at, message, "give it another name");

@@ -1,0 +1,134 @@
+//! Which months a source's index has, and whether anything changed in them: one LIST.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use waybill_journal::ReadError;
+use waybill_store::StoreError;
+
+use crate::{LedgerError, index::Index};
+
+/// Where a source's months lie below `journal/{source}/`.
+pub(super) const FOLDER: &str = "index/";
+/// The object that says that the index holds whatever is in data/. It sorts after all months.
+const BUILT: &str = "built.json";
+const PAGE: usize = 1_000;
+
+/// `journal/{source}/index/built.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Built {
+    /// When every object in data/ had been looked at.
+    pub built: Timestamp,
+    /// How many there were.
+    pub objects: u64,
+}
+
+/// The months of a source's index.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Months {
+    /// Whether the index was ever completed; without that it may lack what earlier releases stored.
+    pub is_built: bool,
+    /// By month, the hash of the names of its objects, which are never written twice: as long as it stays the same, so
+    /// do the rows.
+    pub hashes: BTreeMap<String, [u8; 32]>,
+}
+
+/// Journals of a stretch of keys that have more objects than a reader should have to read.
+#[derive(Debug, Default)]
+pub struct Crowded {
+    /// By source and month, the segments and the snapshots.
+    pub months: BTreeMap<(String, String), (usize, usize)>,
+    /// After which key the next stretch begins; none at the end.
+    pub next: Option<String>,
+}
+
+/// The folder of a source's index.
+pub(super) fn folder(source: &str) -> String {
+    format!("journal/{source}/{FOLDER}")
+}
+
+/// The key of [`Built`].
+pub(super) fn built_key(source: &str) -> String {
+    format!("{}{BUILT}", folder(source))
+}
+
+/// The source and the month of an object of a journal; no month where it says that the index is built.
+pub(super) fn place(key: &str) -> Option<(&str, Option<&str>)> {
+    let (source, rest) = key.strip_prefix("journal/")?.split_once('/')?;
+    let rest = rest.strip_prefix(FOLDER)?;
+    match rest.split_once('/') {
+        Some((month, _)) => Some((source, Some(month))),
+        None => (rest == BUILT).then_some((source, None)),
+    }
+}
+
+impl Index {
+    /// Lists a source's journals: everything that was committed before this call is in what is listed.
+    pub async fn months(&self, source: &str) -> Result<Months, StoreError> {
+        let mut hashes: BTreeMap<String, Sha256> = BTreeMap::new();
+        let (mut is_built, mut after) = (false, None::<String>);
+        let folder = folder(source);
+        loop {
+            let page = self.store.list(&folder, after.as_deref(), PAGE).await?;
+            for entry in &page {
+                match place(&entry.key) {
+                    Some((_, Some(month))) => {
+                        if !hashes.contains_key(month) {
+                            hashes.insert(month.to_owned(), Sha256::new());
+                        }
+                        let Some(hash) = hashes.get_mut(month) else { continue };
+                        hash.update(format!("{} {}\n", entry.key, entry.etag));
+                    }
+                    Some((_, None)) => is_built = true,
+                    None => {}
+                }
+            }
+            match page.into_iter().nth(PAGE - 1) {
+                Some(last) => after = Some(last.key),
+                None => break,
+            }
+        }
+        let hashes = hashes.into_iter().map(|(month, hash)| (month, hash.finalize().into())).collect();
+        Ok(Months { is_built, hashes })
+    }
+
+    /// The bytes of a month's journal.
+    pub(super) async fn bytes(&self, source: &str, month: &str) -> Result<u64, ReadError> {
+        let (mut bytes, mut after) = (0, None::<String>);
+        let folder = format!("{}{month}/", folder(source));
+        loop {
+            let page = self.store.list(&folder, after.as_deref(), PAGE).await;
+            let page = page.map_err(|error| ReadError::Store(Arc::new(error)))?;
+            bytes += page.iter().map(|entry| entry.size).sum::<u64>();
+            match page.into_iter().nth(PAGE - 1) {
+                Some(last) => after = Some(last.key),
+                None => return Ok(bytes),
+            }
+        }
+    }
+
+    /// Counts the objects of journals, in the next `limit` keys after a key.
+    pub async fn crowded(&self, after: Option<&str>, limit: usize) -> Result<Crowded, StoreError> {
+        let entries = self.store.list("journal/", after, limit).await?;
+        let mut crowded = Crowded::default();
+        for entry in &entries {
+            let Some((source, Some(month))) = place(&entry.key) else { continue };
+            let counts = crowded.months.entry((source.to_owned(), month.to_owned())).or_default();
+            if entry.key.contains("/segments/") {
+                counts.0 += 1;
+            } else {
+                counts.1 += 1;
+            }
+        }
+        crowded.months.retain(|_, (segments, snapshots)| *segments > 1 || *snapshots > 3);
+        crowded.next = entries.into_iter().nth(limit.saturating_sub(1)).map(|last| last.key);
+        Ok(crowded)
+    }
+
+    pub(super) async fn set_built(&self, source: &str, built: &Built) -> Result<(), LedgerError> {
+        let json = serde_json::to_vec(built).expect("a time and a number are JSON");
+        Ok(self.store.put(&built_key(source), "application/json", json.into()).await?)
+    }
+}
