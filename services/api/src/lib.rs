@@ -9,6 +9,7 @@ mod metrics;
 mod responses;
 mod routes;
 mod submit;
+mod wait;
 
 pub use clients::weather::WeatherApi;
 pub use metrics::Metrics;

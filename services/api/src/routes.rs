@@ -9,9 +9,10 @@ use poem_openapi::{
     param::{Header, Path, Query},
     payload::Json,
 };
+use tokio_util::sync::CancellationToken;
 use waybill_ledger::{JobFilter, JobId, Ledger, Status, Submission};
 use waybill_source::{Catalog, Definition, Env, Params};
-use waybill_web::{Caller, Date, Id, JsonBody, Problem, known_query, quoted};
+use waybill_web::{Caller, Date, Id, JsonBody, Problem, known_query, preferred_wait, quoted};
 
 use crate::{
     error,
@@ -24,6 +25,7 @@ use crate::{
         task_response::TaskState,
     },
     submit::{self, NewJob},
+    wait::Waits,
 };
 
 /// Whose idempotency keys are of `/v1/jobs`.
@@ -41,6 +43,7 @@ pub struct JobsApi {
     now: fn() -> Timestamp,
     ids: Ids,
     metrics: Metrics,
+    waits: Waits,
 }
 
 impl JobsApi {
@@ -48,7 +51,14 @@ impl JobsApi {
     pub fn new(ledger: Ledger, catalog: Arc<Catalog>, env: &Env, now: fn() -> Timestamp) -> Self {
         let lacks = |definition: &Definition| definition.missing_env(env).map(str::to_owned).collect();
         let lacks = catalog.iter().map(|definition| (definition.name().to_owned(), lacks(definition))).collect();
-        Self { ledger, catalog, lacks, now, ids: Ids::default(), metrics: Metrics::default() }
+        let (ids, metrics, waits) = (Ids::default(), Metrics::default(), Waits::default());
+        Self { ledger, catalog, lacks, now, ids, metrics, waits }
+    }
+
+    /// The same; once `shutdown` is cancelled, nobody is kept waiting.
+    #[must_use]
+    pub fn with_shutdown(self, shutdown: CancellationToken) -> Self {
+        Self { waits: self.waits.until(shutdown), ..self }
     }
 
     /// The same, counted in `metrics`.
@@ -75,6 +85,7 @@ impl JobsApi {
         params: Params,
         route: &'static str,
         key: Option<String>,
+        wait: Option<Duration>,
     ) -> Result<Accepted, Problem> {
         if let [variable, ..] = self.lacks(definition) {
             return Err(error::lacking(definition.name(), variable));
@@ -93,9 +104,19 @@ impl JobsApi {
         };
         // The job may exist all the same; an idempotency key makes a second try safe.
         let late = |_| Problem::unavailable("the object store", "a job was not accepted within 2 seconds");
-        let job = self.document(tokio::time::timeout(SUBMIT_TIMEOUT, accepting).await.map_err(late)??);
+        let mut status = tokio::time::timeout(SUBMIT_TIMEOUT, accepting).await.map_err(late)??;
+        let mut applied = None;
+        if let Some(wait) = wait {
+            let ended = self.waits.for_end(&self.ledger, status.request.job, wait).await;
+            applied = ended.is_some().then(|| format!("wait={}", wait.as_secs()));
+            status = ended.unwrap_or(status);
+        }
+        let job = self.document(status);
         let location = job.location();
-        Ok(Accepted::Job(Json(job), location))
+        Ok(match applied {
+            Some(applied) if job.is_terminal() => Accepted::Ended(Json(job), location, applied),
+            _ => Accepted::Job(Json(job), location),
+        })
     }
 
     /// The job to retry or cancel, if the caller may.
@@ -123,6 +144,17 @@ impl JobsApi {
 
 #[derive(Debug, ApiResponse)]
 pub(crate) enum Accepted {
+    /// The job has ended, within the time that the client would wait.
+    #[oai(status = 200)]
+    Ended(
+        Json<Job>,
+        /// Where it is.
+        #[oai(header = "Location")]
+        String,
+        /// How long it would have been waited for.
+        #[oai(header = "Preference-Applied")]
+        String,
+    ),
     /// The job exists, and will be done.
     #[oai(status = 202)]
     Job(
@@ -151,6 +183,9 @@ impl JobsApi {
     ///
     /// It is done later, by whichever worker is free. The same `Idempotency-Key` with the same body is the
     /// same job, however often it is sent. Each API key has idempotency keys of its own.
+    ///
+    /// With `Prefer: wait=60` the answer comes when the job has ended, with 200, or after 60 seconds, with 202; at most
+    /// 300 are waited.
     #[oai(path = "/v1/jobs", method = "post", operation_id = "submitJob")]
     async fn submit(
         &self,
@@ -158,39 +193,42 @@ impl JobsApi {
         /// The client's own name for this request: 1 to 255 visible ASCII characters.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
+        /// How many seconds the client would wait for the job's end: `wait=60`.
+        #[oai(name = "Prefer")]
+        prefer: Header<Option<String>>,
         new: JsonBody<NewJob>,
     ) -> Result<Accepted, Problem> {
         // Taken from the request itself: the extractor does not see a header that is not ASCII.
-        let _documented = idempotency_key;
+        let _documented = (idempotency_key, prefer);
         known_query(request, &[])?;
         let key = submit::idempotency_key(request)?;
         let NewJob { source, params } = new.0;
         let definition = self.source(&source)?;
         let given = params.into_iter().map(|(name, value)| (name, value.0)).collect();
-        self.accept(&Caller::of(request), definition, submit::bind(definition, &given, "params.")?, ROUTE, key).await
+        let (caller, params) = (Caller::of(request), submit::bind(definition, &given, "params.")?);
+        self.accept(&caller, definition, params, ROUTE, key, preferred_wait(request)).await
     }
 
     /// Fetch the buses of a date
     ///
-    /// The same as a job of the source `buses`; each request is a job of its own.
+    /// The same as a job of the source `buses`; each request is a job of its own. `Prefer: wait=60` is understood as
+    /// there.
     #[oai(path = "/process-request", method = "post", operation_id = "processRequest")]
     async fn process_request(
         &self,
         request: &Request,
         /// The day, `YYYY-MM-DD`.
         date: Query<Date>,
+        /// How many seconds the client would wait for the job's end: `wait=60`.
+        #[oai(name = "Prefer")]
+        prefer: Header<Option<String>>,
     ) -> Result<Accepted, Problem> {
+        let _documented = prefer;
         known_query(request, &["date"])?;
         let definition = self.source("buses")?;
         let given = BTreeMap::from([("date".to_owned(), date.0.0)]);
-        self.accept(
-            &Caller::of(request),
-            definition,
-            submit::bind(definition, &given, "")?,
-            "POST /process-request",
-            None,
-        )
-        .await
+        let (caller, params) = (Caller::of(request), submit::bind(definition, &given, "")?);
+        self.accept(&caller, definition, params, "POST /process-request", None, preferred_wait(request)).await
     }
 
     /// Watch a job

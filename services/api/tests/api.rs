@@ -172,8 +172,10 @@ impl Answer {
         let response = request.send().await.0;
         let status = response.status();
         let header = |name: &&str| Some(((*name).to_owned(), response.header(name)?.to_owned()));
-        let headers: BTreeMap<_, _> =
-            ["location", "link", "retry-after", "content-type"].iter().filter_map(header).collect();
+        let headers: BTreeMap<_, _> = ["location", "link", "preference-applied", "retry-after", "content-type"]
+            .iter()
+            .filter_map(header)
+            .collect();
         let problem = headers["content-type"] == "application/problem+json";
         assert_eq!(problem, status.is_client_error() || status.is_server_error());
         Self { status, headers, body: response.into_body().into_json().await.unwrap() }
@@ -205,6 +207,40 @@ impl Answer {
         assert!(self.body["title"].is_string());
         format!("{} {} [{}] {}", self.status.as_u16(), field("type"), field("parameter"), field("detail"))
     }
+}
+
+#[tokio::test]
+async fn a_client_that_would_wait_is_answered_when_the_job_has_ended() {
+    let fixture = Fixture::new().await;
+    let ask = async |wait: &str| {
+        let begun = std::time::Instant::now();
+        let request = fixture.client.post("/process-request?date=2024-05-01").header("Prefer", wait);
+        (Answer::of(request).await, begun.elapsed())
+    };
+    // Nobody works on it.
+    let (answer, elapsed) = ask("wait=1").await;
+    assert_eq!(
+        (answer.status, answer.headers.get("preference-applied").map(String::as_str)),
+        (StatusCode::ACCEPTED, None)
+    );
+    assert!(elapsed >= Duration::from_secs(1) && elapsed < Duration::from_secs(20), "{elapsed:?}");
+
+    let plan = async {
+        loop {
+            let jobs = fixture.ledger.jobs(&Default::default(), None, 10).await.unwrap().jobs;
+            if let Some(job) = jobs.into_iter().map(|status| status.request.job).find(|job| *job != answer.id()) {
+                return fixture.ledger.record_plan(job, Plan { planned: at(1), tasks: Vec::new() }).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let ((answer, elapsed), _) = tokio::join!(ask("respond-async, wait=60"), plan);
+    assert_eq!(
+        (answer.status, answer.headers.get("preference-applied").map(String::as_str)),
+        (StatusCode::OK, Some("wait=60"))
+    );
+    assert_eq!((&answer.body["state"], elapsed < Duration::from_secs(50)), (&json!("succeeded"), true));
+    assert!(answer.headers.get("location").is_some_and(|location| location.ends_with(&answer.id().to_string())));
 }
 
 #[tokio::test]

@@ -43,6 +43,13 @@ impl Bucket {
         keys
     }
 
+    /// Deletes every object under a prefix.
+    pub async fn delete(&self, prefix: &str) {
+        for key in self.keys(prefix).await {
+            self.client.delete_object().bucket(&self.name).key(key).send().await.expect("the object can be deleted");
+        }
+    }
+
     /// An object's bytes and metadata.
     pub async fn read(&self, key: &str) -> (Vec<u8>, HashMap<String, String>) {
         let object = self.client.get_object().bucket(&self.name).key(key).send().await.expect("the object is there");

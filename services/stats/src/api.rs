@@ -5,16 +5,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use poem::{Request, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, OpenApi,
+    ApiResponse, OpenApi, ResponseContent,
     param::{Header, Path, Query},
-    payload::Json,
+    payload::{Json, PlainText},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use waybill_ledger::{Ledger, LedgerError};
+use waybill_ledger::{Ledger, LedgerError, index::Index};
 use waybill_source::{Catalog, Definition, JobContext};
 use waybill_store::Store;
-use waybill_web::Problem;
+use waybill_web::{Problem, quoted};
 
 use crate::{
     Range, Report,
@@ -25,6 +25,9 @@ use crate::{
 /// Unfinished jobs that an answer names, and that a header does.
 const JOBS_NAMED: usize = 100;
 const JOBS_IN_HEADER: usize = 20;
+
+/// When a client may ask again for what there is no index of yet, in seconds.
+const NOT_BUILT_AFTER: u64 = 30;
 
 /// Statistics of every source in a catalog.
 #[derive(Debug, Clone)]
@@ -49,7 +52,7 @@ enum Answer {
     /// The statistics.
     #[oai(status = 200)]
     Fresh(
-        Json<Value>,
+        Body,
         /// The same tag: the same numbers.
         #[oai(header = "ETag")]
         String,
@@ -69,18 +72,51 @@ enum Answer {
     ),
 }
 
+/// The statistics, spelled as asked.
+#[derive(ResponseContent)]
+enum Body {
+    Json(Json<Value>),
+    #[oai(content_type = "text/csv; charset=utf-8")]
+    Csv(PlainText<String>),
+    #[oai(content_type = "application/x-ndjson")]
+    Ndjson(PlainText<String>),
+}
+
+/// How an answer is spelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Csv,
+    Ndjson,
+}
+
+impl Format {
+    fn parse(given: Option<&str>) -> Result<Self, Problem> {
+        match given {
+            None | Some("json") => Ok(Self::Json),
+            Some("csv") => Ok(Self::Csv),
+            Some("ndjson") => Ok(Self::Ndjson),
+            Some(other) => Err(Problem::invalid_parameter("format", "`json`, `csv` or `ndjson`", quoted(other))),
+        }
+    }
+}
+
 impl StatsApi {
-    /// Statistics of the objects in `store`'s bucket, which is `ledger`'s too. `now` is the clock.
-    pub fn new(catalog: Arc<Catalog>, ledger: Ledger, store: Store, now: fn() -> Timestamp) -> Self {
-        Self { catalog, collector: Collector::new(ledger.clone(), store), ledger, now }
+    /// Statistics of the objects in `store`'s bucket, which is `ledger`'s and `index`'s too. `now` is the clock.
+    pub fn new(catalog: Arc<Catalog>, ledger: Ledger, index: Index, store: Store, now: fn() -> Timestamp) -> Self {
+        Self { catalog, collector: Collector::new(ledger.clone(), index, store), ledger, now }
     }
 
     async fn report(&self, definition: &Arc<Definition>, range: Range) -> Result<(Report, Pending), Problem> {
-        // Before the objects are listed: a job that has ended by now has stored all that it will.
+        // Before the index is listed: a job that has ended by now has entered all that it will.
         let pending = self.pending(definition, range).await?;
         let report = self.collector.collect(definition, range).await.map_err(|error| match error {
-            CollectError::Store(_) | CollectError::Ledger(_) | CollectError::ConcurrentChange(_) => {
+            CollectError::Store(_) | CollectError::Ledger(_) | CollectError::Index(_) => {
                 Problem::unavailable("the object store", &error)
+            }
+            CollectError::NotBuilt(_) => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index-not-built", error.to_string())
+                    .after(NOT_BUILT_AFTER)
             }
             CollectError::Overflow(_) => Problem::internal(&error),
             CollectError::TooManyGroups(most) => {
@@ -148,8 +184,8 @@ impl StatsApi {
         let buses =
             self.catalog.get("buses").ok_or_else(|| Problem::not_found("the source `buses` is not configured here"))?;
         let (report, pending) = self.report(buses, range).await?;
-        let body = || country::by_country(buses, &report, range);
-        Ok(answer(&report, &pending, if_none_match.0.as_deref(), body))
+        let body = || Body::Json(Json(country::by_country(buses, &report, range)));
+        Ok(answer(&report, &pending, Format::Json, if_none_match.0.as_deref(), body))
     }
 
     /// Statistics of a source
@@ -158,6 +194,8 @@ impl StatsApi {
     /// over all of them. The range is at most 3,700 days. `complete` is false while jobs of the range have not
     /// ended (`pending_jobs`, at most 100; `more_pending_jobs`), and where objects are not in the numbers
     /// (`not_added`: reasons, how many, and an example of each).
+    ///
+    /// With `format=csv` or `format=ndjson` the entries alone, one a line; what they lack is said in the headers.
     #[oai(path = "/v1/stats/:source", method = "get", operation_id = "stats")]
     async fn stats(
         &self,
@@ -168,11 +206,14 @@ impl StatsApi {
         from: Query<Option<String>>,
         /// The last day, `YYYY-MM-DD`.
         to: Query<Option<String>>,
+        /// `json`, `csv` or `ndjson`; `json` if not said.
+        format: Query<Option<String>>,
         /// Tags that the client has.
         #[oai(name = "If-None-Match")]
         if_none_match: Header<Option<String>>,
     ) -> Result<Answer, Problem> {
-        waybill_web::known_query(request, &["from", "to"])?;
+        waybill_web::known_query(request, &["from", "to", "format"])?;
+        let format = Format::parse(format.0.as_deref())?;
         let definition = self.catalog.get(&source).ok_or_else(|| {
             let known: Vec<_> = self.catalog.iter().map(|definition| definition.name()).collect();
             Problem::unknown_source(&source, &known)
@@ -186,8 +227,14 @@ impl StatsApi {
         let range = Range::parse(from.0.as_deref(), to.0.as_deref())?;
         let (report, pending) = self.report(definition, range).await?;
         let total = total(definition, &report)?;
-        let body = || by_group(definition, &report, &pending, range, total);
-        Ok(answer(&report, &pending, if_none_match.0.as_deref(), body))
+        let body = || match format {
+            Format::Json => Body::Json(Json(by_group(definition, &report, &pending, range, total))),
+            Format::Csv => Body::Csv(PlainText(csv_lines(definition, &report))),
+            Format::Ndjson => Body::Ndjson(PlainText(
+                entries(definition, &report).map(|entry| format!("{}\n", Value::Object(entry))).collect(),
+            )),
+        };
+        Ok(answer(&report, &pending, format, if_none_match.0.as_deref(), body))
     }
 }
 
@@ -203,14 +250,20 @@ impl Pending {
     }
 }
 
-fn answer(report: &Report, pending: &Pending, if_none_match: Option<&str>, body: impl FnOnce() -> Value) -> Answer {
-    let hash = Sha256::digest(format!("{} {pending:?} {:?}", report.etag, report.not_added));
+fn answer(
+    report: &Report,
+    pending: &Pending,
+    format: Format,
+    if_none_match: Option<&str>,
+    body: impl FnOnce() -> Body,
+) -> Answer {
+    let hash = Sha256::digest(format!("{} {format:?} {pending:?} {:?}", report.etag, report.not_added));
     let etag = format!("\"{}\"", base16ct::lower::encode_string(&hash));
     let not_added = Some(report.not_added.objects()).filter(|objects| *objects > 0);
     if waybill_web::matches(if_none_match, &etag) {
         Answer::NotModified(etag, pending.header(), not_added)
     } else {
-        Answer::Fresh(Json(body()), etag, pending.header(), not_added)
+        Answer::Fresh(body(), etag, pending.header(), not_added)
     }
 }
 
@@ -225,17 +278,42 @@ fn total(definition: &Definition, report: &Report) -> Result<Value, Problem> {
     Ok(definition.statistics().to_json(&total).into())
 }
 
-fn by_group(definition: &Definition, report: &Report, pending: &Pending, range: Range, total: Value) -> Value {
-    let mut groups = Vec::new();
-    for (values, days) in &report.groups {
-        for (day, totals) in days {
+/// An entry for each group and day that has data.
+fn entries<'a>(definition: &'a Definition, report: &'a Report) -> impl Iterator<Item = Map<String, Value>> + 'a {
+    report.groups.iter().flat_map(move |(values, days)| {
+        days.iter().map(move |(day, totals)| {
             let names = definition.partition_names().iter().cloned();
-            let mut entry: serde_json::Map<_, _> = names.zip(values.iter().cloned().map(Value::from)).collect();
+            let mut entry: Map<_, _> = names.zip(values.iter().cloned().map(Value::from)).collect();
             entry.insert("date".to_owned(), day.to_string().into());
             entry.insert("statistics".to_owned(), definition.statistics().to_json(totals).into());
-            groups.push(Value::Object(entry));
-        }
-    }
+            entry
+        })
+    })
+}
+
+/// A line of names, then one for each entry: the partition's parts, and the statistics in the definition's order.
+fn csv_lines(definition: &Definition, report: &Report) -> String {
+    let parts = definition.partition_names();
+    let statistics: Vec<_> = definition.statistics().list.iter().map(|(name, _)| name).collect();
+    let text = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let written = csv.write_record(parts.iter().chain(statistics.iter().copied())).and_then(|()| {
+        entries(definition, report).try_for_each(|entry| {
+            let parts = parts.iter().map(|part| text(&entry[part]));
+            csv.write_record(parts.chain(statistics.iter().map(|name| text(&entry["statistics"][*name]))))
+        })
+    });
+    written.expect("memory takes what is written, and all lines are of one length");
+    let bytes = csv.into_inner().expect("memory takes what is written");
+    String::from_utf8(bytes).expect("texts are UTF-8")
+}
+
+fn by_group(definition: &Definition, report: &Report, pending: &Pending, range: Range, total: Value) -> Value {
+    let groups: Vec<_> = entries(definition, report).map(Value::Object).collect();
     json!({
         "source": definition.name(),
         "from": range.from(),

@@ -1,10 +1,9 @@
 //! Statistics over HTTP, added up on request and never stale.
 //!
-//! Every answer begins with a LIST of data/. A sum that was made before is reused only for the same keys; no key is
-//! written twice, so such a sum cannot be old. Nothing here writes to data/. What an answer lacks is said in it:
-//! [`Report::not_added`], and the jobs that have not ended.
+//! Every answer begins with a LIST of the source's object index. A sum that was made before is reused only for the same
+//! journal objects; no name is written twice, so such a sum cannot be old. Nothing here writes. What an answer lacks is
+//! said in it: [`Report::not_added`], and the jobs that have not ended.
 
-mod aggregate;
 mod api;
 mod collect;
 mod country;

@@ -16,7 +16,7 @@ pub struct Report {
     pub groups: BTreeMap<Vec<String>, Days>,
     /// Objects of the range that are not in the totals.
     pub not_added: NotAdded,
-    /// Of the definition, the range, and all keys that were looked at: the same tag, the same totals.
+    /// Of the definition, the range, and all objects that were looked at: the same tag, the same totals.
     pub etag: String,
 }
 
@@ -27,8 +27,8 @@ pub enum Reason {
     Unreadable,
     /// It was stored under a definition with other statistics, or one that is not known any more.
     OtherStatistics,
-    /// It is a piece of a batch, and the other pieces are not there.
-    Incomplete,
+    /// It is an object of the index, which is damaged: what it held is not in the totals.
+    Index,
 }
 
 /// Objects that are not in the totals: by reason how many, and one of them.
@@ -44,7 +44,10 @@ impl Reason {
             Self::OtherStatistics => {
                 "the object was stored under a definition with other statistics; run its job again"
             }
-            Self::Incomplete => "the object is a piece of a batch whose other pieces are not there; run its job again",
+            Self::Index => {
+                "the object of the index cannot be read; `waybill rebuild` makes the index again, and the object may \
+                 then be deleted"
+            }
         }
     }
 }

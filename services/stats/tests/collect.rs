@@ -9,8 +9,11 @@ use poem::{EndpointExt, Response, endpoint::BoxEndpoint, test::TestClient};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
-use waybill_ledger::{Ledger, Submission};
-use waybill_source::{Catalog, Definition, ObjectName, Piece};
+use waybill_ledger::{
+    Ledger, Submission,
+    index::{self, Index, Rebuilt},
+};
+use waybill_source::{Catalog, Definition, Fetch, ObjectName, Piece};
 use waybill_stats::{Collector, Range, Reason, Report, StatsApi};
 use waybill_store::{Embedded, Store, Upload, UploadBody};
 use waybill_web::{AppConfig, Probes, app};
@@ -23,6 +26,7 @@ const JOB: &str = "018cc251-f400-7000-8000-000000000001";
 struct Bucket {
     _folder: tempfile::TempDir,
     store: Store,
+    index: Index,
     definition: Arc<Definition>,
     newest: Files,
     fetches: i64,
@@ -34,12 +38,15 @@ impl Bucket {
         let folder = tempfile::tempdir().unwrap();
         let store = Embedded::open(folder.path()).await.unwrap().store("test").unwrap();
         let definition = Arc::clone(Catalog::shipped().get("buses").unwrap());
-        Self { _folder: folder, store, definition, newest: Files::new(), fetches: 0, keys: BTreeMap::new() }
+        let index = Index::new(store.clone(), CancellationToken::new());
+        index.rebuild("buses", Timestamp::UNIX_EPOCH, |_| {}).await.unwrap();
+        Self { _folder: folder, store, index, definition, newest: Files::new(), fetches: 0, keys: BTreeMap::new() }
     }
 
     /// A collector that remembers nothing.
     fn collector(&self) -> Collector {
-        Collector::new(Ledger::read_only(self.store.clone()), self.store.clone())
+        let index = Index::new(self.store.clone(), CancellationToken::new());
+        Collector::new(Ledger::read_only(self.store.clone()), index, self.store.clone())
     }
 
     async fn collect(&self) -> Report {
@@ -84,12 +91,20 @@ impl Bucket {
         let name = ObjectName::new("buses", &partition, &format!("{city}-x"), at, &hash, self.definition.format());
         let upload = Upload { content_type: "application/json", metadata, body: UploadBody::Bytes(body.into()) };
         self.store.upload(&name.key(), upload).await.unwrap();
+        let head = self.store.head(&name.key()).await.unwrap().unwrap();
+        let fetch = Fetch { fetched_at: at, keys: vec![name.key()] };
+        self.index.commit("buses", vec![index::stored(&fetch, &[head]).unwrap()]).await.unwrap();
         self.newest.insert((country, day, city), passengers);
         if let Some(older) = self.keys.insert((country, day, city), name.key())
             && clean
         {
             self.store.delete(&[older]).await.unwrap();
         }
+    }
+
+    /// Enters into the index what was put into data/ by other hands than a worker's.
+    async fn rebuild(&self) -> Rebuilt {
+        self.index.rebuild("buses", Timestamp::now(), |_| {}).await.unwrap()
     }
 
     async fn check(&self, collector: &Collector, from: Date, to: Date) {
@@ -127,23 +142,36 @@ async fn a_country_is_known_once_it_has_had_a_file() {
 }
 
 #[tokio::test]
-async fn an_aggregate_is_reused_and_one_that_is_damaged_does_no_harm() {
+async fn an_index_that_is_lost_is_built_again() {
     let mut bucket = Bucket::new().await;
     for city in 0..4 {
         bucket.fetch("chad", day(0), city, 10, true).await;
     }
+    let remembering = bucket.collector();
+    bucket.check(&remembering, day(0), day(0)).await;
+    let objects = bucket.store.list("journal/", None, 100).await.unwrap();
+    bucket.store.delete(&objects.into_iter().map(|entry| entry.key).collect::<Vec<_>>()).await.unwrap();
+    for collector in [&remembering, &bucket.collector()] {
+        let range = Range::parse(Some("2024-01-20"), Some("2024-01-20")).unwrap();
+        let error = collector.collect(&bucket.definition, range).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the index of `buses` is not built yet: a worker is at it, or `waybill rebuild buses` does it"
+        );
+    }
+    let index = Index::new(bucket.store.clone(), CancellationToken::new());
+    assert_eq!(index.rebuild("buses", Timestamp::now(), |_| {}).await.unwrap().added, 4);
     bucket.check(&bucket.collector(), day(0), day(0)).await;
-    let key = "stats/buses/country=chad/2024-01.json";
-    let aggregate = bucket.store.get(key, 1 << 20).await.unwrap().expect("the aggregate was stored");
-    let aggregate: serde_json::Value = serde_json::from_slice(&aggregate).unwrap();
-    assert_eq!(aggregate["objects"].as_object().unwrap().len(), 4);
+}
 
-    bucket.fetch("chad", day(0), 2, 99, true).await;
-    bucket.check(&bucket.collector(), day(0), day(0)).await;
-    bucket.store.put(key, "application/json", "{\"half".into()).await.unwrap();
-    bucket.check(&bucket.collector(), day(0), day(0)).await;
-    bucket.store.delete(&[key.to_owned()]).await.unwrap();
-    bucket.check(&bucket.collector(), day(0), day(0)).await;
+#[tokio::test]
+async fn what_the_index_lost_is_told() {
+    let mut bucket = Bucket::new().await;
+    bucket.fetch("chad", day(0), 1, 5, true).await;
+    let segment = "journal/buses/index/2024-01/segments/018cc251-f400-7000-8000-000000000001";
+    bucket.store.put(segment, "text/plain", "garbage".into()).await.unwrap();
+    assert_eq!(bucket.collect().await.not_added.example(Reason::Index), Some(segment));
+    assert_eq!(bucket.first_day().await["passenger_count"], 5);
 }
 
 /// A newer object of the same item, with the metadata of the older one or none.
@@ -166,6 +194,7 @@ async fn an_object_without_metadata_supersedes_nothing_and_is_told() {
     let collector = bucket.collector();
     bucket.check(&collector, day(0), day(0)).await;
     let bare = put_newer(&bucket, None, false).await;
+    assert_eq!(bucket.rebuild().await.unreadable, 1);
     bucket.check(&collector, day(0), day(0)).await;
     assert_eq!(bucket.first_day().await["passenger_count"], 5);
     let not_added = bucket.collect().await.not_added;
@@ -176,10 +205,11 @@ async fn an_object_without_metadata_supersedes_nothing_and_is_told() {
 async fn a_piece_counts_once_the_others_are_there() {
     let mut bucket = Bucket::new().await;
     bucket.fetch("chad", day(0), 1, 5, true).await;
-    let first = put_newer(&bucket, Some(Piece { number: 1, of: 2 }), true).await;
+    put_newer(&bucket, Some(Piece { number: 1, of: 2 }), true).await;
+    assert_eq!((bucket.rebuild().await.incomplete, bucket.rebuild().await.added), (1, 0));
     assert_eq!(bucket.first_day().await["passenger_count"], 5);
-    assert_eq!(bucket.collect().await.not_added.example(Reason::Incomplete), Some(first.as_str()));
     put_newer(&bucket, Some(Piece { number: 2, of: 2 }), true).await;
+    assert_eq!(bucket.rebuild().await, Rebuilt { objects: 3, added: 1, ..Rebuilt::default() });
     assert_eq!(bucket.first_day().await["passenger_count"], 10);
     assert_eq!(bucket.collect().await.not_added.objects(), 0);
 }
@@ -234,7 +264,8 @@ impl Served {
         let bucket = Bucket::new().await;
         let ledger = Ledger::read_only(bucket.store.clone());
         let now = || "2024-01-21T08:00:00Z".parse().unwrap();
-        let api = StatsApi::new(Arc::new(Catalog::shipped()), ledger.clone(), bucket.store.clone(), now);
+        let (catalog, index) = (Arc::new(Catalog::shipped()), bucket.index.clone());
+        let api = StatsApi::new(catalog, ledger.clone(), index, bucket.store.clone(), now);
         let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
         let client = TestClient::new(app(api, probes, AppConfig::default()).boxed());
         Self { bucket, ledger, client }
@@ -286,6 +317,41 @@ async fn an_answer_says_which_jobs_of_its_range_still_run() {
 }
 
 #[tokio::test]
+async fn numbers_come_as_lines_too() {
+    let mut served = Served::new().await;
+    for (country, passengers) in [("chad", 5), ("mali, north", 7)] {
+        served.bucket.fetch(country, day(0), 1, passengers, true).await;
+    }
+    served.bucket.fetch("chad", day(1), 1, 9, true).await;
+    let get = async |format: &str| {
+        let path = format!("/v1/stats/buses?from=2024-01-20&to=2024-01-21&format={format}");
+        let answer = served.client.get(path).send().await;
+        let header = |name: &str| answer.0.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (kind, etag) = (header("Content-Type").unwrap(), header("ETag"));
+        (answer.0.status(), kind, etag, answer.0.into_body().into_string().await.unwrap())
+    };
+    let (_, kind, etag, csv) = get("csv").await;
+    assert_eq!(kind, "text/csv; charset=utf-8");
+    insta::assert_snapshot!(csv, @r#"
+    country,date,bus_count,passenger_count,exist_accident,average_delay_s
+    chad,2024-01-20,1,5,false,1
+    chad,2024-01-21,1,9,false,1
+    "mali, north",2024-01-20,1,7,false,1
+    "#);
+    let (_, kind, other_etag, ndjson) = get("ndjson").await;
+    assert_eq!(kind, "application/x-ndjson");
+    assert_ne!(etag, other_etag, "other bytes are another tag");
+    insta::assert_snapshot!(ndjson, @r#"
+    {"country":"chad","date":"2024-01-20","statistics":{"average_delay_s":1,"bus_count":1,"exist_accident":false,"passenger_count":5}}
+    {"country":"chad","date":"2024-01-21","statistics":{"average_delay_s":1,"bus_count":1,"exist_accident":false,"passenger_count":9}}
+    {"country":"mali, north","date":"2024-01-20","statistics":{"average_delay_s":1,"bus_count":1,"exist_accident":false,"passenger_count":7}}
+    "#);
+    let (status, .., problem) = get("xml").await;
+    assert_eq!(status, 400);
+    assert!(problem.contains("`json`, `csv` or `ndjson`"), "{problem}");
+}
+
+#[tokio::test]
 async fn a_job_of_another_day_is_not_waited_for() {
     let served = Served::new().await;
     served.submit("2024-01-19").await;
@@ -297,6 +363,7 @@ async fn what_is_not_added_is_said_where_the_body_is_fixed_too() {
     let mut served = Served::new().await;
     served.bucket.fetch("chad", day(0), 1, 5, true).await;
     let bare = put_newer(&served.bucket, None, false).await;
+    served.bucket.rebuild().await;
     let (_, not_added, _, body) = served.get("/country-stats").await;
     assert_eq!((not_added.as_deref(), &body["chad"]["2024-01-20"]["passenger_count"]), (Some("1"), &5.into()));
     let (.., body) = served.get("/v1/stats/buses").await;

@@ -65,6 +65,13 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Print what the object index knows of a source, as JSON lines
+    Journal(Journal),
+    /// Make a source's object index again from the objects in data/, and say where the two differed
+    ///
+    /// Statistics are added up from the index. Workers build it when it is not there, so this is for one that is
+    /// damaged, or after objects were put or deleted by other means. It may run while workers do.
+    Rebuild(Rebuild),
     /// Make API keys
     Key {
         #[command(subcommand)]
@@ -131,6 +138,25 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tls_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Journal {
+    /// The source
+    pub(crate) source: String,
+    /// Of one month only: 2024-05
+    #[arg(long, value_name = "MONTH")]
+    pub(crate) month: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rebuild {
+    /// The source
+    pub(crate) source: String,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
 }
 
 #[derive(Debug, Args)]

@@ -71,6 +71,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cancel { id } => client::cancel(&id).await,
         Command::Jobs(flags) => client::jobs(flags).await,
         Command::Check { files } => commands::check::run(&files),
+        Command::Journal(flags) => commands::index::print(flags).await,
+        Command::Rebuild(flags) => commands::index::rebuild(flags).await,
         Command::Key { action: cli::Key::New(flags) } => commands::key::new(&flags),
         Command::Health => client::health().await,
         Command::Completions { shell } => {

@@ -23,6 +23,7 @@ pub use metrics::Metrics;
 pub use probes::{Check, Probes};
 pub use problem::{Details, Problem, quoted};
 pub use request::json_body::JsonBody;
+pub use request::preference::{LONGEST_WAIT, preferred_wait};
 pub use request::query::known_query;
 pub use request::unchecked_params::{Date, Id};
 pub use server::timeout_stream::ClientTimeouts;

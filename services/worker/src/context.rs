@@ -8,7 +8,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use waybill_ledger::{JobId, LedgerError};
+use waybill_ledger::{JobId, LedgerError, index::Index};
 use waybill_source::Definition;
 
 use crate::{
@@ -28,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) worker: Worker,
     /// This worker's own name: another after every start.
     pub(crate) name: String,
+    /// Where stored objects are entered.
+    pub(crate) index: Index,
     /// The one HTTP client.
     pub(crate) upstream: Upstream,
     /// Cancelled when the process goes down: nothing new is begun, waits end.
@@ -58,12 +60,15 @@ impl Context {
         };
         let gates = worker.catalog.iter().map(|it| (it.name().to_owned(), throttle(it))).collect();
         let name = Uuid::now_v7().to_string();
+        let deadline = CancellationToken::new();
+        let index = Index::new(worker.store.clone(), deadline.clone());
         Ok(Self {
             worker,
             name,
+            index,
             upstream,
             shutdown,
-            deadline: CancellationToken::new(),
+            deadline,
             uncancelled: Mutex::default(),
             gates,
             counts,

@@ -38,8 +38,15 @@ const TASKS: [&str; 10] = [
 /// The same of a planning.
 const PLANS: [&str; 4] = ["cancelled", "failed", "planned", "retried"];
 /// What the housekeeper does; each is shown from the start.
-const ACTIONS: [&str; 6] =
-    ["failed", "job_expired", "looked", "message_sent_again", "superseded_object_removed", "upload_aborted"];
+const ACTIONS: [&str; 7] = [
+    "failed",
+    "job_expired",
+    "journal_compacted",
+    "looked",
+    "message_sent_again",
+    "superseded_object_removed",
+    "upload_aborted",
+];
 
 /// Stands for a source that this worker does not serve.
 pub(crate) const UNKNOWN: &str = "unknown";

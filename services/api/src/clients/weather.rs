@@ -101,7 +101,7 @@ impl WeatherApi {
         let params = definition
             .bind(&[("id".to_owned(), id.clone())].into())
             .map_err(|error| Problem::invalid_parameter("id", &error.expected, &error.found))?;
-        self.jobs.accept(&Caller::of(request), definition, params, ROUTE, Some(id.clone())).await?;
+        self.jobs.accept(&Caller::of(request), definition, params, ROUTE, Some(id.clone()), None).await?;
         Ok(Collecting::Accepted(Json(Collection { id })))
     }
 

@@ -18,6 +18,9 @@ use crate::{
     reference_country_stats,
 };
 
+/// The housekeeper looks every 30 s, and may just have begun.
+const SWEPT_WITHIN: Duration = Duration::from_secs(90);
+
 /// Waits until every accepted job is terminal.
 pub(super) async fn settle(fleet: &Fleet, accepted: &[String], deadline: Duration, report: &mut Report, promise: &str) {
     let start = Instant::now();
@@ -49,6 +52,7 @@ pub(super) async fn all(fleet: &Fleet, accepted: &[String], canceller: &Cancelle
     outcomes(fleet, accepted, canceller, report).await;
     statistics(fleet, report).await;
     objects(fleet, report).await;
+    index(fleet, report).await;
     let requests = fleet.upstream.requests();
     let promise = format!("{} requests kept the upstream's limit", requests.weather);
     report.expect(requests.violations == 0, &promise, || format!("{} did not", requests.violations));
@@ -127,24 +131,41 @@ async fn statistics(fleet: &Fleet, report: &mut Report) {
     });
 }
 
-/// No object without metadata, and one object for each city and date.
+/// No object without metadata, and one object for each city and date, once the sweep has gone through.
 async fn objects(fleet: &Fleet, report: &mut Report) {
-    let keys = fleet.bucket.keys("data/").await;
+    let start = Instant::now();
+    let (keys, superseded) = loop {
+        let keys = fleet.bucket.keys("data/").await;
+        let mut items: BTreeMap<&str, u32> = BTreeMap::new();
+        for key in &keys {
+            // `{item}.{fetched at}.{fraction}-{hash}.json`
+            *items.entry(key.rsplitn(4, '.').last().unwrap_or_default()).or_default() += 1;
+        }
+        let superseded: Vec<_> = items.iter().filter(|(_, n)| **n > 1).map(|(item, _)| (*item).to_owned()).collect();
+        if superseded.is_empty() || start.elapsed() > SWEPT_WITHIN {
+            break (keys, superseded);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
     let mut bare = Vec::new();
-    let mut items = BTreeMap::new();
     for key in &keys {
         let (_, metadata) = fleet.bucket.read(key).await;
         if !metadata.contains_key("sha256") || !(metadata.contains_key("bus-count") || metadata.contains_key("cities"))
         {
             bare.push(key.clone());
         }
-        // `{item}.{fetched at}.{fraction}-{hash}.json`
-        let item = key.rsplitn(4, '.').last().unwrap_or_default();
-        items.entry(item).and_modify(|n: &mut u32| *n += 1).or_insert(1_u32);
     }
     report.expect(bare.is_empty(), &format!("all {} objects have their metadata", keys.len()), || bare.join(", "));
-    let superseded: Vec<_> = items.iter().filter(|(_, n)| **n > 1).map(|(item, _)| *item).collect();
     report.expect(superseded.is_empty(), "no superseded object is left", || superseded.join(", "));
+}
+
+/// The index says what the objects say.
+async fn index(fleet: &Fleet, report: &mut Report) {
+    for source in ["buses", "weather"] {
+        let (code, text) = fleet.command(["rebuild", source]).await;
+        let agrees = code == Some(0) && text.contains("The two did not differ.");
+        report.expect(agrees, &format!("the index of {source} is what data/ makes of it"), || text);
+    }
 }
 
 async fn get_when_up(fleet: &Fleet, target: &str, path: &str) -> Option<Value> {

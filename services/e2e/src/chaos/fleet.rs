@@ -81,6 +81,15 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
+    /// Runs a command of the binary in the same environment; its exit status, and all that it said.
+    pub(super) async fn command(&self, arguments: [&'static str; 2]) -> (Option<i32>, String) {
+        let environment = self.environment.clone();
+        let running = tokio::task::spawn_blocking(move || crate::run(&arguments, &environment));
+        let output = running.await.expect("the command can be run");
+        let [out, error] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (output.status.code(), out + &error)
+    }
+
     pub(super) async fn start(seed: u64) -> Self {
         let weather_window = Duration::from_secs(5);
         let options = Options { seed, cities: 8, countries: 3, records: 3_000, weather_window, ..Options::default() };

@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use waybill_api::{JobsApi, WeatherApi};
-use waybill_ledger::Ledger;
+use waybill_ledger::{Ledger, index::Index};
 use waybill_queue::Queue;
 use waybill_stats::StatsApi;
 use waybill_store::{Embedded, Store};
@@ -108,7 +108,13 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             let front = AppConfig { keys, metrics: http.clone(), registry: Arc::new(registry) };
             (
                 boxed(waybill_web::app(
-                    StatsApi::new(catalog, Ledger::read_only(store.clone()), store, Timestamp::now),
+                    StatsApi::new(
+                        catalog,
+                        Ledger::read_only(store.clone()),
+                        Index::new(store.clone(), shutdown.clone()),
+                        store,
+                        Timestamp::now,
+                    ),
                     probes,
                     front,
                 )),
@@ -129,11 +135,14 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                 None => boxed(waybill_web::app((), probes, front)),
                 Some(metrics) => {
                     let now = Timestamp::now;
-                    let jobs = JobsApi::new(ledger.clone(), Arc::clone(&catalog), &env, now).with_metrics(&metrics);
+                    let jobs = JobsApi::new(ledger.clone(), Arc::clone(&catalog), &env, now)
+                        .with_metrics(&metrics)
+                        .with_shutdown(shutdown.clone());
                     let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, now)
                         .with_metrics(&metrics);
                     if target == Target::Up {
-                        let statistics = StatsApi::new(Arc::clone(&catalog), ledger.clone(), store.clone(), now);
+                        let index = Index::new(store.clone(), shutdown.clone());
+                        let statistics = StatsApi::new(Arc::clone(&catalog), ledger.clone(), index, store.clone(), now);
                         boxed(waybill_web::app((jobs, weather, statistics), probes, front))
                     } else {
                         boxed(waybill_web::app((jobs, weather), probes, front))

@@ -14,7 +14,10 @@ use crate::{
     auth::{self, browsers},
     metrics::{self, Metrics, Pattern},
     openapi::error_mapping::{self, Asked, Choices},
-    request::body_limit::{BODY_TIME, limited},
+    request::{
+        body_limit::{BODY_TIME, limited},
+        preference::preferred_wait,
+    },
     response_headers::{self, RequestId},
 };
 
@@ -86,17 +89,19 @@ impl Guard {
             Ok(request) => request,
             Err(problem) => return poem::Error::from(problem).into_response(),
         };
+        // A client that would wait is answered in time all the same, but so much later.
+        let limit = self.limit + preferred_wait(&request).unwrap_or_default();
         // A panic is a mistake of ours in one request; the others go on. The hook has logged it.
         let called = AssertUnwindSafe(inner.call(request)).catch_unwind();
         let mut pattern = None;
-        let problem = match tokio::time::timeout(self.limit, called).await {
+        let problem = match tokio::time::timeout(limit, called).await {
             Ok(Ok(Ok(response))) => return response,
             Ok(Ok(Err(error))) => {
                 pattern = error.data::<Pattern>().cloned();
                 error_mapping::problem(error, asked)
             }
             Ok(Err(_panic)) => Problem::internal("a handler panicked"),
-            Err(_elapsed) => Problem::timeout(self.limit),
+            Err(_elapsed) => Problem::timeout(limit),
         };
         let mut response = poem::Error::from(problem).into_response();
         if let Some(pattern) = pattern {

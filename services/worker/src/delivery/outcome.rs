@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use waybill_journal::{CommitError, ReadError};
 use waybill_ledger::{JobId, LedgerError, MissingItem};
 use waybill_queue::Message;
 use waybill_source::ItemError;
@@ -127,6 +128,22 @@ impl From<StoreError> for TaskError {
 
 impl From<LedgerError> for TaskError {
     fn from(error: LedgerError) -> Self {
+        Self::Retry { after: None, reason: error.to_string() }
+    }
+}
+
+impl From<CommitError> for TaskError {
+    /// A commit waits for its store, so it ends early only where the process goes down.
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::NotCommitted | CommitError::Unknown(_) => Self::Interrupted,
+            CommitError::TooLarge { .. } => Self::Failed { reason: error.to_string() },
+        }
+    }
+}
+
+impl From<ReadError> for TaskError {
+    fn from(error: ReadError) -> Self {
         Self::Retry { after: None, reason: error.to_string() }
     }
 }

@@ -1,5 +1,5 @@
 //! The housekeeper: recovers unfinished jobs, removes superseded objects, deletes expired jobs, aborts abandoned
-//! uploads. One worker in the fleet holds its lock at a time.
+//! uploads, compacts journals. One worker in the fleet holds its lock at a time.
 //!
 //! The lock saves work; it is not needed for correctness. Any number of housekeepers may run at once.
 
@@ -13,7 +13,12 @@ use jiff::Timestamp;
 use waybill_ledger::Recovery;
 use waybill_queue::{Lock, QueueError, QueueName};
 
-use crate::{context::Context, limits::distributed_semaphore::jittered, maintenance::garbage::Sweep, retry::pause};
+use crate::{
+    context::Context,
+    limits::distributed_semaphore::jittered,
+    maintenance::{garbage::Sweep, journals},
+    retry::pause,
+};
 
 /// The housekeeper's lock.
 const NAME: &str = "housekeeper";
@@ -72,13 +77,24 @@ impl Housekeeper<'_> {
         let worker = &self.context.worker;
         while let Some(lock) = lock(self.context).await {
             tracing::info!("acquired the housekeeper lock");
-            while lock.is_held() {
-                self.tick(&lock).await;
-                if pause(worker.housekeeping, &self.context.shutdown).await.is_err() {
-                    return;
-                }
+            let context = self.context;
+            tokio::select! {
+                () = journals::keep(context) => {}
+                () = self.tick_while_held(&lock) => {}
+            }
+            if context.shutdown.is_cancelled() {
+                return;
             }
             worker.metrics.keeps_house_no_more();
+        }
+    }
+
+    async fn tick_while_held(&mut self, lock: &Lock) {
+        while lock.is_held() {
+            self.tick(lock).await;
+            if pause(self.context.worker.housekeeping, &self.context.shutdown).await.is_err() {
+                return;
+            }
         }
     }
 

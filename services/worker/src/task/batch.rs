@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, ops::Range, os::unix::fs::FileExt};
 use bytes::Bytes;
 use jiff::Timestamp;
 use waybill_ledger::MissingItem;
-use waybill_source::{Item, Piece};
+use waybill_source::{Fetch, Item, Piece};
 use waybill_store::UploadBody;
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     task::{
         Task,
         object_versions::{Begun, Seen},
-        store_object::FileOf,
+        store_object::{FileOf, Stored},
     },
 };
 
@@ -33,7 +33,7 @@ const NAMED: usize = 3;
 
 /// Fetches the items, and stores what came of them.
 pub(crate) async fn run(task: &Task<'_>, items: &[Item]) -> Result<Success, TaskError> {
-    let seen = task.objects().look().await?;
+    let seen = task.look().await?;
     let begun = seen.begin(Timestamp::now(), task.request.job);
     let mut arrived = Arrived::default();
     let mut open: Vec<_> = std::iter::once(0..items.len()).collect();
@@ -44,7 +44,7 @@ pub(crate) async fn run(task: &Task<'_>, items: &[Item]) -> Result<Success, Task
         match task.fetch(some.len(), &target, max_bytes, &Validators::default()).await? {
             Answer::File(file) if file.scanned.is_err() => {
                 let file_of = FileOf { items: some, path: &target.path, begun, piece: None };
-                return task.store(&file_of, *file).await.map(Success::Stored);
+                return task.store(&file_of, *file).await.map(|stored| Success::Stored(stored.object));
             }
             Answer::File(file) => arrived.take(task, some, range, target.path, *file).await?,
             Answer::NotFound(reason) if some.len() == 1 => {
@@ -100,25 +100,27 @@ impl Arrived {
             return Err(none_of(items.len(), &missing));
         }
         let hashes: Vec<_> = self.files.iter().map(|(_, _, file)| file.sha256.as_str()).collect();
-        if let Some(existing) = seen.newest
+        if let Some(existing) = &seen.newest
             && existing.is_of(task.definition.hash())
             && existing.has_bytes(&hashes)
-            && task.still_counts(&existing).await?
+            && task.still_counts(&seen, existing).await?
         {
-            return Ok(task.unchanged(&existing, missing));
+            return task.unchanged(&seen, existing, missing).await;
         }
         let of = u16::try_from(self.files.len()).expect("a batch has at most 1,000 items");
         let mut all = Object { key: String::new(), bytes: 0, records: 0, missing };
+        let (mut fetch, mut heads) = (Fetch { fetched_at: begun.at, keys: Vec::new() }, Vec::new());
         for (number, (range, path, file)) in (1..).zip(self.files) {
             let piece = (of > 1).then_some(Piece { number, of });
-            let object = task.store(&FileOf { items: &items[range], path: &path, begun, piece }, file).await?;
+            let Stored { object, head } =
+                task.store(&FileOf { items: &items[range], path: &path, begun, piece }, file).await?;
             all.bytes += object.bytes;
             all.records += object.records;
-            if number == 1 {
-                all.key = object.key;
-            }
+            fetch.keys.push(object.key);
+            heads.push(head);
         }
-        task.objects().remove_superseded().await?;
+        all.key.clone_from(&fetch.keys[0]);
+        task.enter(&seen, &fetch, &heads).await?;
         Ok(Success::Stored(all))
     }
 }

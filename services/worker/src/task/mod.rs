@@ -8,8 +8,12 @@ pub(crate) mod run_task;
 pub(crate) mod single_item;
 pub(crate) mod store_object;
 
-use waybill_ledger::{MissingItem, Request};
-use waybill_source::{Definition, Item, JobContext};
+use waybill_ledger::{
+    MissingItem, Request,
+    index::{self, Entry, Fact, IndexedFetch, Known},
+};
+use waybill_source::{Definition, Fetch, Item, JobContext};
+use waybill_store::Head;
 
 use crate::{
     context::Context,
@@ -23,7 +27,7 @@ use crate::{
         model::Validators,
     },
     limits::throttle::Throttle,
-    task::object_versions::{Existing, ItemObjects},
+    task::object_versions::{Existing, ItemObjects, Seen},
 };
 
 /// A job as templates see it.
@@ -44,25 +48,84 @@ pub(crate) struct Task<'a> {
     pub(crate) partition: String,
     /// The item's, or the one that stands for all of them.
     pub(crate) key: String,
-    pub(crate) prefix: String,
 }
 
 impl Task<'_> {
     /// The task's objects in data/, of all fetches.
-    pub(crate) fn objects(&self) -> ItemObjects<'_> {
-        ItemObjects { store: &self.context.worker.store, prefix: &self.prefix, item: &self.key }
+    fn objects(&self) -> ItemObjects<'_> {
+        let (store, source) = (&self.context.worker.store, self.definition.name());
+        ItemObjects { store, source, partition: &self.partition, item: &self.key }
+    }
+
+    /// What is stored of the item. A task that may have been begun before looks at the objects: what a worker stored
+    /// that died right after is not in the index.
+    pub(crate) async fn look(&self) -> Result<Seen, TaskError> {
+        if !self.delivery.kind.may_repeat()
+            && let Known::Row(row) = self.known().await?
+        {
+            return Ok(self.objects().of_row(&row));
+        }
+        Ok(self.objects().look().await?)
+    }
+
+    async fn known(&self) -> Result<Known, TaskError> {
+        Ok(self.context.index.known(self.request.job, self.definition.name(), &self.partition, &self.key).await?)
     }
 
     /// Whether nobody stored what counts instead since `existing` was looked at.
-    pub(crate) async fn still_counts(&self, existing: &Existing) -> Result<bool, TaskError> {
-        Ok(self.objects().remove_superseded().await?.is_some_and(|newest| newest == existing.fetch))
+    pub(crate) async fn still_counts(&self, seen: &Seen, existing: &Existing) -> Result<bool, TaskError> {
+        if seen.is_indexed
+            && let Known::Row(row) = self.known().await?
+        {
+            return Ok(row.fetch() == Some(&existing.fetch));
+        }
+        Ok(self.objects().remove_superseded().await?.is_some_and(|newest| newest.keys == existing.keys))
     }
 
     /// The upstream has what is stored, but for what is `missing`.
-    pub(crate) fn unchanged(&self, existing: &Existing, missing: Vec<MissingItem>) -> Success {
+    pub(crate) async fn unchanged(
+        &self,
+        seen: &Seen,
+        existing: &Existing,
+        missing: Vec<MissingItem>,
+    ) -> Result<Success, TaskError> {
+        if !seen.is_indexed {
+            // Whoever stored it may have died before it was in the index.
+            self.commit(existing.fetch.clone()).await?;
+        }
         let object = Object { missing, ..existing.object() };
         // An object of this very job was stored by a delivery that died before it could say so.
-        if existing.is_by(self.request.job) { Success::Stored(object) } else { Success::Unchanged(object) }
+        Ok(if existing.is_by(self.request.job) { Success::Stored(object) } else { Success::Unchanged(object) })
+    }
+
+    /// Enters a fetch that is stored whole into the index: from then on it counts. Then removes what it supersedes; where
+    /// somebody else's stands above it, it is this one that goes.
+    pub(crate) async fn enter(&self, seen: &Seen, fetch: &Fetch, heads: &[Head]) -> Result<(), TaskError> {
+        let Some(Fact::Stored(stored)) = index::stored(fetch, heads).and_then(|entry| entry.fact) else {
+            return Err(TaskError::Failed { reason: format!("{:?} has not the metadata of an object", fetch.keys) });
+        };
+        self.commit(stored.clone()).await?;
+        let Known::Row(mut row) = (if seen.is_indexed { self.known().await? } else { Known::Unknown }) else {
+            self.objects().remove_superseded().await?;
+            return Ok(());
+        };
+        // A row may be some seconds old, and is never wrong about what it outranks.
+        let counts = row.add_stored(&stored);
+        let before = seen.newest.iter().filter(|before| row.fetch() != Some(&before.fetch));
+        let mut superseded: Vec<_> = before.flat_map(|before| before.keys.clone()).collect();
+        if !counts {
+            superseded.extend(fetch.keys.iter().cloned());
+        }
+        if !superseded.is_empty() {
+            self.context.worker.store.delete(&superseded).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, fetch: IndexedFetch) -> Result<(), TaskError> {
+        let (partition, item) = (self.partition.clone(), self.key.clone());
+        let entry = Entry { partition, item, fact: Some(Fact::Stored(fetch)) };
+        Ok(self.context.index.commit(self.definition.name(), vec![entry]).await?)
     }
 
     /// What is asked for some of the task's items.

@@ -1,10 +1,13 @@
-//! The fetches of one item in data/, as seen by a task that fetches the item again.
-//! [`waybill_source::ObjectVersions`] says which of them counts.
+//! The fetches of one item in data/, as seen by a task that fetches the item again: in the index, or in a LIST where the
+//! index cannot say. [`waybill_source::ObjectVersions`] says which of them counts.
 
 use jiff::{SignedDuration, Timestamp};
-use waybill_ledger::{JobId, data};
-use waybill_source::Fetch;
-use waybill_store::{Head, Store, StoreError};
+use waybill_ledger::{
+    JobId, data,
+    index::{self, Fact, IndexedFetch, IndexedObject, Row},
+};
+use waybill_source::{Fetch, item_prefix};
+use waybill_store::{Store, StoreError};
 
 use crate::{delivery::outcome::Object, download::model::Validators};
 
@@ -12,8 +15,8 @@ use crate::{delivery::outcome::Object, download::model::Validators};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ItemObjects<'a> {
     pub(crate) store: &'a Store,
-    /// As [`waybill_source::item_prefix`] makes it.
-    pub(crate) prefix: &'a str,
+    pub(crate) source: &'a str,
+    pub(crate) partition: &'a str,
     /// The item's key.
     pub(crate) item: &'a str,
 }
@@ -23,6 +26,8 @@ pub(crate) struct ItemObjects<'a> {
 pub(crate) struct Seen {
     /// The fetch that counts.
     pub(crate) newest: Option<Existing>,
+    /// Whether the index said so, and no LIST.
+    pub(crate) is_indexed: bool,
     /// When the last of all fetches began.
     latest: Option<Timestamp>,
     /// The latest `as-of` of all of them.
@@ -32,8 +37,8 @@ pub(crate) struct Seen {
 /// A fetch that is stored.
 #[derive(Debug)]
 pub(crate) struct Existing {
-    pub(crate) fetch: Fetch,
-    heads: Vec<Head>,
+    pub(crate) keys: Vec<String>,
+    pub(crate) fetch: IndexedFetch,
 }
 
 /// What decides between a fetch that begins and others of its item.
@@ -46,17 +51,39 @@ pub(crate) struct Begun {
 }
 
 impl ItemObjects<'_> {
+    /// What the index says.
+    pub(crate) fn of_row(&self, row: &Row) -> Seen {
+        let time = |microseconds| Timestamp::from_microsecond(microseconds).ok();
+        let newest = row.fetch().map(|fetch| Existing {
+            keys: index::keys(self.source, self.partition, self.item, fetch),
+            fetch: fetch.clone(),
+        });
+        // A fetch whose objects are gone still says after which time the next one has to begin.
+        let last = row.last();
+        let latest = last.and_then(|fetch| time(fetch.fetched_at));
+        Seen { newest, is_indexed: true, latest, as_of: last.and_then(|fetch| time(fetch.as_of)) }
+    }
+
+    /// What a LIST and HEADs say.
     pub(crate) async fn look(&self) -> Result<Seen, StoreError> {
-        let survey = data::survey_item(self.store, self.prefix, self.item).await?;
+        let survey = data::survey_item(self.store, &self.prefix(), self.item).await?;
         let (latest, as_of) = (survey.latest, survey.as_of);
-        let newest = survey.newest().map(|(fetch, heads)| Existing { fetch, heads });
-        Ok(Seen { newest, latest, as_of })
+        let newest = survey.newest().and_then(|(Fetch { fetched_at, keys }, heads)| {
+            let fact = index::stored(&Fetch { fetched_at, keys: keys.clone() }, &heads)?.fact?;
+            let Fact::Stored(fetch) = fact else { return None };
+            Some(Existing { keys, fetch })
+        });
+        Ok(Seen { newest, is_indexed: false, latest, as_of })
+    }
+
+    fn prefix(&self) -> String {
+        item_prefix(self.source, self.partition, self.item)
     }
 
     /// Removes what is superseded, whosever it is, and returns what counts. It was committed whole, so that no
     /// reader misses anything.
     pub(crate) async fn remove_superseded(&self) -> Result<Option<Fetch>, StoreError> {
-        let verdict = data::judge_item(self.store, self.prefix, self.item).await?;
+        let verdict = data::judge_item(self.store, &self.prefix(), self.item).await?;
         if !verdict.superseded.is_empty() {
             self.store.delete(&verdict.superseded).await?;
         }
@@ -76,36 +103,34 @@ impl Seen {
 }
 
 impl Existing {
-    fn every(&self, name: &str) -> impl Iterator<Item = Option<&str>> {
-        self.heads.iter().map(move |head| head.metadata.get(name).map(String::as_str))
-    }
-
     /// Whether its checks and statistics are those of this definition.
     pub(crate) fn is_of(&self, definition: &str) -> bool {
-        self.every("definition").all(|found| found == Some(definition))
+        self.fetch.objects.iter().all(|object| object.definition == definition)
     }
 
     /// Whether its objects are these files, by their SHA-256.
     pub(crate) fn has_bytes(&self, sha256: &[&str]) -> bool {
-        self.every("sha256").eq(sha256.iter().map(|sha256| Some(*sha256)))
+        self.fetch.objects.iter().map(|object| object.sha256.as_str()).eq(sha256.iter().copied())
     }
 
     pub(crate) fn is_by(&self, job: JobId) -> bool {
-        self.every("job").all(|found| found == Some(&job.to_string()))
+        let job = job.to_string();
+        self.fetch.objects.iter().all(|object| object.job == job)
     }
 
     /// As an outcome names it.
     pub(crate) fn object(&self) -> Object {
-        let records = self.every("records").filter_map(|records| records?.parse::<u64>().ok()).sum();
-        let bytes = self.heads.iter().map(|head| head.size).sum();
-        let key = self.fetch.keys.first().cloned().unwrap_or_default();
-        Object { key, bytes, records, missing: Vec::new() }
+        let sum = |of: fn(&IndexedObject) -> u64| self.fetch.objects.iter().map(of).sum();
+        let key = self.keys.first().cloned().unwrap_or_default();
+        Object { key, bytes: sum(|object| object.bytes), records: sum(|object| object.records), missing: Vec::new() }
     }
 
     /// What the upstream said of its only file.
     pub(crate) fn validators(&self) -> Validators {
-        let text = |name| self.heads.first()?.metadata.get(name).cloned();
-        Validators { etag: text("etag"), last_modified: text("last-modified") }
+        let text = |of: fn(&IndexedObject) -> &String| {
+            self.fetch.objects.first().map(of).filter(|text| !text.is_empty()).cloned()
+        };
+        Validators { etag: text(|object| &object.etag), last_modified: text(|object| &object.last_modified) }
     }
 }
 

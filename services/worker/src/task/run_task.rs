@@ -6,7 +6,6 @@
 
 use waybill_ledger::task_items;
 use waybill_queue::RunTask;
-use waybill_source::item_prefix;
 
 use crate::{
     context::Context,
@@ -53,7 +52,6 @@ pub(crate) async fn run(
         // Only a message on the wrong queue gets here.
         return Err(TaskError::Failed { reason: format!("there is no source `{}` here", request.source) });
     };
-    let prefix = item_prefix(definition.name(), &partition, &key);
     let task = Task {
         context,
         throttle,
@@ -64,7 +62,6 @@ pub(crate) async fn run(
         number: message.task,
         partition,
         key,
-        prefix,
     };
     match items.as_slice() {
         [item] if definition.batch() == 1 => single_item::run(&task, item).await,

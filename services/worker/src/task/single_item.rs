@@ -1,7 +1,7 @@
 //! Runs a task of one item. A file whose bytes have not changed is not stored again.
 
 use jiff::Timestamp;
-use waybill_source::Item;
+use waybill_source::{Fetch, Item};
 
 use crate::{
     delivery::outcome::{Success, TaskError},
@@ -12,42 +12,43 @@ use crate::{
     },
     task::{
         Task,
-        object_versions::{Begun, Existing},
-        store_object::FileOf,
+        object_versions::{Begun, Existing, Seen},
+        store_object::{FileOf, Stored},
     },
 };
 
 /// Fetches the item, and stores what is new.
 pub(crate) async fn run(task: &Task<'_>, item: &Item) -> Result<Success, TaskError> {
     let target = task.target(std::slice::from_ref(item))?;
-    let seen = task.objects().look().await?;
-    let begun = seen.begin(Timestamp::now(), task.request.job);
+    let seen = task.look().await?;
     // What was checked by another definition has to be checked again, though it be the same bytes.
-    let existing = seen.newest.filter(|it| it.is_of(task.definition.hash()));
-    let known = existing.as_ref().map(Existing::validators).unwrap_or_default();
+    let existing = seen.newest.as_ref().filter(|it| it.is_of(task.definition.hash()));
+    let known = existing.map(Existing::validators).unwrap_or_default();
+    let begun = seen.begin(Timestamp::now(), task.request.job);
     let file = match (fetch(task, &target, &known).await?, existing) {
         (Answer::File(file), Some(existing)) if existing.has_bytes(&[&file.sha256]) => {
-            if task.still_counts(&existing).await? {
-                return Ok(task.unchanged(&existing, Vec::new()));
+            if task.still_counts(&seen, existing).await? {
+                return task.unchanged(&seen, existing, Vec::new()).await;
             }
             file
         }
         (Answer::File(file), _) => file,
         (Answer::NotFound(reason), _) => return Err(TaskError::Failed { reason }),
-        (Answer::NotModified, Some(existing)) if task.still_counts(&existing).await? => {
-            return Ok(task.unchanged(&existing, Vec::new()));
+        (Answer::NotModified, Some(existing)) if task.still_counts(&seen, existing).await? => {
+            return task.unchanged(&seen, existing, Vec::new()).await;
         }
         // What the upstream still has is not what counts any more, and no bytes of it came.
         (Answer::NotModified, _) => return run_anew(task, item, &target).await,
     };
-    store(task, item, &target, *file, begun).await
+    store(task, item, &target, *file, begun, &seen).await
 }
 
 /// Fetches and stores, whatever is there.
 async fn run_anew(task: &Task<'_>, item: &Item, target: &Target) -> Result<Success, TaskError> {
-    let begun = task.objects().look().await?.begin(Timestamp::now(), task.request.job);
+    let seen = task.look().await?;
+    let begun = seen.begin(Timestamp::now(), task.request.job);
     match fetch(task, target, &Validators::default()).await? {
-        Answer::File(file) => store(task, item, target, *file, begun).await,
+        Answer::File(file) => store(task, item, target, *file, begun, &seen).await,
         Answer::NotFound(reason) => Err(TaskError::Failed { reason }),
         Answer::NotModified => {
             Err(TaskError::Failed { reason: format!("the upstream answered 304 for {}, unasked", target.path) })
@@ -65,10 +66,10 @@ async fn store(
     target: &Target,
     file: Fetched,
     begun: Begun,
+    seen: &Seen,
 ) -> Result<Success, TaskError> {
-    let object =
-        task.store(&FileOf { items: std::slice::from_ref(item), path: &target.path, begun, piece: None }, file).await?;
-    // Where somebody else's fetch stands above it, it is this one that goes.
-    task.objects().remove_superseded().await?;
+    let file_of = FileOf { items: std::slice::from_ref(item), path: &target.path, begun, piece: None };
+    let Stored { object, head } = task.store(&file_of, file).await?;
+    task.enter(seen, &Fetch { fetched_at: begun.at, keys: vec![object.key.clone()] }, &[head]).await?;
     Ok(Success::Stored(object))
 }

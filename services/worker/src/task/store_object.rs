@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tracing::{Instrument, Span};
 use waybill_source::{Format, Item, ObjectName, Piece};
-use waybill_store::Upload;
+use waybill_store::{Head, Upload};
 
 use crate::{
     delivery::outcome::{Object, TaskError},
@@ -28,9 +28,17 @@ pub(crate) struct FileOf<'a> {
     pub(crate) piece: Option<Piece>,
 }
 
+/// An object that was stored.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) object: Object,
+    /// As the store would show it.
+    pub(crate) head: Head,
+}
+
 impl Task<'_> {
     /// Stores a file: in data/ if it passed its checks, else in quarantine/; unless the job was cancelled meanwhile.
-    pub(crate) async fn store(&self, of: &FileOf<'_>, file: Fetched) -> Result<Object, TaskError> {
+    pub(crate) async fn store(&self, of: &FileOf<'_>, file: Fetched) -> Result<Stored, TaskError> {
         let Fetched { body, bytes, scanned, sha256, validators } = file;
         let job = self.request.job;
         if self.context.is_cancelled(job).await? {
@@ -76,10 +84,11 @@ impl Task<'_> {
         let metadata = metadata(&provenance, &scanned);
         let key = name.key();
         let began = Instant::now();
+        let head = Head { size: bytes, etag: String::new(), metadata: metadata.iter().cloned().collect() };
         let upload = Upload { content_type: content_type(format), metadata, body };
         store.upload(&key, upload).instrument(storing(&key, bytes)).await?;
         counts.store.observe(began.elapsed().as_secs_f64());
-        Ok(Object { key, bytes, records: scanned.records, missing: Vec::new() })
+        Ok(Stored { object: Object { key, bytes, records: scanned.records, missing: Vec::new() }, head })
     }
 }
 

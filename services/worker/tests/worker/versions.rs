@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use waybill_ledger::State;
-use waybill_source::ObjectName;
+use waybill_ledger::{
+    State,
+    index::{self, Index},
+};
+use waybill_source::{Fetch, ObjectName};
 use waybill_store::{Upload, UploadBody};
 
 use crate::support::{BUSES, KEY, PATIENCE, Reply, System, Upstream, buses, file, until, weather};
@@ -39,6 +43,12 @@ pub(crate) async fn fetched(system: &System, at: Timestamp, records: usize, job:
         body: UploadBody::Bytes(body.into()),
     };
     system.store.upload(&name.key(), upload).await.unwrap();
+    if job.is_some() {
+        let head = system.store.head(&name.key()).await.unwrap().unwrap();
+        let fetch = Fetch { fetched_at: name.fetched_at, keys: vec![name.key()] };
+        let index = Index::new(system.store.clone(), CancellationToken::new());
+        index.commit("buses", vec![index::stored(&fetch, &[head]).unwrap()]).await.unwrap();
+    }
     name.key()
 }
 
@@ -65,12 +75,20 @@ async fn two_at_once(others_job: SignedDuration, others_clock: SignedDuration) -
         ..PATIENCE
     };
     let mut system = System::stopped(BUSES, upstream, slow).await;
+    system.worker.housekeeping = Duration::from_millis(20);
     system.run();
     let job = system.submit().await;
     until("the download has begun", || system.upstream.asked(&file(0)).len() == 1).await;
     let now = Timestamp::now();
     fetched(&system, now + others_clock, 600, Some(id(now + others_job))).await;
     assert_eq!(system.ended(job).await.state, State::Succeeded);
+    // Whichever of the two did not see the other, the sweep sees both.
+    let swept = async {
+        while system.data().await.len() > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), swept).await.expect("what is superseded is removed");
     records(&system).await
 }
 
