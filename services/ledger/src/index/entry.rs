@@ -37,7 +37,7 @@ pub fn stored(fetch: &Fetch, heads: &[Head]) -> Option<Entry> {
 }
 
 /// The keys of a fetch's objects.
-pub fn keys(source: &str, partition: &str, item: &str, fetch: &proto::Fetch) -> Vec<String> {
+pub fn object_keys(source: &str, partition: &str, item: &str, fetch: &proto::Fetch) -> Vec<String> {
     let prefix = item_prefix(source, partition, item);
     fetch.objects.iter().map(|object| format!("{prefix}{}", object.name)).collect()
 }

@@ -8,12 +8,14 @@ use sha2::{Digest, Sha256};
 use waybill_journal::ReadError;
 use waybill_store::StoreError;
 
-use crate::{LedgerError, index::Index};
+use crate::{
+    LedgerError,
+    index::{
+        keys::{built_key, folder, place},
+        object_index::Index,
+    },
+};
 
-/// Where a source's months lie below `journal/{source}/`.
-pub(super) const FOLDER: &str = "index/";
-/// The object that says that the index holds whatever is in data/. It sorts after all months.
-const BUILT: &str = "built.json";
 const PAGE: usize = 1_000;
 
 /// `journal/{source}/index/built.json`.
@@ -42,26 +44,6 @@ pub struct Crowded {
     pub months: BTreeMap<(String, String), (usize, usize)>,
     /// After which key the next stretch begins; none at the end.
     pub next: Option<String>,
-}
-
-/// The folder of a source's index.
-pub(super) fn folder(source: &str) -> String {
-    format!("journal/{source}/{FOLDER}")
-}
-
-/// The key of [`Built`].
-pub(super) fn built_key(source: &str) -> String {
-    format!("{}{BUILT}", folder(source))
-}
-
-/// The source and the month of an object of a journal; no month where it says that the index is built.
-pub(super) fn place(key: &str) -> Option<(&str, Option<&str>)> {
-    let (source, rest) = key.strip_prefix("journal/")?.split_once('/')?;
-    let rest = rest.strip_prefix(FOLDER)?;
-    match rest.split_once('/') {
-        Some((month, _)) => Some((source, Some(month))),
-        None => (rest == BUILT).then_some((source, None)),
-    }
 }
 
 impl Index {

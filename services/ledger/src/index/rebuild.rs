@@ -11,7 +11,13 @@ use waybill_store::StoreError;
 
 use crate::{
     LedgerError, data,
-    index::{Built, Entry, Index, Row, entry, month_of},
+    index::{
+        entry::{self, month_of},
+        listing::Built,
+        object_index::Index,
+        proto::Entry,
+        rows::Row,
+    },
 };
 
 /// Keys that a LIST answers at a time.
@@ -170,7 +176,7 @@ impl Index {
         let prefix = item_prefix(source, partition, &item);
         let mut check = Check::default();
         let mut found = HashSet::new();
-        let indexed = row.fetch().map(|fetch| entry::keys(source, partition, &item, fetch)).unwrap_or_default();
+        let indexed = row.fetch().map(|fetch| entry::object_keys(source, partition, &item, fetch)).unwrap_or_default();
         if indexed.is_empty() || versions.only().is_none_or(|only| only.keys != indexed) {
             let survey = match data::survey(&self.store, &versions).await? {
                 Some(survey) => survey,

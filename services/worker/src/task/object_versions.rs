@@ -55,7 +55,7 @@ impl ItemObjects<'_> {
     pub(crate) fn of_row(&self, row: &Row) -> Seen {
         let time = |microseconds| Timestamp::from_microsecond(microseconds).ok();
         let newest = row.fetch().map(|fetch| Existing {
-            keys: index::keys(self.source, self.partition, self.item, fetch),
+            keys: index::object_keys(self.source, self.partition, self.item, fetch),
             fetch: fetch.clone(),
         });
         // A fetch whose objects are gone still says after which time the next one has to begin.

@@ -1,0 +1,234 @@
+//! The index of a process: what is committed to the journals of months, and what of them stays in memory.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+use waybill_journal::{
+    CommitError, Committer, Compacted, CompactionError, Compactor, Follower, Journal, Options, ReadError, Unreadable,
+    Urgency,
+};
+use waybill_store::{Store, StoreError};
+
+use crate::{
+    JobId,
+    cache::Cache,
+    index::{
+        entry::{month_of, object_keys},
+        keys::{FOLDER, built_key},
+        proto::Entry,
+        rows::{Outranked, Row, Rows},
+    },
+};
+
+/// Months whose rows stay in memory, and how many rows together: of about 700 bytes each.
+const MONTHS_KEPT: usize = 64;
+const ROWS_KEPT: usize = 100_000;
+/// Months that are written to at once by a process; the committer of one that falls out ends its work first.
+const COMMITTERS: usize = 64;
+
+/// The largest month that a worker keeps in memory, by the bytes of its journal: some 100,000 rows.
+const KNOWN_BYTES: u64 = 48 << 20;
+/// Sources of which it is remembered that they have an index.
+const SOURCES: usize = 1_000;
+/// Jobs of which it is remembered that they asked for a month; one more LIST for one that is forgotten.
+const JOBS: usize = 10_000;
+/// How long a month counts as too large before that is looked at again.
+const LARGE_FOR: Duration = Duration::from_secs(600);
+
+/// The index of every source in a bucket. Cheap to clone; clones share what is in memory.
+#[derive(Debug, Clone)]
+pub struct Index {
+    pub(super) store: Store,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    committers: Cache<(String, String), Committer<Rows>>,
+    followers: Cache<(String, String), Follower<Rows>>,
+    /// Sources whose index was seen to be built.
+    built: Cache<String, ()>,
+    /// Jobs that asked for a month.
+    jobs: Cache<(JobId, String), ()>,
+    /// Months that are too large to be kept, and since when that is known.
+    large: Cache<(String, String), Instant>,
+    shutdown: CancellationToken,
+}
+
+/// What the index says of an item.
+#[derive(Debug, Clone)]
+pub enum Known {
+    /// This, or something newer.
+    Row(Row),
+    /// Nothing that can be relied upon: the index is not built, or the month is too large to be kept in memory. The
+    /// item's objects have to be listed.
+    Unknown,
+}
+
+/// A month of a source, as it was when it was asked for, or later.
+#[derive(Debug, Clone)]
+pub struct Month {
+    follower: Follower<Rows>,
+}
+
+impl Index {
+    /// The index in `store`'s bucket. After `shutdown` nothing more is committed.
+    pub fn new(store: Store, shutdown: CancellationToken) -> Self {
+        let shared = Shared {
+            committers: Cache::new(COMMITTERS),
+            followers: Cache::weighted(MONTHS_KEPT, ROWS_KEPT),
+            built: Cache::new(SOURCES),
+            jobs: Cache::new(JOBS),
+            large: Cache::new(COMMITTERS),
+            shutdown,
+        };
+        Self { store, shared: Arc::new(shared) }
+    }
+
+    /// Returns when the entries are durable. Waits for as long as the store refuses, until the shutdown.
+    ///
+    /// # Errors
+    /// After the shutdown.
+    pub async fn commit(&self, source: &str, entries: Vec<Entry>) -> Result<(), CommitError> {
+        let mut by_month: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        for entry in entries {
+            by_month.entry(month_of(&entry.partition)).or_default().push(entry);
+        }
+        for (month, entries) in by_month {
+            self.committer(source, month).commit_group(entries, Urgency::Prompt).await?;
+        }
+        Ok(())
+    }
+
+    /// A month with everything that was committed before this call.
+    pub async fn month(&self, source: &str, month: &str) -> Result<Month, ReadError> {
+        let name = (source.to_owned(), month.to_owned());
+        let followers = &self.shared.followers;
+        let new = || Follower::new(&self.journal(source, month));
+        let follower = followers.get(&name).unwrap_or_else(|| followers.get_or_insert(name.clone(), new(), 0));
+        let refreshed = follower.fresh().await;
+        let rows = follower.read(Rows::len);
+        // A month that is too large to stay is dropped with the last who looks at it.
+        followers.remove(&name);
+        followers.insert(name, follower.clone(), rows);
+        refreshed.map(|()| Month { follower })
+    }
+
+    /// What is known of an item when a task of this job asks: everything that was committed before the job was first
+    /// asked for in this process, or by this process, and what others committed until some seconds ago. One LIST a second
+    /// for a month, however many ask, for which nobody waits; and one for each job.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn known(&self, job: JobId, source: &str, partition: &str, item: &str) -> Result<Known, ReadError> {
+        let name = (source.to_owned(), month_of(partition));
+        let first = (job, month_of(partition));
+        let is_large = self.shared.large.get(&name).is_some_and(|since| since.elapsed() < LARGE_FOR);
+        if is_large || !self.is_built(source).await? {
+            return Ok(Known::Unknown);
+        }
+        let followers = &self.shared.followers;
+        let follower = match followers.get(&name) {
+            Some(follower) => follower,
+            None if self.bytes(source, &name.1).await? > KNOWN_BYTES => {
+                self.shared.large.insert(name, Instant::now(), 1);
+                return Ok(Known::Unknown);
+            }
+            None => followers.get_or_insert(name.clone(), Follower::new(&self.journal(source, &name.1)), 0),
+        };
+        if self.shared.jobs.get(&first).is_some() {
+            follower.refresh_in_background();
+        } else {
+            follower.fresh().await?;
+            self.shared.jobs.insert(first, (), 1);
+        }
+        let (row, rows) = follower.read(|rows| {
+            let row = rows.folder(partition).and_then(|folder| folder.row(item));
+            (row.cloned().unwrap_or_default(), rows.len())
+        });
+        if rows > ROWS_KEPT {
+            followers.remove(&name);
+            self.shared.large.insert(name, Instant::now(), 1);
+        } else {
+            followers.insert(name, follower, rows);
+        }
+        Ok(Known::Row(row))
+    }
+
+    async fn is_built(&self, source: &str) -> Result<bool, ReadError> {
+        let source = source.to_owned();
+        if self.shared.built.get(&source).is_some() {
+            return Ok(true);
+        }
+        let is_built = self.is_there(&built_key(&source)).await;
+        let is_built = is_built.map_err(|error| ReadError::Store(Arc::new(error)))?;
+        if is_built {
+            self.shared.built.insert(source, (), 1);
+        }
+        Ok(is_built)
+    }
+
+    /// Does one compaction in a month's journal, and removes the objects of fetches that it found to count no more;
+    /// returns whether another may be due.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn compact(&self, source: &str, month: &str) -> Result<bool, CompactionError> {
+        let follower = self.shared.followers.get(&(source.to_owned(), month.to_owned()));
+        let compactor = Compactor::new(&self.journal(source, month), follower.as_ref());
+        let Some(Compacted { view, .. }) = compactor.compact().await? else { return Ok(false) };
+        let mut garbage = Vec::new();
+        for Outranked { partition, item, fetch } in view.outranked() {
+            let row = view.folder(partition).and_then(|folder| folder.row(item));
+            let Some(newest) = row.and_then(Row::fetch) else { continue };
+            let newest = object_keys(source, partition, item, newest);
+            let keys = object_keys(source, partition, item, fetch).into_iter().filter(|key| !newest.contains(key));
+            // Somebody may have taken it away by hand, to have the older one back.
+            if let Some(first) = newest.first()
+                && self.is_there(first).await?
+            {
+                garbage.extend(keys);
+            }
+        }
+        if !garbage.is_empty() {
+            self.store.delete(&garbage).await?;
+        }
+        Ok(true)
+    }
+
+    fn committer(&self, source: &str, month: String) -> Committer<Rows> {
+        let name = (source.to_owned(), month);
+        if let Some(known) = self.shared.committers.get(&name) {
+            return known;
+        }
+        let journal = self.journal(source, &name.1);
+        let follower = self.shared.followers.get(&name);
+        let (committer, task) = Committer::new(&journal, follower.as_ref(), self.shared.shutdown.clone());
+        tokio::spawn(task.run());
+        self.shared.committers.get_or_insert(name, committer, 1)
+    }
+
+    fn journal(&self, source: &str, month: &str) -> Journal<Rows> {
+        Journal::new(self.store.clone(), &format!("{source}/{FOLDER}{month}"), Options::default())
+    }
+
+    pub(super) async fn is_there(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.store.head(key).await?.is_some())
+    }
+}
+
+impl Month {
+    /// Looks at the rows. Nothing is added to them while `look` runs.
+    pub fn read<T>(&self, look: impl FnOnce(&Rows) -> T) -> T {
+        self.follower.read(look)
+    }
+
+    /// Objects of the month's journal that could not be read: rows may be missing.
+    pub fn unreadable(&self) -> Vec<Arc<Unreadable>> {
+        self.follower.unreadable()
+    }
+}
