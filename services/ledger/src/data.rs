@@ -90,19 +90,6 @@ pub async fn survey_item(store: &Store, prefix: &str, item: &str) -> Result<Surv
     }
 }
 
-/// Lists an item's objects and says which of them counts. Looks into them only where there are several fetches.
-pub async fn judge_item(store: &Store, prefix: &str, item: &str) -> Result<Verdict, StoreError> {
-    loop {
-        let versions = list_item(store, prefix, item).await?;
-        if let newest @ Some(_) = versions.only() {
-            return Ok(Verdict { newest, ..Verdict::default() });
-        }
-        if let Some(survey) = survey(store, &versions).await? {
-            return Ok(survey.verdict);
-        }
-    }
-}
-
 async fn list_item(store: &Store, prefix: &str, item: &str) -> Result<ObjectVersions, StoreError> {
     // The prefix `a.` also begins the names of an item `a.b`.
     let mut versions = ObjectVersions::default();

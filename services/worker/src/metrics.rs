@@ -38,11 +38,12 @@ const TASKS: [&str; 10] = [
 /// The same of a planning.
 const PLANS: [&str; 4] = ["cancelled", "failed", "planned", "retried"];
 /// What the housekeeper does; each is shown from the start.
-const ACTIONS: [&str; 7] = [
+const ACTIONS: [&str; 8] = [
     "failed",
     "job_expired",
     "journal_compacted",
     "looked",
+    "lost_object_entered",
     "message_sent_again",
     "superseded_object_removed",
     "upload_aborted",

@@ -127,19 +127,12 @@ impl Index {
     pub async fn known(&self, job: JobId, source: &str, partition: &str, item: &str) -> Result<Known, ReadError> {
         let name = (source.to_owned(), month_of(partition));
         let first = (job, month_of(partition));
-        let is_large = self.shared.large.get(&name).is_some_and(|since| since.elapsed() < LARGE_FOR);
-        if is_large || !self.is_built(source).await? {
+        if self.is_large(&name).await? || !self.is_built(source).await? {
             return Ok(Known::Unknown);
         }
         let followers = &self.shared.followers;
-        let follower = match followers.get(&name) {
-            Some(follower) => follower,
-            None if self.bytes(source, &name.1).await? > KNOWN_BYTES => {
-                self.shared.large.insert(name, Instant::now(), 1);
-                return Ok(Known::Unknown);
-            }
-            None => followers.get_or_insert(name.clone(), Follower::new(&self.journal(source, &name.1)), 0),
-        };
+        let new = || Follower::new(&self.journal(source, &name.1));
+        let follower = followers.get(&name).unwrap_or_else(|| followers.get_or_insert(name.clone(), new(), 0));
         if self.shared.jobs.get(&first).is_some() {
             follower.refresh_in_background();
         } else {
@@ -157,6 +150,22 @@ impl Index {
             followers.insert(name, follower, rows);
         }
         Ok(Known::Row(row))
+    }
+
+    /// Whether a month is too large to be kept in memory, by the bytes of its journal; it need not be looked at where it
+    /// is kept.
+    pub(super) async fn is_large(&self, name: &(String, String)) -> Result<bool, ReadError> {
+        if self.shared.followers.get(name).is_some() {
+            return Ok(false);
+        }
+        if self.shared.large.get(name).is_some_and(|since| since.elapsed() < LARGE_FOR) {
+            return Ok(true);
+        }
+        let is_large = self.bytes(&name.0, &name.1).await? > KNOWN_BYTES;
+        if is_large {
+            self.shared.large.insert(name.clone(), Instant::now(), 1);
+        }
+        Ok(is_large)
     }
 
     async fn is_built(&self, source: &str) -> Result<bool, ReadError> {

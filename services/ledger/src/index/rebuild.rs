@@ -102,12 +102,37 @@ impl Index {
                 partitions.filter(|partition| !seen.contains(*partition)).map(str::to_owned).collect()
             });
             for partition in gone {
-                self.check(source, &partition, BTreeMap::new(), now, &mut rebuilt).await?;
+                self.check(source, &partition, BTreeMap::new(), Looked::AtAll, now, &mut rebuilt).await?;
             }
             progress(&rebuilt);
         }
         self.set_built(source, &Built { built: now, objects: rebuilt.objects }).await?;
         Ok(rebuilt)
+    }
+
+    /// Enters what counts of these objects and is not in the index, as a worker left it that died after it had stored
+    /// them; returns how many fetches that were. They may be a part of all. Months that are too large to be kept in memory
+    /// are left out.
+    ///
+    /// # Errors
+    /// Where the store fails, or the process goes down.
+    pub async fn reconcile(&self, names: Vec<ObjectName>, now: Timestamp) -> Result<u64, RebuildError> {
+        let mut folders: BTreeMap<(String, String), BTreeMap<String, ObjectVersions>> = BTreeMap::new();
+        for ((folder, item), versions) in ObjectVersions::by_item(names) {
+            let Some((source, partition)) = folder.strip_prefix("data/").and_then(|rest| rest.split_once('/')) else {
+                continue;
+            };
+            folders.entry((source.to_owned(), partition.to_owned())).or_default().insert(item, versions);
+        }
+        let mut rebuilt = Rebuilt::default();
+        for ((source, partition), items) in folders {
+            // Too much for what is done every half minute: a rebuild looks at them.
+            if self.is_large(&(source.clone(), month_of(&partition))).await? {
+                continue;
+            }
+            self.check(&source, &partition, items, Looked::AtSome, now, &mut rebuilt).await?;
+        }
+        Ok(rebuilt.added)
     }
 
     /// Returns the folder's partition, if there is any object in it.
@@ -124,7 +149,7 @@ impl Index {
             return Ok(None);
         };
         let items = ObjectVersions::by_item(names).into_iter().map(|((_, item), versions)| (item, versions)).collect();
-        self.check(source, &partition, items, now, rebuilt).await?;
+        self.check(source, &partition, items, Looked::AtAll, now, rebuilt).await?;
         Ok(Some(partition))
     }
 
@@ -134,6 +159,7 @@ impl Index {
         source: &str,
         partition: &str,
         mut items: BTreeMap<String, ObjectVersions>,
+        looked: Looked,
         now: Timestamp,
         rebuilt: &mut Rebuilt,
     ) -> Result<(), RebuildError> {
@@ -142,8 +168,10 @@ impl Index {
             let folder = rows.folder(partition);
             folder.into_iter().flat_map(|it| it.rows()).map(|(item, row)| (item.to_owned(), row.clone())).collect()
         });
-        for item in rows.keys() {
-            items.entry(item.clone()).or_default();
+        if looked == Looked::AtAll {
+            for item in rows.keys() {
+                items.entry(item.clone()).or_default();
+            }
         }
         let items = items.into_iter().map(|(item, versions)| {
             let row = rows.remove(&item).unwrap_or_default();
@@ -206,6 +234,13 @@ impl Index {
         check.entries.extend(vanished.map(|file| entry::unreadable(partition, &item, file, now, false)));
         Ok(check)
     }
+}
+
+/// How many objects of a partition were listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    AtAll,
+    AtSome,
 }
 
 /// Of one item.

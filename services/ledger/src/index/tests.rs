@@ -161,6 +161,27 @@ async fn a_rebuild_finds_what_is_gone_and_what_is_not_a_workers() {
 }
 
 #[tokio::test]
+async fn what_a_worker_left_behind_is_entered_and_nothing_else_is_touched() {
+    let fixture = Fixture::new().await;
+    let known = fixture.store(MAY, "a", 1, 10).await;
+    fixture.index.commit("buses", vec![known]).await.unwrap();
+    fixture.store(MAY, "a", 2, 20).await;
+    fixture.store(JUNE, "b", 1, 30).await;
+    let names = async |prefix: &str| {
+        let entries = fixture.store.list(prefix, None, 100).await.unwrap();
+        entries.iter().filter_map(|entry| ObjectName::parse(&entry.key)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        fixture.index.reconcile(names(&format!("data/buses/{JUNE}/")).await, Timestamp::now()).await.unwrap(),
+        1
+    );
+    assert_eq!(fixture.rows().await, [row(MAY, "a", Some(10)), row(JUNE, "b", Some(30))]);
+    assert_eq!(fixture.index.reconcile(names("data/").await, Timestamp::now()).await.unwrap(), 1);
+    assert_eq!(fixture.rows().await, [row(MAY, "a", Some(20)), row(JUNE, "b", Some(30))]);
+    assert_eq!(fixture.index.reconcile(names("data/").await, Timestamp::now()).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn what_a_journal_lost_is_named_and_made_again() {
     let fixture = Fixture::new().await;
     let entry = fixture.store(MAY, "a", 1, 10).await;

@@ -1,10 +1,15 @@
-//! Removes objects in data/ that a newer fetch of the same item has superseded, and that a worker which died left behind.
+//! Removes objects in data/ that a newer fetch of the same item has superseded, and that a worker which died left behind;
+//! before that, enters into the index what a worker stored that died before it could.
 //!
 //! Each turn lists a bounded number of keys, from where the last turn ended.
 
-use waybill_ledger::data;
+use jiff::Timestamp;
+use waybill_ledger::{
+    data,
+    index::{self, Index, RebuildError},
+};
 use waybill_source::{ObjectName, ObjectVersions};
-use waybill_store::{Store, StoreError};
+use waybill_store::Store;
 
 /// Keys looked at in one turn: three LISTs.
 const STRETCH: usize = 3_000;
@@ -15,24 +20,43 @@ pub(crate) struct Sweep {
     after: Option<String>,
 }
 
+/// What a turn did.
+#[derive(Debug)]
+pub(crate) struct Swept {
+    /// Objects that were removed.
+    pub(crate) superseded: u64,
+    /// Fetches that were entered into the index.
+    pub(crate) entered: u64,
+}
+
 impl Sweep {
-    /// Removes what is superseded in the next stretch of keys, and says how many objects that were. Where an item's
+    /// Removes what is superseded in the next stretch of keys, and says what it did. Where an item's
     /// objects are cut in two, less is removed, and nothing wrong.
-    pub(crate) async fn turn(&mut self, store: &Store) -> Result<usize, StoreError> {
+    pub(crate) async fn turn(&mut self, store: &Store, index: &Index) -> Result<Swept, RebuildError> {
         let keys: Vec<_> =
             store.list("data/", self.after.as_deref(), STRETCH).await?.into_iter().map(|entry| entry.key).collect();
-        let names = keys.iter().filter_map(|key| ObjectName::parse(key));
+        let names: Vec<_> = keys.iter().filter_map(|key| ObjectName::parse(key)).collect();
+        let entered = index.reconcile(names.clone(), Timestamp::now()).await?;
         let mut superseded = Vec::new();
         for versions in ObjectVersions::by_item(names).into_values().filter(|versions| versions.only().is_none()) {
             // Where an object vanished meanwhile, the next way through is early enough.
-            let survey = data::survey(store, &versions).await?;
-            superseded.extend(survey.into_iter().flat_map(|survey| survey.verdict.superseded));
+            let Some(mut survey) = data::survey(store, &versions).await? else { continue };
+            let garbage = std::mem::take(&mut survey.verdict.superseded);
+            if garbage.is_empty() {
+                continue;
+            }
+            let newest = survey.newest().and_then(|(fetch, heads)| index::stored(&fetch, &heads));
+            // Nothing is removed for the sake of what nobody knows of.
+            if let (Some(entry), Some(source)) = (newest, garbage[0].split('/').nth(1)) {
+                index.commit(source, vec![entry]).await?;
+            }
+            superseded.extend(garbage);
         }
         if !superseded.is_empty() {
             store.delete(&superseded).await?;
         }
         self.after = if keys.len() < STRETCH { None } else { next(&keys) };
-        Ok(superseded.len())
+        Ok(Swept { superseded: superseded.len() as u64, entered })
     }
 }
 

@@ -16,7 +16,10 @@ use waybill_queue::{Lock, QueueError, QueueName};
 use crate::{
     context::Context,
     limits::distributed_semaphore::jittered,
-    maintenance::{garbage::Sweep, journals},
+    maintenance::{
+        garbage::{Sweep, Swept},
+        journals,
+    },
     retry::pause,
 };
 
@@ -127,11 +130,13 @@ impl Housekeeper<'_> {
                 tracing::warn!(%error, "failed to recover unfinished jobs");
             }
         }
-        match self.sweep.turn(&worker.store).await {
-            Ok(0) => {}
-            Ok(objects) => {
-                worker.metrics.acted("superseded_object_removed", objects as u64);
-                tracing::info!(objects, "removed superseded objects");
+        match self.sweep.turn(&worker.store, &self.context.index).await {
+            Ok(Swept { superseded, entered }) => {
+                worker.metrics.acted("superseded_object_removed", superseded);
+                worker.metrics.acted("lost_object_entered", entered);
+                if superseded + entered > 0 {
+                    tracing::info!(superseded, entered, "removed superseded objects, entered lost ones into the index");
+                }
             }
             Err(error) => {
                 worker.metrics.acted("failed", 1);

@@ -79,7 +79,18 @@ impl Task<'_> {
         {
             return Ok(row.fetch() == Some(&existing.fetch));
         }
-        Ok(self.objects().remove_superseded().await?.is_some_and(|newest| newest.keys == existing.keys))
+        Ok(self.remove_superseded().await?.is_some_and(|newest| newest.keys == existing.keys))
+    }
+
+    /// Looks at all objects of the item, removes what is superseded, and returns what counts. That is in the index
+    /// before, whoever stored it: nothing is removed for the sake of what nobody knows of.
+    async fn remove_superseded(&self) -> Result<Option<Existing>, TaskError> {
+        let (newest, superseded) = self.objects().judge().await?;
+        if let Some(newest) = newest.as_ref().filter(|_| !superseded.is_empty()) {
+            self.commit(newest.fetch.clone()).await?;
+            self.context.worker.store.delete(&superseded).await?;
+        }
+        Ok(newest)
     }
 
     /// The upstream has what is stored, but for what is `missing`.
@@ -106,7 +117,7 @@ impl Task<'_> {
         };
         self.commit(stored.clone()).await?;
         let Known::Row(mut row) = (if seen.is_indexed { self.known().await? } else { Known::Unknown }) else {
-            self.objects().remove_superseded().await?;
+            self.remove_superseded().await?;
             return Ok(());
         };
         // A row may be some seconds old, and is never wrong about what it outranks.

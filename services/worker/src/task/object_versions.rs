@@ -7,7 +7,7 @@ use waybill_ledger::{
     index::{self, Fact, IndexedFetch, IndexedObject, Row},
 };
 use waybill_source::{Fetch, item_prefix};
-use waybill_store::{Store, StoreError};
+use waybill_store::{Head, Store, StoreError};
 
 use crate::{delivery::outcome::Object, download::model::Validators};
 
@@ -68,27 +68,24 @@ impl ItemObjects<'_> {
     pub(crate) async fn look(&self) -> Result<Seen, StoreError> {
         let survey = data::survey_item(self.store, &self.prefix(), self.item).await?;
         let (latest, as_of) = (survey.latest, survey.as_of);
-        let newest = survey.newest().and_then(|(Fetch { fetched_at, keys }, heads)| {
-            let fact = index::stored(&Fetch { fetched_at, keys: keys.clone() }, &heads)?.fact?;
-            let Fact::Stored(fetch) = fact else { return None };
-            Some(Existing { keys, fetch })
-        });
-        Ok(Seen { newest, is_indexed: false, latest, as_of })
+        Ok(Seen { newest: survey.newest().and_then(existing), is_indexed: false, latest, as_of })
     }
 
     fn prefix(&self) -> String {
         item_prefix(self.source, self.partition, self.item)
     }
 
-    /// Removes what is superseded, whosever it is, and returns what counts. It was committed whole, so that no
-    /// reader misses anything.
-    pub(crate) async fn remove_superseded(&self) -> Result<Option<Fetch>, StoreError> {
-        let verdict = data::judge_item(self.store, &self.prefix(), self.item).await?;
-        if !verdict.superseded.is_empty() {
-            self.store.delete(&verdict.superseded).await?;
-        }
-        Ok(verdict.newest)
+    /// What a LIST and HEADs say counts, and the keys of what it supersedes, whosever that is.
+    pub(crate) async fn judge(&self) -> Result<(Option<Existing>, Vec<String>), StoreError> {
+        let mut survey = data::survey_item(self.store, &self.prefix(), self.item).await?;
+        let superseded = std::mem::take(&mut survey.verdict.superseded);
+        Ok((survey.newest().and_then(existing), superseded))
     }
+}
+
+fn existing((fetch, heads): (Fetch, Vec<Head>)) -> Option<Existing> {
+    let Fact::Stored(indexed) = index::stored(&fetch, &heads)?.fact? else { return None };
+    Some(Existing { keys: fetch.keys, fetch: indexed })
 }
 
 impl Seen {
