@@ -104,19 +104,17 @@ impl JobsApi {
         };
         // The job may exist all the same; an idempotency key makes a second try safe.
         let late = |_| Problem::unavailable("the object store", "a job was not accepted within 2 seconds");
-        let mut status = tokio::time::timeout(SUBMIT_TIMEOUT, accepting).await.map_err(late)??;
-        let mut applied = None;
-        if let Some(wait) = wait {
-            let ended = self.waits.for_end(&self.ledger, status.request.job, wait).await;
-            applied = ended.is_some().then(|| format!("wait={}", wait.as_secs()));
-            status = ended.unwrap_or(status);
+        let status = tokio::time::timeout(SUBMIT_TIMEOUT, accepting).await.map_err(late)??;
+        if let Some(wait) = wait
+            && let Some(ended) = self.waits.for_end(&self.ledger, status.request.job, wait).await
+        {
+            let job = self.document(ended);
+            let location = job.location();
+            return Ok(Accepted::Ended(Json(job), location, format!("wait={}", wait.as_secs())));
         }
         let job = self.document(status);
         let location = job.location();
-        Ok(match applied {
-            Some(applied) if job.is_terminal() => Accepted::Ended(Json(job), location, applied),
-            _ => Accepted::Job(Json(job), location),
-        })
+        Ok(Accepted::Job(Json(job), location))
     }
 
     /// The job to retry or cancel, if the caller may.

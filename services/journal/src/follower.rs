@@ -40,6 +40,12 @@ pub enum ReadError {
     Changed,
 }
 
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
 /// A view of a source's journal. Cheap to clone; clones share the view.
 pub struct Follower<V> {
     inner: Arc<Inner<V>>,
@@ -108,15 +114,14 @@ impl<V: View> Follower<V> {
     /// # Errors
     /// Where the store did not answer in that time.
     pub async fn recent(&self) -> Result<(), ReadError> {
-        self.refresh(|last| last.began.elapsed() < self.inner.journal.options.list_interval).await
+        self.refresh(|last| self.is_recent(last)).await
     }
 
     /// Begins a refresh on a task of its own, unless one is under way or the latest began within a second: for callers
     /// that look at the view often, and can do without what others committed in the last seconds.
     pub fn refresh_in_background(&self) {
         let Ok(last) = self.inner.last.try_lock() else { return };
-        let interval = self.inner.journal.options.list_interval;
-        if last.as_ref().is_none_or(|last| last.began.elapsed() >= interval) {
+        if !last.as_ref().is_some_and(|last| self.is_recent(last)) {
             let this = self.clone();
             tokio::spawn(async move {
                 if let Err(error) = this.recent().await {
@@ -124,6 +129,10 @@ impl<V: View> Follower<V> {
                 }
             });
         }
+    }
+
+    fn is_recent(&self, refresh: &Refresh) -> bool {
+        refresh.began.elapsed() < self.inner.journal.options.list_interval
     }
 
     /// Looks at the view as it is. What this process committed through a committer that feeds this follower is in it.
@@ -176,7 +185,7 @@ impl<V: View> Follower<V> {
 
     async fn read_until_complete(&self) -> Result<(), ReadError> {
         for _ in 0..LISTINGS {
-            if self.read_once().await.map_err(|error| ReadError::Store(Arc::new(error)))? {
+            if self.read_once().await? {
                 return Ok(());
             }
         }

@@ -9,7 +9,7 @@ use lru::LruCache;
 
 /// The values used last, at most so many and of at most so much weight.
 #[derive(Debug)]
-pub(crate) struct Cache<K: Hash + Eq, V> {
+pub struct Cache<K: Hash + Eq, V> {
     inner: Mutex<Inner<K, V>>,
     max_entries: usize,
     max_weight: usize,
@@ -23,22 +23,24 @@ struct Inner<K: Hash + Eq, V> {
 
 impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     /// A cache of values whose weight does not matter.
-    pub(crate) fn new(max_entries: usize) -> Self {
+    pub fn new(max_entries: usize) -> Self {
         Self::weighted(max_entries, usize::MAX)
     }
 
-    pub(crate) fn weighted(max_entries: usize, max_weight: usize) -> Self {
+    /// A cache of values of so much weight together; one that is heavier alone is not kept.
+    pub fn weighted(max_entries: usize, max_weight: usize) -> Self {
         // Unbounded for the crate, which would otherwise set aside memory for a full cache at once.
         let inner = Inner { entries: LruCache::unbounded(), weight: 0 };
         Self { inner: Mutex::new(inner), max_entries, max_weight }
     }
 
-    pub(crate) fn get(&self, key: &K) -> Option<V> {
+    /// The value of a key.
+    pub fn get(&self, key: &K) -> Option<V> {
         self.lock().entries.get(key).map(|(value, _)| value.clone())
     }
 
     /// Returns whether the key was there.
-    pub(crate) fn insert(&self, key: K, value: V, weight: usize) -> bool {
+    pub fn insert(&self, key: K, value: V, weight: usize) -> bool {
         let mut inner = self.lock();
         let was_there = inner.entries.contains(&key);
         inner.put(key, value, weight, self.max_entries, self.max_weight);
@@ -46,7 +48,7 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     }
 
     /// The value that is there, or else this one, which is then there.
-    pub(crate) fn get_or_insert(&self, key: K, value: V, weight: usize) -> V {
+    pub fn get_or_insert(&self, key: K, value: V, weight: usize) -> V {
         let mut inner = self.lock();
         if let Some((there, _)) = inner.entries.get(&key) {
             return there.clone();
@@ -55,7 +57,8 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         value
     }
 
-    pub(crate) fn remove(&self, key: &K) {
+    /// Forgets a key.
+    pub fn remove(&self, key: &K) {
         let mut inner = self.lock();
         if let Some((_, weight)) = inner.entries.pop(key) {
             inner.weight -= weight;
@@ -70,7 +73,10 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
 impl<K: Hash + Eq, V> Inner<K, V> {
     fn put(&mut self, key: K, value: V, weight: usize, max_entries: usize, max_weight: usize) {
         if weight > max_weight {
-            // Alone too heavy: it must not push out all the others for nothing.
+            // Alone too heavy: it must not push out all the others for nothing. What it replaces is outdated.
+            if let Some((_, replaced)) = self.entries.pop(&key) {
+                self.weight -= replaced;
+            }
             return;
         }
         if let Some((_, replaced)) = self.entries.put(key, (value, weight)) {
@@ -113,5 +119,7 @@ mod tests {
         cache.insert(4, 'd', 11);
         assert_eq!([cache.get(&2), cache.get(&4)], [Some('b'), None]);
         assert_eq!(cache.get_or_insert(2, 'x', 1), 'b');
+        cache.insert(2, 'e', 11);
+        assert_eq!([cache.get(&2), cache.get(&4)], [None, None], "what it would have replaced is outdated");
     }
 }

@@ -1,6 +1,6 @@
 //! Objects in data/: listed, and looked into where their names do not decide which of them counts.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, pin::pin};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -9,8 +9,6 @@ use waybill_store::{Head, Store, StoreError};
 
 use crate::JobId;
 
-/// Keys that a LIST answers at a time, which is S3's own limit.
-const PAGE: usize = 1_000;
 /// HEADs side by side.
 const AT_ONCE: usize = 16;
 
@@ -51,15 +49,12 @@ async fn names(
     prefix: &str,
     wanted: impl Fn(&ObjectName) -> bool,
 ) -> Result<Vec<ObjectName>, StoreError> {
-    let (mut names, mut after) = (Vec::new(), None);
-    loop {
-        let page = store.list(prefix, after.as_deref(), PAGE).await?;
+    let mut names = Vec::new();
+    let mut pages = pin!(store.pages(prefix));
+    while let Some(page) = pages.try_next().await? {
         names.extend(page.iter().filter_map(|entry| ObjectName::parse(&entry.key)).filter(&wanted));
-        match page.into_iter().nth(PAGE - 1) {
-            Some(last) => after = Some(last.key),
-            None => return Ok(names),
-        }
     }
+    Ok(names)
 }
 
 /// Looks into an item's objects; `None` where one of them is gone, since something newer has come.

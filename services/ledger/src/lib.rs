@@ -19,6 +19,7 @@ mod recovery;
 mod testing;
 mod views;
 
+pub use cache::Cache;
 pub use changes::cancel::CancelError;
 pub use changes::retry::{Retried, RetryError};
 pub use changes::submit::{Submission, SubmitError, Submitted};

@@ -5,16 +5,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::civil::Date;
-use lru::LruCache;
 use sha2::{Digest, Sha256};
 use waybill_journal::ReadError;
 use waybill_ledger::{
-    Ledger, LedgerError,
+    Cache, Ledger, LedgerError,
     index::{Folder, Index, IndexedFetch, IndexedObject, Month},
 };
 use waybill_source::{Definition, Totals};
@@ -33,7 +32,7 @@ const MAX_GROUPS: usize = 10_000;
 const PARTITIONS_REMEMBERED: usize = 150_000;
 
 type Hash = [u8; 32];
-type Remembered = LruCache<(String, String), (Hash, Arc<Sums>)>;
+type Remembered = Cache<(String, String), (Hash, Arc<Sums>)>;
 
 /// Adds up objects' statistics, and remembers the sums of months.
 #[derive(Debug, Clone)]
@@ -44,7 +43,7 @@ pub struct Collector {
     ledger: Ledger,
     max_groups: usize,
     /// By the definition's hash and the month, with the hash of the journal that they were made from.
-    remembered: Arc<Mutex<Remembered>>,
+    remembered: Arc<Remembered>,
 }
 
 /// Why totals cannot be given.
@@ -73,7 +72,8 @@ pub enum CollectError {
 impl Collector {
     /// Reads from `store`'s bucket, which is `index`'s and `ledger`'s too.
     pub fn new(ledger: Ledger, index: Index, store: Store) -> Self {
-        Self { store, index, ledger, max_groups: MAX_GROUPS, remembered: Arc::new(Mutex::new(LruCache::unbounded())) }
+        let remembered = Arc::new(Cache::weighted(usize::MAX, PARTITIONS_REMEMBERED));
+        Self { store, index, ledger, max_groups: MAX_GROUPS, remembered }
     }
 
     /// The totals of a range, by group and day. Everything that was entered into the index before this call is in them.
@@ -138,7 +138,7 @@ impl Collector {
     /// The sums of a month whose journal had this hash before it is read.
     async fn month(&self, definition: &Arc<Definition>, month: String, hash: Hash) -> Result<Arc<Sums>, CollectError> {
         let name = (definition.hash().to_owned(), month);
-        let known = self.remembered().get(&name).cloned();
+        let known = self.remembered.get(&name);
         if let Some((_, sums)) = known.as_ref().filter(|(made_from, _)| *made_from == hash) {
             return Ok(Arc::clone(sums));
         }
@@ -158,12 +158,7 @@ impl Collector {
                 }
             }
         };
-        let mut remembered = self.remembered();
-        remembered.put(name, (hash, Arc::clone(&sums)));
-        while remembered.iter().map(|(_, (_, sums))| sums.partitions.len()).sum::<usize>() > PARTITIONS_REMEMBERED {
-            remembered.pop_lru();
-        }
-        drop(remembered);
+        self.remembered.insert(name, (hash, Arc::clone(&sums)), sums.partitions.len());
         Ok(sums)
     }
 
@@ -175,10 +170,6 @@ impl Collector {
             Err(LedgerError::Damaged { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn remembered(&self) -> MutexGuard<'_, Remembered> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

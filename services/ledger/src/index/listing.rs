@@ -1,12 +1,13 @@
 //! Which months a source's index has, and whether anything changed in them: one LIST.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, pin::pin};
 
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use waybill_journal::ReadError;
-use waybill_store::StoreError;
+use waybill_store::{Entry, StoreError};
 
 use crate::{
     LedgerError,
@@ -15,8 +16,6 @@ use crate::{
         object_index::Index,
     },
 };
-
-const PAGE: usize = 1_000;
 
 /// `journal/{source}/index/built.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,10 +49,10 @@ impl Index {
     /// Lists a source's journals: everything that was committed before this call is in what is listed.
     pub async fn months(&self, source: &str) -> Result<Months, StoreError> {
         let mut hashes: BTreeMap<String, Sha256> = BTreeMap::new();
-        let (mut is_built, mut after) = (false, None::<String>);
+        let mut is_built = false;
         let folder = folder(source);
-        loop {
-            let page = self.store.list(&folder, after.as_deref(), PAGE).await?;
+        let mut pages = pin!(self.store.pages(&folder));
+        while let Some(page) = pages.try_next().await? {
             for entry in &page {
                 match place(&entry.key) {
                     Some((_, Some(month))) => {
@@ -67,10 +66,6 @@ impl Index {
                     None => {}
                 }
             }
-            match page.into_iter().nth(PAGE - 1) {
-                Some(last) => after = Some(last.key),
-                None => break,
-            }
         }
         let hashes = hashes.into_iter().map(|(month, hash)| (month, hash.finalize().into())).collect();
         Ok(Months { is_built, hashes })
@@ -78,17 +73,9 @@ impl Index {
 
     /// The bytes of a month's journal.
     pub(super) async fn bytes(&self, source: &str, month: &str) -> Result<u64, ReadError> {
-        let (mut bytes, mut after) = (0, None::<String>);
         let folder = format!("{}{month}/", folder(source));
-        loop {
-            let page = self.store.list(&folder, after.as_deref(), PAGE).await;
-            let page = page.map_err(|error| ReadError::Store(Arc::new(error)))?;
-            bytes += page.iter().map(|entry| entry.size).sum::<u64>();
-            match page.into_iter().nth(PAGE - 1) {
-                Some(last) => after = Some(last.key),
-                None => return Ok(bytes),
-            }
-        }
+        let sum = |bytes, page: Vec<Entry>| bytes + page.iter().map(|entry| entry.size).sum::<u64>();
+        Ok(self.store.pages(&folder).try_fold(0, async |bytes, page| Ok(sum(bytes, page))).await?)
     }
 
     /// Counts the objects of journals, in the next `limit` keys after a key.

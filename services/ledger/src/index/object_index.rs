@@ -107,14 +107,10 @@ impl Index {
     /// A month with everything that was committed before this call.
     pub async fn month(&self, source: &str, month: &str) -> Result<Month, ReadError> {
         let name = (source.to_owned(), month.to_owned());
-        let followers = &self.shared.followers;
-        let new = || Follower::new(&self.journal(source, month));
-        let follower = followers.get(&name).unwrap_or_else(|| followers.get_or_insert(name.clone(), new(), 0));
+        let follower = self.follower(&name);
         let refreshed = follower.fresh().await;
-        let rows = follower.read(Rows::len);
         // A month that is too large to stay is dropped with the last who looks at it.
-        followers.remove(&name);
-        followers.insert(name, follower.clone(), rows);
+        self.shared.followers.insert(name, follower.clone(), follower.read(Rows::len));
         refreshed.map(|()| Month { follower })
     }
 
@@ -126,13 +122,11 @@ impl Index {
     /// Where the store fails.
     pub async fn known(&self, job: JobId, source: &str, partition: &str, item: &str) -> Result<Known, ReadError> {
         let name = (source.to_owned(), month_of(partition));
-        let first = (job, month_of(partition));
+        let first = (job, name.1.clone());
         if self.is_large(&name).await? || !self.is_built(source).await? {
             return Ok(Known::Unknown);
         }
-        let followers = &self.shared.followers;
-        let new = || Follower::new(&self.journal(source, &name.1));
-        let follower = followers.get(&name).unwrap_or_else(|| followers.get_or_insert(name.clone(), new(), 0));
+        let follower = self.follower(&name);
         if self.shared.jobs.get(&first).is_some() {
             follower.refresh_in_background();
         } else {
@@ -144,11 +138,9 @@ impl Index {
             (row.cloned().unwrap_or_default(), rows.len())
         });
         if rows > ROWS_KEPT {
-            followers.remove(&name);
-            self.shared.large.insert(name, Instant::now(), 1);
-        } else {
-            followers.insert(name, follower, rows);
+            self.shared.large.insert(name.clone(), Instant::now(), 1);
         }
+        self.shared.followers.insert(name, follower, rows);
         Ok(Known::Row(row))
     }
 
@@ -173,8 +165,7 @@ impl Index {
         if self.shared.built.get(&source).is_some() {
             return Ok(true);
         }
-        let is_built = self.is_there(&built_key(&source)).await;
-        let is_built = is_built.map_err(|error| ReadError::Store(Arc::new(error)))?;
+        let is_built = self.is_there(&built_key(&source)).await?;
         if is_built {
             self.shared.built.insert(source, (), 1);
         }
@@ -207,6 +198,13 @@ impl Index {
             self.store.delete(&garbage).await?;
         }
         Ok(true)
+    }
+
+    /// The one that is kept, or a new one, of which nothing is read yet.
+    fn follower(&self, name: &(String, String)) -> Follower<Rows> {
+        let followers = &self.shared.followers;
+        let new = || Follower::new(&self.journal(&name.0, &name.1));
+        followers.get(name).unwrap_or_else(|| followers.get_or_insert(name.clone(), new(), 0))
     }
 
     fn committer(&self, source: &str, month: String) -> Committer<Rows> {

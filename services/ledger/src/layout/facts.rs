@@ -1,14 +1,16 @@
 //! Facts that follow from the object names in a job's folder. A job's state needs no object's body.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    pin::pin,
+};
+
+use futures::TryStreamExt;
 
 use crate::{
     JobId, Ledger, LedgerError, State, TaskTally,
     layout::keys::{self, Name},
 };
-
-/// Keys a LIST answers at a time, which is S3's own limit.
-const PAGE: usize = 1_000;
 
 /// A task's marker; the greater of two counts, in whichever order they were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,18 +171,14 @@ impl Ledger {
     pub(crate) async fn facts(&self, job: JobId) -> Result<Facts, LedgerError> {
         let folder = keys::folder(job);
         let mut facts = Facts::default();
-        let mut after: Option<String> = None;
-        loop {
-            let page = self.store.list(&folder, after.as_deref(), PAGE).await?;
+        let mut pages = pin!(self.store.pages(&folder));
+        while let Some(page) = pages.try_next().await? {
             for entry in &page {
                 if let Some(name) = entry.key.strip_prefix(&folder).and_then(Name::parse) {
                     facts.add(name);
                 }
             }
-            match page.into_iter().nth(PAGE - 1) {
-                Some(last) => after = Some(last.key),
-                None => return Ok(facts),
-            }
         }
+        Ok(facts)
     }
 }

@@ -23,7 +23,7 @@ use std::{
 
 use aws_sdk_s3::Client;
 use bytes::Bytes;
-use futures::FutureExt;
+use futures::{FutureExt, Stream, stream};
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::{Metrics, StoreError};
@@ -222,6 +222,20 @@ impl Store {
     /// As any call.
     pub async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.list_objects(prefix, start_after, limit).boxed().await
+    }
+
+    /// All objects under `prefix` in key order, a page of S3's at a time; none where there are none.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn pages(&self, prefix: &str) -> impl Stream<Item = Result<Vec<Entry>, StoreError>> {
+        stream::try_unfold(Some(None::<String>), async move |start_after| {
+            let Some(start_after) = start_after else { return Ok(None) };
+            let page = self.list(prefix, start_after.as_deref(), read::PAGE).await?;
+            // A page that is not full is the last.
+            let next = page.get(read::PAGE - 1).map(|last| Some(last.key.clone()));
+            Ok((!page.is_empty()).then_some((page, next)))
+        })
     }
 
     /// The names directly below `prefix` that have something below them: `jobs/` → `["2024-05-01", …]`.

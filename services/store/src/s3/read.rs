@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What S3 lists in a page, and deletes in a call, at most.
-const PAGE: usize = 1_000;
+pub(super) const PAGE: usize = 1_000;
 
 impl Store {
     pub(super) async fn read(&self, key: &str, limit: usize) -> Result<Option<Bytes>, StoreError> {

@@ -120,7 +120,7 @@ impl Arrived {
             heads.push(head);
         }
         all.key.clone_from(&fetch.keys[0]);
-        task.enter(&seen, &fetch, &heads).await?;
+        task.enter(&seen, fetch, heads).await?;
         Ok(Success::Stored(all))
     }
 }

@@ -10,7 +10,7 @@ pub(crate) mod store_object;
 
 use waybill_ledger::{
     MissingItem, Request,
-    index::{self, Entry, Fact, IndexedFetch, Known},
+    index::{Entry, Fact, IndexedFetch, Known},
 };
 use waybill_source::{Definition, Fetch, Item, JobContext};
 use waybill_store::Head;
@@ -111,21 +111,20 @@ impl Task<'_> {
 
     /// Enters a fetch that is stored whole into the index: from then on it counts. Then removes what it supersedes; where
     /// somebody else's stands above it, it is this one that goes.
-    pub(crate) async fn enter(&self, seen: &Seen, fetch: &Fetch, heads: &[Head]) -> Result<(), TaskError> {
-        let Some(Fact::Stored(stored)) = index::stored(fetch, heads).and_then(|entry| entry.fact) else {
-            return Err(TaskError::Failed { reason: format!("{:?} has not the metadata of an object", fetch.keys) });
-        };
-        self.commit(stored.clone()).await?;
+    pub(crate) async fn enter(&self, seen: &Seen, fetch: Fetch, heads: Vec<Head>) -> Result<(), TaskError> {
+        let no_object = TaskError::Failed { reason: format!("{:?} has not the metadata of an object", fetch.keys) };
+        let stored = Existing::new((fetch, heads)).ok_or(no_object)?;
+        self.commit(stored.fetch.clone()).await?;
         let Known::Row(mut row) = (if seen.is_indexed { self.known().await? } else { Known::Unknown }) else {
             self.remove_superseded().await?;
             return Ok(());
         };
         // A row may be some seconds old, and is never wrong about what it outranks.
-        let counts = row.add_stored(&stored);
+        let counts = row.add_stored(&stored.fetch);
         let before = seen.newest.iter().filter(|before| row.fetch() != Some(&before.fetch));
         let mut superseded: Vec<_> = before.flat_map(|before| before.keys.clone()).collect();
         if !counts {
-            superseded.extend(fetch.keys.iter().cloned());
+            superseded.extend(stored.keys);
         }
         if !superseded.is_empty() {
             self.context.worker.store.delete(&superseded).await?;

@@ -68,7 +68,7 @@ impl ItemObjects<'_> {
     pub(crate) async fn look(&self) -> Result<Seen, StoreError> {
         let survey = data::survey_item(self.store, &self.prefix(), self.item).await?;
         let (latest, as_of) = (survey.latest, survey.as_of);
-        Ok(Seen { newest: survey.newest().and_then(existing), is_indexed: false, latest, as_of })
+        Ok(Seen { newest: survey.newest().and_then(Existing::new), is_indexed: false, latest, as_of })
     }
 
     fn prefix(&self) -> String {
@@ -79,13 +79,8 @@ impl ItemObjects<'_> {
     pub(crate) async fn judge(&self) -> Result<(Option<Existing>, Vec<String>), StoreError> {
         let mut survey = data::survey_item(self.store, &self.prefix(), self.item).await?;
         let superseded = std::mem::take(&mut survey.verdict.superseded);
-        Ok((survey.newest().and_then(existing), superseded))
+        Ok((survey.newest().and_then(Existing::new), superseded))
     }
-}
-
-fn existing((fetch, heads): (Fetch, Vec<Head>)) -> Option<Existing> {
-    let Fact::Stored(indexed) = index::stored(&fetch, &heads)?.fact? else { return None };
-    Some(Existing { keys: fetch.keys, fetch: indexed })
 }
 
 impl Seen {
@@ -100,6 +95,12 @@ impl Seen {
 }
 
 impl Existing {
+    /// A fetch with its objects' heads; `None` where their metadata is not a worker's.
+    pub(crate) fn new((fetch, heads): (Fetch, Vec<Head>)) -> Option<Self> {
+        let Fact::Stored(indexed) = index::stored(&fetch, &heads)?.fact? else { return None };
+        Some(Self { keys: fetch.keys, fetch: indexed })
+    }
+
     /// Whether its checks and statistics are those of this definition.
     pub(crate) fn is_of(&self, definition: &str) -> bool {
         self.fetch.objects.iter().all(|object| object.definition == definition)

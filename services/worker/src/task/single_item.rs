@@ -70,6 +70,6 @@ async fn store(
 ) -> Result<Success, TaskError> {
     let file_of = FileOf { items: std::slice::from_ref(item), path: &target.path, begun, piece: None };
     let Stored { object, head } = task.store(&file_of, file).await?;
-    task.enter(seen, &Fetch { fetched_at: begun.at, keys: vec![object.key.clone()] }, &[head]).await?;
+    task.enter(seen, Fetch { fetched_at: begun.at, keys: vec![object.key.clone()] }, vec![head]).await?;
     Ok(Success::Stored(object))
 }
