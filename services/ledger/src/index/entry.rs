@@ -43,7 +43,7 @@ pub fn object_keys(source: &str, partition: &str, item: &str, fetch: &proto::Fet
 }
 
 /// That the objects of a fetch are gone.
-pub fn removed(partition: &str, item: &str, fetch: &proto::Fetch) -> Entry {
+pub(super) fn removed(partition: &str, item: &str, fetch: &proto::Fetch) -> Entry {
     let fact = Some(Fact::Removed(fetch.clone()));
     Entry { partition: partition.to_owned(), item: item.to_owned(), fact }
 }

@@ -13,9 +13,9 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{month_of, object_keys, removed, stored};
+pub use entry::{month_of, object_keys, stored};
 pub use listing::{Built, Crowded, Months};
 pub use object_index::{Index, Known, Month};
 pub use proto::{Entry, Fetch as IndexedFetch, Object as IndexedObject, entry::Fact};
-pub use rebuild::{RebuildError, Rebuilt};
+pub use rebuild::{RebuildError, Rebuilt, Reconciled};
 pub use rows::{Folder, Row, Rows};

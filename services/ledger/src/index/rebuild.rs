@@ -1,7 +1,10 @@
 //! Makes the index again from the objects in data/: the way back after a lost journal, the way up from a release that
 //! had none, and a check that both agree.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    pin::pin,
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -14,14 +17,12 @@ use crate::{
     index::{
         entry::{self, month_of},
         listing::Built,
-        object_index::Index,
+        object_index::{Index, Month},
         proto::Entry,
-        rows::Row,
+        rows::{Folder, Row},
     },
 };
 
-/// Keys that a LIST answers at a time.
-const PAGE: usize = 1_000;
 /// Items looked into at once.
 const AT_ONCE: usize = 32;
 /// Entries that are committed together.
@@ -61,6 +62,18 @@ pub enum RebuildError {
     Commit(#[from] CommitError),
 }
 
+/// What [`Index::reconcile`] did, and what may be removed now.
+#[derive(Debug, Default)]
+pub struct Reconciled {
+    /// Fetches that were entered.
+    pub entered: u64,
+    /// Keys of objects that are superseded, by what is in the index now.
+    pub superseded: Vec<String>,
+}
+
+/// Items of a partition, and their objects.
+type Items = BTreeMap<String, ObjectVersions>;
+
 impl Index {
     /// Looks at every object of a source in data/, and commits what the index lacks. `progress` hears of it about once
     /// for each folder. Workers may run meanwhile.
@@ -73,125 +86,148 @@ impl Index {
         now: Timestamp,
         mut progress: impl FnMut(&Rebuilt),
     ) -> Result<Rebuilt, RebuildError> {
-        let mut rebuilt = Rebuilt::default();
+        let mut all = Comparison { index: self, source, now, rebuilt: Rebuilt::default() };
         let prefix = format!("data/{source}/");
         let mut seen = HashSet::new();
-        let (mut names, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let page = self.store.list(&prefix, after.as_deref(), PAGE).await?;
-            rebuilt.objects += page.len() as u64;
+        // Folders that follow each other are mostly of one month.
+        let mut last = None;
+        let mut names: Vec<ObjectName> = Vec::new();
+        let mut pages = pin!(self.store.pages(&prefix));
+        while let Some(page) = pages.try_next().await? {
+            all.rebuilt.objects += page.len() as u64;
             for name in page.iter().filter_map(|entry| ObjectName::parse(&entry.key)) {
-                if names.first().is_some_and(|first: &ObjectName| first.folder != name.folder) {
-                    let partition = self.check_folder(source, std::mem::take(&mut names), now, &mut rebuilt).await?;
-                    seen.extend(partition);
-                    progress(&rebuilt);
+                if names.first().is_some_and(|first| first.folder != name.folder) {
+                    seen.extend(all.check_folder(std::mem::take(&mut names), &mut last).await?);
+                    progress(&all.rebuilt);
                 }
                 names.push(name);
             }
-            match page.into_iter().nth(PAGE - 1) {
-                Some(last) => after = Some(last.key),
-                None => break,
-            }
         }
-        seen.extend(self.check_folder(source, names, now, &mut rebuilt).await?);
+        seen.extend(all.check_folder(names, &mut last).await?);
         for month in self.months(source).await?.hashes.into_keys() {
             let month = self.month(source, &month).await?;
-            rebuilt.unreadable_journal.extend(month.unreadable().iter().map(|object| object.key.clone()));
+            all.rebuilt.unreadable_journal.extend(month.unreadable().iter().map(|object| object.key.clone()));
             let gone: Vec<String> = month.read(|rows| {
                 let partitions = rows.folders().map(|(partition, _)| partition);
                 partitions.filter(|partition| !seen.contains(*partition)).map(str::to_owned).collect()
             });
             for partition in gone {
-                self.check(source, &partition, BTreeMap::new(), Looked::AtAll, now, &mut rebuilt).await?;
+                all.check(Some(&month), &partition, Items::new(), Looked::AtAll).await?;
             }
-            progress(&rebuilt);
+            progress(&all.rebuilt);
         }
-        self.set_built(source, &Built { built: now, objects: rebuilt.objects }).await?;
-        Ok(rebuilt)
+        self.set_built(source, &Built { built: now, objects: all.rebuilt.objects }).await?;
+        Ok(all.rebuilt)
     }
 
     /// Enters what counts of these objects and is not in the index, as a worker left it that died after it had stored
-    /// them; returns how many fetches that were. They may be a part of all. Months that are too large to be kept in memory
-    /// are left out.
+    /// them. They may be a part of all. Of months that are too large to be kept in memory only items with several fetches
+    /// are looked at, and what counts of those is entered once more.
     ///
     /// # Errors
     /// Where the store fails, or the process goes down.
-    pub async fn reconcile(&self, names: Vec<ObjectName>, now: Timestamp) -> Result<u64, RebuildError> {
-        let mut folders: BTreeMap<(String, String), BTreeMap<String, ObjectVersions>> = BTreeMap::new();
+    pub async fn reconcile(&self, names: Vec<ObjectName>, now: Timestamp) -> Result<Reconciled, RebuildError> {
+        let mut months: BTreeMap<(String, String), BTreeMap<String, Items>> = BTreeMap::new();
         for ((folder, item), versions) in ObjectVersions::by_item(names) {
             let Some((source, partition)) = folder.strip_prefix("data/").and_then(|rest| rest.split_once('/')) else {
                 continue;
             };
-            folders.entry((source.to_owned(), partition.to_owned())).or_default().insert(item, versions);
+            let month = months.entry((source.to_owned(), month_of(partition))).or_default();
+            month.entry(partition.to_owned()).or_default().insert(item, versions);
         }
-        let mut rebuilt = Rebuilt::default();
-        for ((source, partition), items) in folders {
-            // Too much for what is done every half minute: a rebuild looks at them.
-            if self.is_large(&(source.clone(), month_of(&partition))).await? {
-                continue;
+        let mut reconciled = Reconciled::default();
+        for (name, partitions) in months {
+            let is_large = self.is_large(&name).await?;
+            let month = if is_large { None } else { Some(self.month(&name.0, &name.1).await?) };
+            let mut some = Comparison { index: self, source: &name.0, now, rebuilt: Rebuilt::default() };
+            for (partition, mut items) in partitions {
+                items.retain(|_, versions| !is_large || versions.only().is_none());
+                let superseded = some.check(month.as_ref(), &partition, items, Looked::AtSome).await?;
+                reconciled.superseded.extend(superseded);
             }
-            self.check(&source, &partition, items, Looked::AtSome, now, &mut rebuilt).await?;
+            // Of a large month nobody knows what was not in the index.
+            reconciled.entered += if is_large { 0 } else { some.rebuilt.added };
         }
-        Ok(rebuilt.added)
+        Ok(reconciled)
     }
+}
 
-    /// Returns the folder's partition, if there is any object in it.
+/// A source's objects beside its index.
+struct Comparison<'a> {
+    index: &'a Index,
+    source: &'a str,
+    now: Timestamp,
+    rebuilt: Rebuilt,
+}
+
+impl Comparison<'_> {
+    /// Returns the folder's partition, if there is any object in it. `last` is the month of the folder before.
     async fn check_folder(
-        &self,
-        source: &str,
+        &mut self,
         names: Vec<ObjectName>,
-        now: Timestamp,
-        rebuilt: &mut Rebuilt,
+        last: &mut Option<(String, Month)>,
     ) -> Result<Option<String>, RebuildError> {
-        let prefix = format!("data/{source}/");
+        let prefix = format!("data/{}/", self.source);
         let Some(partition) = names.first().and_then(|name| name.folder.strip_prefix(&prefix)).map(str::to_owned)
         else {
             return Ok(None);
         };
+        let name = month_of(&partition);
+        let month = match last.take().filter(|(known, _)| *known == name) {
+            Some((_, month)) => month,
+            None => self.index.month(self.source, &name).await?,
+        };
         let items = ObjectVersions::by_item(names).into_iter().map(|((_, item), versions)| (item, versions)).collect();
-        self.check(source, &partition, items, Looked::AtAll, now, rebuilt).await?;
+        self.check(Some(&month), &partition, items, Looked::AtAll).await?;
+        *last = Some((name, month));
         Ok(Some(partition))
     }
 
-    /// Compares a partition's rows with its objects, and commits what is not so.
+    /// Compares a partition's rows with its objects, and commits what is not so. Returns the objects that are superseded:
+    /// by what is in the index from here on.
     async fn check(
-        &self,
-        source: &str,
+        &mut self,
+        month: Option<&Month>,
         partition: &str,
-        mut items: BTreeMap<String, ObjectVersions>,
+        mut items: Items,
         looked: Looked,
-        now: Timestamp,
-        rebuilt: &mut Rebuilt,
-    ) -> Result<(), RebuildError> {
-        let month = self.month(source, &month_of(partition)).await?;
-        let mut rows: BTreeMap<String, Row> = month.read(|rows| {
-            let folder = rows.folder(partition);
-            folder.into_iter().flat_map(|it| it.rows()).map(|(item, row)| (item.to_owned(), row.clone())).collect()
+    ) -> Result<Vec<String>, RebuildError> {
+        let rows = month.map(|month| {
+            month.read(|rows| {
+                let rows = rows.folder(partition).into_iter().flat_map(Folder::rows);
+                rows.map(|(item, row)| (item.to_owned(), row.clone())).collect()
+            })
         });
+        let mut rows: BTreeMap<String, Row> = rows.unwrap_or_default();
         if looked == Looked::AtAll {
             for item in rows.keys() {
                 items.entry(item.clone()).or_default();
             }
         }
+        let (index, source, now) = (self.index, self.source, self.now);
         let items = items.into_iter().map(|(item, versions)| {
             let row = rows.remove(&item).unwrap_or_default();
-            self.check_item(source, partition, item, versions, row, now)
+            index.check_item(source, partition, item, versions, row, now)
         });
         let mut checks = stream::iter(items).buffer_unordered(AT_ONCE);
-        let mut entries = Vec::new();
+        let (mut entries, mut superseded) = (Vec::new(), Vec::new());
         while let Some(check) = checks.try_next().await? {
-            rebuilt.added += check.added;
-            rebuilt.removed += check.removed;
-            rebuilt.unreadable += check.unreadable;
-            rebuilt.incomplete += check.incomplete;
+            self.rebuilt.added += check.added;
+            self.rebuilt.removed += check.removed;
+            self.rebuilt.unreadable += check.unreadable;
+            self.rebuilt.incomplete += check.incomplete;
+            superseded.extend(check.superseded);
             entries.extend(check.entries);
             if entries.len() >= GROUP {
-                self.commit(source, std::mem::take(&mut entries)).await?;
+                index.commit(source, std::mem::take(&mut entries)).await?;
             }
         }
-        Ok(self.commit(source, entries).await?)
+        index.commit(source, entries).await?;
+        Ok(superseded)
     }
+}
 
+impl Index {
     async fn check_item(
         &self,
         source: &str,
@@ -213,10 +249,13 @@ impl Index {
             for key in &survey.verdict.unreadable {
                 let file = key.rsplit('/').next().unwrap_or(key).to_owned();
                 check.unreadable += 1;
-                check.entries.push(entry::unreadable(partition, &item, &file, now, true));
+                if !row.unreadable().any(|known| known == file) {
+                    check.entries.push(entry::unreadable(partition, &item, &file, now, true));
+                }
                 found.insert(file);
             }
             check.incomplete = survey.verdict.incomplete.len() as u64;
+            check.superseded.clone_from(&survey.verdict.superseded);
             let counts = survey.newest().filter(|(fetch, _)| fetch.keys != indexed);
             if let Some(entry) = counts.and_then(|(fetch, heads)| entry::stored(&fetch, &heads)) {
                 check.added = 1;
@@ -247,6 +286,7 @@ enum Looked {
 #[derive(Debug, Default)]
 struct Check {
     entries: Vec<Entry>,
+    superseded: Vec<String>,
     added: u64,
     removed: u64,
     unreadable: u64,

@@ -171,14 +171,28 @@ async fn what_a_worker_left_behind_is_entered_and_nothing_else_is_touched() {
         let entries = fixture.store.list(prefix, None, 100).await.unwrap();
         entries.iter().filter_map(|entry| ObjectName::parse(&entry.key)).collect::<Vec<_>>()
     };
-    assert_eq!(
-        fixture.index.reconcile(names(&format!("data/buses/{JUNE}/")).await, Timestamp::now()).await.unwrap(),
-        1
-    );
+    let reconcile = async |names| fixture.index.reconcile(names, Timestamp::now()).await.unwrap();
+    assert_eq!(reconcile(names(&format!("data/buses/{JUNE}/")).await).await.entered, 1);
     assert_eq!(fixture.rows().await, [row(MAY, "a", Some(10)), row(JUNE, "b", Some(30))]);
-    assert_eq!(fixture.index.reconcile(names("data/").await, Timestamp::now()).await.unwrap(), 1);
+    let reconciled = reconcile(names("data/").await).await;
+    assert_eq!(reconciled.entered, 1);
+    assert!(matches!(&*reconciled.superseded, [key] if key.contains("/a.19700101T000001.")), "{reconciled:?}");
     assert_eq!(fixture.rows().await, [row(MAY, "a", Some(20)), row(JUNE, "b", Some(30))]);
-    assert_eq!(fixture.index.reconcile(names("data/").await, Timestamp::now()).await.unwrap(), 0);
+    let journal = fixture.store.list("journal/", None, 100).await.unwrap();
+    assert_eq!(reconcile(names("data/").await).await.entered, 0);
+    assert_eq!(fixture.store.list("journal/", None, 100).await.unwrap(), journal, "nothing is entered twice");
+}
+
+#[tokio::test]
+async fn an_unreadable_object_is_entered_once() {
+    let fixture = Fixture::new().await;
+    let bare = format!("data/buses/{MAY}/b.20240501T080000.000000Z-0123456789ab.json");
+    fixture.store.put(&bare, "application/json", "[]".into()).await.unwrap();
+    let journal = async || fixture.store.list("journal/buses/index/2024-05/", None, 100).await.unwrap();
+    assert_eq!(fixture.rebuild().await.unreadable, 1);
+    let before = journal().await;
+    assert_eq!((fixture.rebuild().await.unreadable, before.len()), (1, 1));
+    assert_eq!(journal().await, before);
 }
 
 #[tokio::test]

@@ -4,11 +4,8 @@
 //! Each turn lists a bounded number of keys, from where the last turn ended.
 
 use jiff::Timestamp;
-use waybill_ledger::{
-    data,
-    index::{self, Index, RebuildError},
-};
-use waybill_source::{ObjectName, ObjectVersions};
+use waybill_ledger::index::{Index, RebuildError, Reconciled};
+use waybill_source::ObjectName;
 use waybill_store::Store;
 
 /// Keys looked at in one turn: three LISTs.
@@ -35,23 +32,8 @@ impl Sweep {
     pub(crate) async fn turn(&mut self, store: &Store, index: &Index) -> Result<Swept, RebuildError> {
         let keys: Vec<_> =
             store.list("data/", self.after.as_deref(), STRETCH).await?.into_iter().map(|entry| entry.key).collect();
-        let names: Vec<_> = keys.iter().filter_map(|key| ObjectName::parse(key)).collect();
-        let entered = index.reconcile(names.clone(), Timestamp::now()).await?;
-        let mut superseded = Vec::new();
-        for versions in ObjectVersions::by_item(names).into_values().filter(|versions| versions.only().is_none()) {
-            // Where an object vanished meanwhile, the next way through is early enough.
-            let Some(mut survey) = data::survey(store, &versions).await? else { continue };
-            let garbage = std::mem::take(&mut survey.verdict.superseded);
-            if garbage.is_empty() {
-                continue;
-            }
-            let newest = survey.newest().and_then(|(fetch, heads)| index::stored(&fetch, &heads));
-            // Nothing is removed for the sake of what nobody knows of.
-            if let (Some(entry), Some(source)) = (newest, garbage[0].split('/').nth(1)) {
-                index.commit(source, vec![entry]).await?;
-            }
-            superseded.extend(garbage);
-        }
+        let names = keys.iter().filter_map(|key| ObjectName::parse(key)).collect();
+        let Reconciled { entered, superseded } = index.reconcile(names, Timestamp::now()).await?;
         if !superseded.is_empty() {
             store.delete(&superseded).await?;
         }

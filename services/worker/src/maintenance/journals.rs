@@ -67,10 +67,6 @@ async fn compact_stretch(
         }
         settled.insert(month, counts);
     }
-    if crowded.next.is_none() && after.is_none() {
-        // The whole journal fits into a stretch: what was not seen is not crowded any more.
-        settled.retain(|_, counts| counts.0 < 2);
-    }
     *after = crowded.next;
     Ok(compacted)
 }
