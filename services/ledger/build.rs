@@ -1,9 +1,11 @@
-//! Compiles proto/index.proto with protox, so that no protoc need be installed.
+//! Compiles the entries of proto/ with protox, so that no protoc need be installed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let proto = "../../proto";
-    println!("cargo::rerun-if-changed={proto}/index.proto");
-    let files = protox::compile(["index.proto"], [proto])?;
-    prost_build::Config::new().compile_fds(files)?;
+    let files = ["index.proto", "jobs.proto"];
+    for file in files {
+        println!("cargo::rerun-if-changed={proto}/{file}");
+    }
+    prost_build::Config::new().compile_fds(protox::compile(files, [proto])?)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The ledger's errors.
 
+use waybill_journal::{CommitError, ReadError};
 use waybill_queue::QueueError;
 use waybill_store::StoreError;
 
@@ -12,6 +13,12 @@ pub enum LedgerError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A journal could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An entry was not committed, or perhaps not.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
     /// The queue did not take a message. What the bucket says is not affected.
     #[error(transparent)]
     Queue(#[from] QueueError),

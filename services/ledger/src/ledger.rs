@@ -5,28 +5,31 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use futures::future::try_join_all;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
+use waybill_journal::CompactionError;
 use waybill_queue::Queue;
 use waybill_source::Definition;
 use waybill_store::Store;
 
 use crate::{
-    Done, Failure, JobId, LedgerError, Metrics, Plan, Request,
+    Done, Failure, JobId, LedgerError, Metrics, MissingItem, Plan, Request,
     cache::Cache,
     changes::{plan::Outline, submit::MAX_PUBLISHING},
     layout::{
         keys::{self, Name},
         objects::SMALL,
     },
+    outcomes::{Ended, Outcomes, Rank},
     recovery::lost::Watch,
-    views::{progress::SharedProgress, unfinished::Seen},
+    views::unfinished::Seen,
 };
 
-/// The longest reason that is kept, in characters, so that a marker can always be read again.
+/// The longest reasons that are kept, in characters: of a task, and of each item that a task lacks, of which there may be
+/// a thousand. So an outcome fits into a segment.
 const REASON_LIMIT: usize = 4_000;
+const MISSING_REASON_LIMIT: usize = 500;
 
 /// The ledger: facts in a store, and a queue for the messages that follow from them. Cheap to clone; clones share their
 /// caches.
@@ -49,8 +52,9 @@ pub(crate) struct Memory {
     pub(crate) plans: Cache<JobId, Arc<Plan>>,
     /// Weighed by tasks and items, of about 60 bytes each.
     pub(crate) outlines: Cache<JobId, Arc<Outline>>,
-    /// Weighed by tasks, of 24 bytes each.
-    pub(crate) progress: Cache<JobId, SharedProgress>,
+    /// When the planning of jobs began.
+    started: Cache<JobId, Timestamp>,
+    pub(crate) outcomes: Outcomes,
     /// Jobs that have a summary.
     pub(crate) ended: Cache<JobId, ()>,
     /// Permits for plan messages that are being published.
@@ -90,7 +94,8 @@ impl Ledger {
             stored_definitions: Cache::new(256),
             plans: Cache::weighted(8, 50_000),
             outlines: Cache::weighted(256, 500_000),
-            progress: Cache::weighted(256, 2_000_000),
+            started: Cache::new(10_000),
+            outcomes: Outcomes::new(store.clone()),
             ended: Cache::new(100_000),
             publishing: Arc::new(Semaphore::new(MAX_PUBLISHING)),
             republished_at: Cache::new(100_000),
@@ -161,24 +166,37 @@ impl Ledger {
         Ok(())
     }
 
-    /// When a worker first began to plan.
+    /// When a worker first began to plan. Cached: it never changes.
     pub(crate) async fn started(&self, job: JobId) -> Result<Option<Timestamp>, LedgerError> {
+        if let Some(started) = self.memory.started.get(&job) {
+            return Ok(Some(started));
+        }
         let started: Option<Started> = self.read(&keys::of(job, Name::Started), SMALL).await?;
-        Ok(started.map(|fact| fact.started))
+        Ok(started.map(|Started { started }| {
+            self.memory.started.insert(job, started, 1);
+            started
+        }))
     }
 
     /// Records that the planning was given up, in this round or in the latest, if that is later: a message to plan a
     /// job does not name its round.
     pub async fn record_plan_failure(&self, job: JobId, round: u32, failure: &Failure) -> Result<(), LedgerError> {
         let round = round.max(self.facts(job).await?.round);
-        self.record(job, Name::PlanFailed { round }, &truncated(failure)).await
+        self.create(&keys::of(job, Name::PlanFailed { round }), &truncated(failure), SMALL).await?;
+        Ok(())
     }
 
     /// Records that a task ended well; the first record counts. Where items are missing, it counts until a later round
     /// begins.
     pub async fn record_done(&self, job: JobId, task: u32, round: u32, done: &Done) -> Result<(), LedgerError> {
-        let name = if done.missing.is_empty() { Name::Done { task } } else { Name::Partial { task, round } };
-        self.record(job, name, done).await
+        if done.missing.is_empty() {
+            return self.record(job, task, Ended::Done(done.clone())).await;
+        }
+        let missing = done
+            .missing
+            .iter()
+            .map(|it| MissingItem { item: it.item.clone(), reason: shortened(&it.reason, MISSING_REASON_LIMIT) });
+        self.record(job, task, Ended::Partial(round, Done { missing: missing.collect(), ..done.clone() })).await
     }
 
     /// Records that a task was given up in this round.
@@ -189,26 +207,47 @@ impl Ledger {
         round: u32,
         failure: &Failure,
     ) -> Result<(), LedgerError> {
-        self.record(job, Name::Failed { task, round }, &truncated(failure)).await
+        self.record(job, task, Ended::Failed(round, truncated(failure))).await
     }
 
-    async fn record<T: Serialize>(&self, job: JobId, name: Name, marker: &T) -> Result<(), LedgerError> {
-        self.create(&keys::of(job, name), marker, SMALL).await?;
-        Ok(())
+    /// Waits for as long as the store refuses. Nobody can look at a job whose request is gone or damaged.
+    async fn record(&self, job: JobId, task: u32, ended: Ended) -> Result<(), LedgerError> {
+        match self.source(job).await? {
+            Some(source) => Ok(self.memory.outcomes.commit(&source, job, task, &ended).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// The source of a job; none where its request is not there, or damaged.
+    pub(crate) async fn source(&self, job: JobId) -> Result<Option<String>, LedgerError> {
+        match self.request(job).await {
+            Ok(request) => Ok(request.map(|request| request.source.clone())),
+            Err(LedgerError::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a task ended for good, or in this round: a message of it needs no more work.
-    pub async fn has_marker(&self, job: JobId, task: u32, round: u32) -> Result<bool, LedgerError> {
-        let names = [Name::Done { task }, Name::Partial { task, round }, Name::Failed { task, round }];
-        let heads = names.map(|name| async move { self.store.head(&keys::of(job, name)).await });
-        Ok(try_join_all(heads).await?.iter().any(Option::is_some))
+    pub async fn has_task_ended(&self, job: JobId, task: u32, round: u32) -> Result<bool, LedgerError> {
+        let Some(source) = self.source(job).await? else { return Ok(false) };
+        let hour = self.memory.outcomes.hour(&source, job).await?;
+        let rank = hour.read(|hour| Some(hour.job(job)?.get(&task)?.rank()));
+        Ok(rank.is_some_and(|rank| rank == Rank::Done || rank.round() >= round))
+    }
+
+    /// Does one compaction in a journal of outcomes; returns whether another may be due.
+    pub async fn compact_outcomes(&self, source: &str, hour: &str) -> Result<bool, CompactionError> {
+        self.memory.outcomes.compact(source, hour).await
     }
 }
 
 pub(crate) fn truncated(failure: &Failure) -> Failure {
-    let reason = match failure.reason.char_indices().nth(REASON_LIMIT) {
-        Some((end, _)) => format!("{}…", &failure.reason[..end]),
-        None => failure.reason.clone(),
-    };
-    Failure { reason, ..failure.clone() }
+    Failure { reason: shortened(&failure.reason, REASON_LIMIT), ..failure.clone() }
+}
+
+fn shortened(text: &str, limit: usize) -> String {
+    match text.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }

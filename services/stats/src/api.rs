@@ -137,7 +137,7 @@ impl StatsApi {
         let unfinished =
             self.ledger.unfinished(definition.name(), (self.now)()).await.map_err(|error| match error {
                 LedgerError::Damaged { .. } => Problem::internal(error),
-                LedgerError::Store(_) | LedgerError::Queue(_) => Problem::unavailable("the object store", error),
+                _ => Problem::unavailable("the object store", error),
             })?;
         let is_of_range = |job: &JobContext| {
             let date = definition.date(job).and_then(|date| date.parse().ok());

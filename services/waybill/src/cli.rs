@@ -65,7 +65,7 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Print what the object index knows of a source, as JSON lines
+    /// Print what the journals of a source say, as JSON lines: its objects, or how tasks ended
     Journal(Journal),
     /// Make a source's object index again from the objects in data/, and say where the two differed
     ///
@@ -145,8 +145,14 @@ pub(crate) struct Journal {
     /// The source
     pub(crate) source: String,
     /// Of one month only: 2024-05
-    #[arg(long, value_name = "MONTH")]
+    #[arg(long, value_name = "MONTH", conflicts_with_all = ["job", "jobs"])]
     pub(crate) month: Option<String>,
+    /// How the tasks of this job ended, in place of the objects
+    #[arg(long, value_name = "ID")]
+    pub(crate) job: Option<String>,
+    /// How the tasks of all jobs ended, in place of the objects
+    #[arg(long, conflicts_with = "job")]
+    pub(crate) jobs: bool,
     #[command(flatten)]
     pub(crate) server: ServerFlags,
 }

@@ -1,6 +1,6 @@
 //! Plans jobs and runs their tasks; one worker in the fleet is the housekeeper, too.
 //!
-//! A task goes fetch → spool → check every record and add up → store with metadata → marker →
+//! A task goes fetch → spool → check every record and add up → store with metadata → outcome →
 //! acknowledge, in that order, so that a crash anywhere only repeats work.
 //!
 //! Nothing here knows which store or queue is behind the traits, or names an upstream: addresses come from a

@@ -72,12 +72,12 @@ async fn retries(fleet: &Fleet, accepted: &[String], report: &mut Report) {
     settle(fleet, &failed, Duration::from_secs(180), report, &promise).await;
 }
 
-/// Every job has succeeded, or somebody cancelled it; and the markers in the bucket say the same as the API.
+/// Every job has succeeded, or somebody cancelled it; and the journals in the bucket say the same as the API.
 async fn outcomes(fleet: &Fleet, accepted: &[String], canceller: &Canceller, report: &mut Report) {
     let mut done: BTreeMap<String, u64> = BTreeMap::new();
-    for key in fleet.bucket.keys("jobs/").await {
-        if key.ends_with(".done") || key.contains(".partial.") {
-            *done.entry(key.split('/').nth(2).unwrap_or_default().to_owned()).or_default() += 1;
+    for outcome in fleet.outcomes().await {
+        if !outcome["done"].is_null() {
+            *done.entry(outcome["job"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
         }
     }
     let (mut tasks, mut cancelled, mut wrong) = (0, 0, Vec::new());
@@ -87,21 +87,21 @@ async fn outcomes(fleet: &Fleet, accepted: &[String], canceller: &Canceller, rep
             continue;
         };
         let count = |name: &str| job["tasks"][name].as_u64().unwrap_or_default();
-        let (ended, marked) = (count("stored") + count("unchanged"), done.get(id).copied().unwrap_or_default());
+        let (ended, recorded) = (count("stored") + count("unchanged"), done.get(id).copied().unwrap_or_default());
         tasks += count("total");
         let is_right = match job["state"].as_str().unwrap_or_default() {
             "succeeded" => count("total") == ended && count("failed") + count("pending") == 0,
-            // A marker may come after the end of a job: its task ran when it was cancelled.
+            // An outcome may come after the end of a job: its task ran when it was cancelled.
             "cancelled" => {
                 cancelled += 1;
-                canceller.perhaps_cancelled.contains(id) && ended <= marked
+                canceller.perhaps_cancelled.contains(id) && ended <= recorded
             }
             _ => false,
         };
         let is_granted =
             !canceller.cancelled.contains(id) || job["state"] == "cancelled" || job["state"] == "succeeded";
-        if !is_right || !is_granted || (job["state"] == "succeeded" && ended != marked) {
-            wrong.push(format!("{id}: {}, {}, {marked} markers", job["state"], job["tasks"]));
+        if !is_right || !is_granted || (job["state"] == "succeeded" && ended != recorded) {
+            wrong.push(format!("{id}: {}, {}, {recorded} in the journal", job["state"], job["tasks"]));
         }
     }
     let promise = format!(
@@ -161,8 +161,9 @@ async fn objects(fleet: &Fleet, report: &mut Report) {
 
 /// The index says what the objects say.
 async fn index(fleet: &Fleet, report: &mut Report) {
-    for source in ["buses", "weather"] {
-        let (code, text) = fleet.command(["rebuild", source]).await;
+    for arguments in [&["rebuild", "buses"], &["rebuild", "weather"]] {
+        let source = arguments[1];
+        let (code, text) = fleet.command(arguments).await;
         let agrees = code == Some(0) && text.contains("The two did not differ.");
         report.expect(agrees, &format!("the index of {source} is what data/ makes of it"), || text);
     }

@@ -20,14 +20,19 @@ pub(super) async fn check(fleet: &Fleet, report: &mut Report) {
     // `jobs/{day}/{job}/{fact}`
     let folders: BTreeMap<_, _> = keys.iter().filter_map(|key| Some((key.split('/').nth(2)?, key.as_str()))).collect();
     let folder = |job: &str| folders.get(job).and_then(|key| key.split_inclusive(job).next()).unwrap_or_default();
+    let outcomes = fleet.outcomes().await;
+    let outcomes: BTreeMap<_, _> =
+        outcomes.iter().map(|it| ((it["job"].as_str().unwrap_or_default(), it["task"].as_u64()), it)).collect();
     let (mut tasks, mut plans, mut stray) = (0, 0, Vec::new());
     for bytes in read(&fleet.amqp).await {
         let message = Message::decode(&bytes);
         let is_explained = match &message {
             Ok(Message::RunTask(task)) => {
                 tasks += 1;
-                let of = format!("{}/tasks/{:06}", folder(&task.job_id), task.task);
-                keys.contains(&format!("{of}.failed.{}", task.round)) || keys.contains(&format!("{of}.done"))
+                // In its round or, after a retry, in a later one.
+                outcomes
+                    .get(&(task.job_id.as_str(), Some(task.task.into())))
+                    .is_some_and(|outcome| outcome["round"].as_u64().is_none_or(|round| round >= task.round.into()))
             }
             Ok(Message::PlanJob(plan)) => {
                 plans += 1;

@@ -82,12 +82,24 @@ pub(super) struct Fleet {
 
 impl Fleet {
     /// Runs a command of the binary in the same environment; its exit status, and all that it said.
-    pub(super) async fn command(&self, arguments: [&'static str; 2]) -> (Option<i32>, String) {
+    pub(super) async fn command(&self, arguments: &'static [&'static str]) -> (Option<i32>, String) {
         let environment = self.environment.clone();
-        let running = tokio::task::spawn_blocking(move || crate::run(&arguments, &environment));
+        let running = tokio::task::spawn_blocking(move || crate::run(arguments, &environment));
         let output = running.await.expect("the command can be run");
         let [out, error] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         (output.status.code(), out + &error)
+    }
+
+    /// How the tasks of all jobs ended, as the journals in the bucket say.
+    pub(super) async fn outcomes(&self) -> Vec<Value> {
+        let mut outcomes = Vec::new();
+        for arguments in [&["journal", "buses", "--jobs"], &["journal", "weather", "--jobs"]] {
+            let (code, text) = self.command(arguments).await;
+            assert_eq!(code, Some(0), "{text}");
+            let lines = text.lines().filter(|line| line.starts_with("{\"done\""));
+            outcomes.extend(lines.map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON")));
+        }
+        outcomes
     }
 
     pub(super) async fn start(seed: u64) -> Self {

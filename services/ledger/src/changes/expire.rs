@@ -1,10 +1,14 @@
-//! Deletes jobs after 90 days, in an order in which no half-deleted job runs again. Their data is kept: nothing here
-//! names data/.
+//! Deletes jobs after 90 days, in an order in which no half-deleted job runs again, and the outcomes of an hour's tasks after
+//! the last job of its day. Their data is kept: nothing here names data/.
 
-use jiff::{Timestamp, ToSpan};
+use std::pin::pin;
+
+use futures::TryStreamExt;
+use jiff::{Timestamp, ToSpan, civil::Date};
 
 use crate::{
     JobId, Ledger, LedgerError, Request,
+    journals::{self, OUTCOMES},
     layout::{
         id::utc_day,
         keys::{self, Name},
@@ -16,6 +20,9 @@ use crate::{
 const KEPT: i64 = 90;
 /// Jobs deleted by one call.
 const AT_ONCE: u64 = 1_000;
+/// Sources, and hours of each, whose outcomes are looked at in one call.
+const SOURCES: usize = 1_000;
+const HOURS: usize = 1_000;
 /// Objects that S3 deletes in one request, and lists in one answer.
 const PAGE: usize = 1_000;
 
@@ -32,8 +39,9 @@ impl Ledger {
     /// even listed.
     pub async fn expire(&self, now: Timestamp) -> Result<u64, LedgerError> {
         let mut deleted = 0;
+        let kept_from = utc_day(now).saturating_sub(KEPT.days());
         for day in self.days(None).await? {
-            if day >= utc_day(now).saturating_sub(KEPT.days()) {
+            if day >= kept_from {
                 break;
             }
             let mut after = None;
@@ -54,7 +62,26 @@ impl Ledger {
                 }
             }
         }
+        self.expire_outcomes(kept_from).await?;
         Ok(deleted)
+    }
+
+    /// Deletes the outcomes of hours before a day that has no jobs any more.
+    async fn expire_outcomes(&self, kept_from: Date) -> Result<(), LedgerError> {
+        let oldest = self.days(None).await?.first().copied().map_or(kept_from, |day| day.min(kept_from));
+        for source in self.store.folders(journals::ROOT, None, SOURCES).await? {
+            let folder = journals::folder(&source, OUTCOMES);
+            let hours = self.store.folders(&folder, None, HOURS).await?;
+            for hour in hours.into_iter().take_while(|hour| *hour < oldest.to_string()) {
+                let of_hour = format!("{folder}{hour}/");
+                let mut pages = pin!(self.store.pages(&of_hour));
+                while let Some(page) = pages.try_next().await? {
+                    self.store.delete(&page.into_iter().map(|entry| entry.key).collect::<Vec<_>>()).await?;
+                }
+                tracing::info!(source, hour, "deleted the outcomes of expired jobs");
+            }
+        }
+        Ok(())
     }
 
     /// Returns whether the job is gone.
@@ -182,7 +209,8 @@ mod tests {
     async fn all_keys(fixture: &Fixture) -> Vec<String> {
         let of = async |prefix: &str| fixture.store.list(prefix, None, 1_000).await.unwrap();
         let (jobs, keys, retries) = (of("jobs/").await, of("keys/").await, of("retries/").await);
-        jobs.into_iter().chain(keys).chain(retries).map(|entry| entry.key).collect()
+        let all = jobs.into_iter().chain(keys).chain(retries).chain(of("journal/").await);
+        all.map(|entry| entry.key).collect()
     }
 
     #[tokio::test]
@@ -211,11 +239,11 @@ mod tests {
         assert!(fixture.ledger.is_cancelled(job).await.unwrap());
         assert_eq!(fixture.ledger.status(job).await.unwrap().unwrap().state, State::Cancelled);
         assert_eq!(housekeeper.expire(at(91 * DAY + 60)).await.unwrap(), 1);
-        // A task that ran all the while leaves a marker that belongs to nothing, until the next time.
+        // A task that ran all the while has no job whose outcome it could be.
         fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         assert!(fixture.ledger.status(job).await.unwrap().is_none());
         assert!(fixture.ledger.tasks(job, None, 0, 1).await.unwrap().is_none());
-        assert_eq!(housekeeper.expire(at(92 * DAY)).await.unwrap(), 1);
+        assert_eq!(housekeeper.expire(at(92 * DAY)).await.unwrap(), 0);
         assert_eq!(all_keys(&fixture).await, [""; 0]);
     }
 
@@ -252,7 +280,9 @@ mod tests {
                     };
                     if is_gone {
                         let left = all_keys(&fixture).await;
-                        assert!(left.iter().all(|key| key.starts_with("retries/")), "{left:?}");
+                        // Outcomes go after the last job of the day.
+                        let is_later = |key: &String| key.starts_with("retries/") || key.starts_with("journal/");
+                        assert!(left.iter().all(is_later), "{left:?}");
                     }
                     look(&fixture, job, kind).await;
                     if is_gone {

@@ -57,7 +57,7 @@ struct SentOut {
 }
 
 impl Ledger {
-    /// Sends out every task of the plan that has no marker in the latest round, unless that was done before, or the
+    /// Sends out every task of the plan that has not ended in the latest round, unless that was done before, or the
     /// job is cancelled. `again`: some may have been sent before. After an error some were sent, and it can be
     /// called `again`.
     ///
@@ -75,7 +75,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Sends out what has no marker and is not in `held`, in the plan's order, from where `sent` stands. `sent` is
+    /// Sends out what has not ended and is not in `held`, in the plan's order, from where `sent` stands. `sent` is
     /// kept up to date, so that it is right also where this is dropped half-way.
     pub(crate) async fn send_tasks(
         &self,
@@ -87,7 +87,7 @@ impl Ledger {
         sent: &Sent,
     ) -> Result<(), LedgerError> {
         let queue_name = &QueueName::Source(request.source.clone());
-        let is_pending = |task: &u32| facts.marker(*task).is_none() && !held.contains(task);
+        let is_pending = |task: &u32| facts.outcome(*task).is_none() && !held.contains(task);
         // Numbers of their own: borrowed items would keep this from being moved between threads.
         let pending: Vec<u32> = (0..).take(plan.tasks.len()).skip(sent.up_to() as usize).filter(is_pending).collect();
         stream::iter(pending)
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tasks_with_a_marker_of_the_round_are_not_republished() {
+    async fn tasks_that_ended_in_the_round_are_not_republished() {
         let fixture = Fixture::new().await;
         let job = id(0, 1);
         let request = fixture.planned(job, 4).await;
@@ -172,9 +172,9 @@ mod tests {
         fixture.queue.sent();
         fixture.ledger.publish_tasks(&request, &plan, true).await.unwrap();
         assert_eq!(fixture.queue.sent(), [format!("again {job} 2"), format!("again {job} 3")]);
-        assert!(fixture.ledger.has_marker(job, 0, 0).await.unwrap());
-        assert!(fixture.ledger.has_marker(job, 1, 0).await.unwrap());
-        assert!(!fixture.ledger.has_marker(job, 2, 0).await.unwrap());
+        assert!(fixture.ledger.has_task_ended(job, 0, 0).await.unwrap());
+        assert!(fixture.ledger.has_task_ended(job, 1, 0).await.unwrap());
+        assert!(!fixture.ledger.has_task_ended(job, 2, 0).await.unwrap());
 
         // It was done, and is not done over.
         fixture.another().publish_tasks(&request, &plan, true).await.unwrap();

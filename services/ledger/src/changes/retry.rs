@@ -150,7 +150,7 @@ mod tests {
         for task in [1, 2] {
             fixture.ledger.record_done(job, task, 0, &partial(4)).await.unwrap();
         }
-        // It counts every marker as it comes, and never forgets any.
+        // It follows the journal as it grows.
         let other = fixture.another();
         let seen = async |ledger: &Ledger| {
             let Status { state, tasks, bytes, errors, .. } = ledger.status(job).await.unwrap().unwrap();
@@ -162,12 +162,12 @@ mod tests {
             }
         };
         all_see((State::Partial, 0, 3, 0, 2, 3_000, 2)).await;
-        assert!(fixture.ledger.has_marker(job, 1, 0).await.unwrap());
+        assert!(fixture.ledger.has_task_ended(job, 1, 0).await.unwrap());
 
         fixture.queue.sent();
         assert_eq!(fixture.another().retry(job, at(10)).await.unwrap().round, 1);
         all_see((State::Running, 2, 1, 0, 0, 1_000, 0)).await;
-        assert!(!fixture.ledger.has_marker(job, 1, 1).await.unwrap());
+        assert!(!fixture.ledger.has_task_ended(job, 1, 1).await.unwrap());
         fixture.queue.sent();
         other.publish_tasks(&request, &plan(3), true).await.unwrap();
         let messages = fixture.queue.messages();

@@ -36,15 +36,6 @@ pub struct Months {
     pub hashes: BTreeMap<String, [u8; 32]>,
 }
 
-/// Journals of a stretch of keys that have more objects than a reader should have to read.
-#[derive(Debug, Default)]
-pub struct Crowded {
-    /// By source and month, the segments and the snapshots.
-    pub months: BTreeMap<(String, String), (usize, usize)>,
-    /// After which key the next stretch begins; none at the end.
-    pub next: Option<String>,
-}
-
 impl Index {
     /// Lists a source's journals: everything that was committed before this call is in what is listed.
     pub async fn months(&self, source: &str) -> Result<Months, StoreError> {
@@ -54,15 +45,15 @@ impl Index {
         let mut pages = pin!(self.store.pages(&folder));
         while let Some(page) = pages.try_next().await? {
             for entry in &page {
-                match place(&entry.key) {
-                    Some((_, Some(month))) => {
+                match place(source, &entry.key) {
+                    Some(Some(month)) => {
                         if !hashes.contains_key(month) {
                             hashes.insert(month.to_owned(), Sha256::new());
                         }
                         let Some(hash) = hashes.get_mut(month) else { continue };
                         hash.update(format!("{} {}\n", entry.key, entry.etag));
                     }
-                    Some((_, None)) => is_built = true,
+                    Some(None) => is_built = true,
                     None => {}
                 }
             }
@@ -76,24 +67,6 @@ impl Index {
         let folder = format!("{}{month}/", folder(source));
         let sum = |bytes, page: Vec<Entry>| bytes + page.iter().map(|entry| entry.size).sum::<u64>();
         Ok(self.store.pages(&folder).try_fold(0, async |bytes, page| Ok(sum(bytes, page))).await?)
-    }
-
-    /// Counts the objects of journals, in the next `limit` keys after a key.
-    pub async fn crowded(&self, after: Option<&str>, limit: usize) -> Result<Crowded, StoreError> {
-        let entries = self.store.list("journal/", after, limit).await?;
-        let mut crowded = Crowded::default();
-        for entry in &entries {
-            let Some((source, Some(month))) = place(&entry.key) else { continue };
-            let counts = crowded.months.entry((source.to_owned(), month.to_owned())).or_default();
-            if entry.key.contains("/segments/") {
-                counts.0 += 1;
-            } else {
-                counts.1 += 1;
-            }
-        }
-        crowded.months.retain(|_, (segments, snapshots)| *segments > 1 || *snapshots > 3);
-        crowded.next = entries.into_iter().nth(limit.saturating_sub(1)).map(|last| last.key);
-        Ok(crowded)
     }
 
     pub(super) async fn set_built(&self, source: &str, built: &Built) -> Result<(), LedgerError> {

@@ -14,7 +14,7 @@ mod rows;
 mod tests;
 
 pub use entry::{month_of, object_keys, stored};
-pub use listing::{Built, Crowded, Months};
+pub use listing::{Built, Months};
 pub use object_index::{Index, Known, Month};
 pub use proto::{Entry, Fetch as IndexedFetch, Object as IndexedObject, entry::Fact};
 pub use rebuild::{RebuildError, Rebuilt, Reconciled};

@@ -7,10 +7,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use waybill_journal::{
-    CommitError, Committer, Compacted, CompactionError, Compactor, Follower, Journal, Options, ReadError, Unreadable,
-    Urgency,
-};
+use waybill_journal::{CommitError, Compacted, CompactionError, Follower, ReadError, Unreadable};
 use waybill_store::{Store, StoreError};
 
 use crate::{
@@ -18,17 +15,16 @@ use crate::{
     cache::Cache,
     index::{
         entry::{month_of, object_keys},
-        keys::{FOLDER, built_key},
+        keys::built_key,
         proto::Entry,
         rows::{Outranked, Row, Rows},
     },
+    journals::{INDEX, Journals, Kept},
 };
 
 /// Months whose rows stay in memory, and how many rows together: of about 700 bytes each.
 const MONTHS_KEPT: usize = 64;
 const ROWS_KEPT: usize = 100_000;
-/// Months that are written to at once by a process; the committer of one that falls out ends its work first.
-const COMMITTERS: usize = 64;
 
 /// The largest month that a worker keeps in memory, by the bytes of its journal: some 100,000 rows.
 const KNOWN_BYTES: u64 = 48 << 20;
@@ -48,15 +44,13 @@ pub struct Index {
 
 #[derive(Debug)]
 struct Shared {
-    committers: Cache<(String, String), Committer<Rows>>,
-    followers: Cache<(String, String), Follower<Rows>>,
+    journals: Journals<Rows>,
     /// Sources whose index was seen to be built.
     built: Cache<String, ()>,
     /// Jobs that asked for a month.
     jobs: Cache<(JobId, String), ()>,
     /// Months that are too large to be kept, and since when that is known.
     large: Cache<(String, String), Instant>,
-    shutdown: CancellationToken,
 }
 
 /// What the index says of an item.
@@ -78,13 +72,12 @@ pub struct Month {
 impl Index {
     /// The index in `store`'s bucket. After `shutdown` nothing more is committed.
     pub fn new(store: Store, shutdown: CancellationToken) -> Self {
+        let kept = Kept { journals: MONTHS_KEPT, weight: ROWS_KEPT, weigh: Rows::len };
         let shared = Shared {
-            committers: Cache::new(COMMITTERS),
-            followers: Cache::weighted(MONTHS_KEPT, ROWS_KEPT),
+            journals: Journals::new(store.clone(), INDEX, kept, shutdown),
             built: Cache::new(SOURCES),
             jobs: Cache::new(JOBS),
-            large: Cache::new(COMMITTERS),
-            shutdown,
+            large: Cache::new(MONTHS_KEPT),
         };
         Self { store, shared: Arc::new(shared) }
     }
@@ -99,19 +92,15 @@ impl Index {
             by_month.entry(month_of(&entry.partition)).or_default().push(entry);
         }
         for (month, entries) in by_month {
-            self.committer(source, month).commit_group(entries, Urgency::Prompt).await?;
+            self.shared.journals.commit((source.to_owned(), month), entries).await?;
         }
         Ok(())
     }
 
     /// A month with everything that was committed before this call.
     pub async fn month(&self, source: &str, month: &str) -> Result<Month, ReadError> {
-        let name = (source.to_owned(), month.to_owned());
-        let follower = self.follower(&name);
-        let refreshed = follower.fresh().await;
-        // A month that is too large to stay is dropped with the last who looks at it.
-        self.shared.followers.insert(name, follower.clone(), follower.read(Rows::len));
-        refreshed.map(|()| Month { follower })
+        let follower = self.shared.journals.fresh((source.to_owned(), month.to_owned())).await?;
+        Ok(Month { follower })
     }
 
     /// What is known of an item when a task of this job asks: everything that was committed before the job was first
@@ -126,7 +115,7 @@ impl Index {
         if self.is_large(&name).await? || !self.is_built(source).await? {
             return Ok(Known::Unknown);
         }
-        let follower = self.follower(&name);
+        let follower = self.shared.journals.follower(&name);
         if self.shared.jobs.get(&first).is_some() {
             follower.refresh_in_background();
         } else {
@@ -140,14 +129,14 @@ impl Index {
         if rows > ROWS_KEPT {
             self.shared.large.insert(name.clone(), Instant::now(), 1);
         }
-        self.shared.followers.insert(name, follower, rows);
+        self.shared.journals.keep(name, &follower);
         Ok(Known::Row(row))
     }
 
     /// Whether a month is too large to be kept in memory, by the bytes of its journal; it need not be looked at where it
     /// is kept.
     pub(super) async fn is_large(&self, name: &(String, String)) -> Result<bool, ReadError> {
-        if self.shared.followers.get(name).is_some() {
+        if self.shared.journals.kept(name).is_some() {
             return Ok(false);
         }
         if self.shared.large.get(name).is_some_and(|since| since.elapsed() < LARGE_FOR) {
@@ -178,8 +167,7 @@ impl Index {
     /// # Errors
     /// Where the store fails.
     pub async fn compact(&self, source: &str, month: &str) -> Result<bool, CompactionError> {
-        let follower = self.shared.followers.get(&(source.to_owned(), month.to_owned()));
-        let compactor = Compactor::new(&self.journal(source, month), follower.as_ref());
+        let compactor = self.shared.journals.compactor(&(source.to_owned(), month.to_owned()));
         let Some(Compacted { view, .. }) = compactor.compact().await? else { return Ok(false) };
         let mut garbage = Vec::new();
         for Outranked { partition, item, fetch } in view.outranked() {
@@ -198,29 +186,6 @@ impl Index {
             self.store.delete(&garbage).await?;
         }
         Ok(true)
-    }
-
-    /// The one that is kept, or a new one, of which nothing is read yet.
-    fn follower(&self, name: &(String, String)) -> Follower<Rows> {
-        let followers = &self.shared.followers;
-        let new = || Follower::new(&self.journal(&name.0, &name.1));
-        followers.get(name).unwrap_or_else(|| followers.get_or_insert(name.clone(), new(), 0))
-    }
-
-    fn committer(&self, source: &str, month: String) -> Committer<Rows> {
-        let name = (source.to_owned(), month);
-        if let Some(known) = self.shared.committers.get(&name) {
-            return known;
-        }
-        let journal = self.journal(source, &name.1);
-        let follower = self.shared.followers.get(&name);
-        let (committer, task) = Committer::new(&journal, follower.as_ref(), self.shared.shutdown.clone());
-        tokio::spawn(task.run());
-        self.shared.committers.get_or_insert(name, committer, 1)
-    }
-
-    fn journal(&self, source: &str, month: &str) -> Journal<Rows> {
-        Journal::new(self.store.clone(), &format!("{source}/{FOLDER}{month}"), Options::default())
     }
 
     pub(super) async fn is_there(&self, key: &str) -> Result<bool, StoreError> {

@@ -1,36 +1,26 @@
-//! Facts that follow from the object names in a job's folder. A job's state needs no object's body.
+//! What a job's state follows from: the object names in its folder, and how its tasks ended.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     pin::pin,
 };
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, future::try_join, stream};
+use serde::de::DeserializeOwned;
 
 use crate::{
     JobId, Ledger, LedgerError, State, TaskTally,
-    layout::keys::{self, Name},
+    layout::{
+        keys::{self, Name},
+        objects::SMALL,
+    },
+    outcomes::{End, Ended, JobOutcomes, Rank, in_round},
 };
 
-/// A task's marker; the greater of two counts, in whichever order they were written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Marker {
-    /// Counts until a later round begins, in which the task is tried again.
-    Round(u32, End),
-    /// Ended well, for good.
-    Done,
-}
+/// Objects of earlier releases read at once.
+const AT_ONCE: usize = 64;
 
-/// How a task ended that a retry tries again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum End {
-    /// Given up.
-    Failed,
-    /// Ended well, but without items that the upstream does not have.
-    Partial,
-}
-
-/// The objects of a job that are there.
+/// The facts of a job that are there.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// Whether the job is there at all: what a process remembers of it may outlive it.
@@ -40,8 +30,8 @@ pub(crate) struct Facts {
     pub(crate) cancelled: bool,
     /// The latest round: 0, then one more for each retry.
     pub(crate) round: u32,
-    /// Objects seen. It only grows while anybody works on the job.
-    pub(crate) objects: u64,
+    /// Counts facts. It only grows while anybody works on the job.
+    pub(crate) activity: u64,
     plan_failed: Option<u32>,
     sent: Option<u32>,
     /// Tasks that had a lease at some time.
@@ -51,12 +41,14 @@ pub(crate) struct Facts {
     /// Tasks with more than one attempt, in any round.
     repeated: HashSet<u32>,
     /// As many as tasks have ended.
-    markers: HashMap<u32, Marker>,
+    outcomes: HashMap<u32, Rank>,
+    /// How tasks ended by objects of earlier releases.
+    markers: Vec<(u32, Rank)>,
 }
 
 impl Facts {
     pub(crate) fn add(&mut self, name: Name) {
-        self.objects += 1;
+        self.activity += 1;
         match name {
             Name::Request => self.exists = true,
             Name::Started => self.started = true,
@@ -64,9 +56,9 @@ impl Facts {
             Name::Cancelled => self.cancelled = true,
             Name::Round(round) => self.round = self.round.max(round),
             Name::PlanFailed { round } => self.plan_failed = self.plan_failed.max(Some(round)),
-            Name::Done { task } => self.mark(task, Marker::Done),
-            Name::Failed { task, round } => self.mark(task, Marker::Round(round, End::Failed)),
-            Name::Partial { task, round } => self.mark(task, Marker::Round(round, End::Partial)),
+            Name::Done { task } => self.markers.push((task, Rank::Done)),
+            Name::Failed { task, round } => self.markers.push((task, Rank::Round(round, End::Failed))),
+            Name::Partial { task, round } => self.markers.push((task, Rank::Round(round, End::Partial))),
             Name::Sent { round } => self.sent = self.sent.max(Some(round)),
             Name::Running { task } => self.running.extend(task),
             Name::Waiting { task } => drop(self.waiting.insert(task)),
@@ -75,14 +67,15 @@ impl Facts {
         }
     }
 
-    fn mark(&mut self, task: u32, marker: Marker) {
-        let counts = self.markers.entry(task).or_insert(marker);
-        *counts = marker.max(*counts);
+    pub(crate) fn add_outcomes(&mut self, outcomes: &JobOutcomes) {
+        self.outcomes = outcomes.iter().map(|(task, ended)| (*task, ended.rank())).collect();
+        // Every fact counts, also one that took another's place.
+        self.activity += outcomes.values().map(|ended| ended.rank().steps()).sum::<u64>();
     }
 
     /// How a task ended, if it did: what failed or lacked items in an earlier round is being tried again.
-    pub(crate) fn marker(&self, task: u32) -> Option<Marker> {
-        self.markers.get(&task).copied().filter(|marker| *marker >= Marker::Round(self.round, End::Failed))
+    pub(crate) fn outcome(&self, task: u32) -> Option<Rank> {
+        self.outcomes.get(&task).and_then(|rank| in_round(*rank, self.round))
     }
 
     /// The round in which the planning was given up, unless it is being tried again.
@@ -97,40 +90,40 @@ impl Facts {
 
     /// Tasks that have ended, in whichever round.
     pub(crate) fn ended_tasks(&self) -> u64 {
-        self.markers.len() as u64
+        self.outcomes.len() as u64
     }
 
-    /// Tasks without a marker that may have a lease.
+    /// Tasks that have not ended and may have a lease.
     pub(crate) fn running(&self) -> impl Iterator<Item = u32> {
-        self.running.iter().copied().filter(|task| self.marker(*task).is_none())
+        self.running.iter().copied().filter(|task| self.outcome(*task).is_none())
     }
 
     /// What has not ended and whose next attempt may wait.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = Option<u32>> {
         let has_ended = |task: &Option<u32>| match task {
-            Some(task) => self.marker(*task).is_some(),
+            Some(task) => self.outcome(*task).is_some(),
             None => self.planned || self.plan_failed().is_some(),
         };
         self.waiting.iter().copied().filter(move |task| !has_ended(task))
     }
 
-    /// Whether a task without a marker had more than one attempt: it may wait in a delay queue.
+    /// Whether a task that has not ended had more than one attempt: it may wait in a delay queue.
     pub(crate) fn has_retries(&self) -> bool {
-        self.repeated.iter().any(|task| self.marker(*task).is_none())
+        self.repeated.iter().any(|task| self.outcome(*task).is_none())
     }
 
-    /// Tasks as far as names tell: whatever ended well counts as stored.
+    /// Tasks as far as ranks tell: whatever ended well counts as stored.
     pub(crate) fn tally(&self, total: u32) -> TaskTally {
         let mut tally = TaskTally { total: total.into(), ..TaskTally::default() };
         for task in 0..total {
-            match self.marker(task) {
+            match self.outcome(task) {
                 None => tally.pending += 1,
-                Some(Marker::Round(_, End::Failed)) => tally.failed += 1,
-                Some(Marker::Round(_, End::Partial)) => {
+                Some(Rank::Round(_, End::Failed)) => tally.failed += 1,
+                Some(Rank::Round(_, End::Partial)) => {
                     tally.stored += 1;
                     tally.incomplete += 1;
                 }
-                Some(Marker::Done) => tally.stored += 1,
+                Some(Rank::Done) => tally.stored += 1,
             }
         }
         tally
@@ -156,7 +149,7 @@ impl Facts {
 }
 
 impl Ledger {
-    /// The state that follows from names alone.
+    /// The state that follows from the facts alone.
     pub(crate) async fn state(&self, job: JobId, facts: &Facts) -> Result<State, LedgerError> {
         let tally = if facts.planned { Some(facts.tally(self.outline(job).await?.total())) } else { None };
         Ok(facts.state(tally.as_ref()))
@@ -167,8 +160,31 @@ impl Ledger {
         Ok(self.facts(job).await?.round)
     }
 
-    /// One LIST of a job's folder, page by page.
+    /// One LIST of a job's folder, and one of the journal of its hour, which many who ask at once share.
     pub(crate) async fn facts(&self, job: JobId) -> Result<Facts, LedgerError> {
+        let source = self.source(job).await?;
+        let (mut facts, outcomes) = try_join(self.listed(job), async {
+            match &source {
+                Some(source) => Ok(Some(self.memory.outcomes.hour(source, job).await?)),
+                None => Ok(None),
+            }
+        })
+        .await?;
+        let (Some(source), Some(hour)) = (source, outcomes) else { return Ok(facts) };
+        let markers = std::mem::take(&mut facts.markers);
+        let unknown: Vec<_> = hour.read(|hour| {
+            let known = |task: &u32| hour.job(job).and_then(|outcomes| outcomes.get(task)).map(Ended::rank);
+            markers.into_iter().filter(|(task, rank)| Some(*rank) > known(task)).collect()
+        });
+        if !unknown.is_empty() {
+            self.adopt(&source, job, unknown).await?;
+            hour.fresh().await?;
+        }
+        hour.read(|hour| hour.job(job).map(|outcomes| facts.add_outcomes(outcomes)));
+        Ok(facts)
+    }
+
+    async fn listed(&self, job: JobId) -> Result<Facts, LedgerError> {
         let folder = keys::folder(job);
         let mut facts = Facts::default();
         let mut pages = pin!(self.store.pages(&folder));
@@ -180,5 +196,34 @@ impl Ledger {
             }
         }
         Ok(facts)
+    }
+
+    /// Commits what objects of earlier releases say of tasks.
+    async fn adopt(&self, source: &str, job: JobId, markers: Vec<(u32, Rank)>) -> Result<(), LedgerError> {
+        tracing::info!(%job, source, tasks = markers.len(), "entering the outcomes of an earlier release");
+        stream::iter(markers)
+            .map(async |(task, rank)| {
+                let ended = self.marker(job, task, rank).await?;
+                Ok(self.memory.outcomes.commit(source, job, task, &ended).await?)
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn marker(&self, job: JobId, task: u32, rank: Rank) -> Result<Ended, LedgerError> {
+        Ok(match rank {
+            Rank::Done => Ended::Done(self.seen(&keys::of(job, Name::Done { task })).await?),
+            Rank::Round(round, End::Partial) => {
+                Ended::Partial(round, self.seen(&keys::of(job, Name::Partial { task, round })).await?)
+            }
+            Rank::Round(round, End::Failed) => {
+                Ended::Failed(round, self.seen(&keys::of(job, Name::Failed { task, round })).await?)
+            }
+        })
+    }
+
+    async fn seen<T: DeserializeOwned>(&self, key: &str) -> Result<T, LedgerError> {
+        self.read(key, SMALL).await?.ok_or_else(|| LedgerError::damaged(key, "it was there, and is gone"))
     }
 }

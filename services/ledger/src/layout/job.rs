@@ -76,8 +76,7 @@ pub enum Outcome {
     Unchanged,
 }
 
-/// `tasks/{task}.done`: a task that ended well; it outranks everything else. `tasks/{task}.partial.{round}`: one that
-/// ended well in this round, but for missing items; it outranks the failures of its round.
+/// A task that ended well. Without missing items it outranks everything else; with them, the failures of its round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     /// How.
@@ -139,7 +138,7 @@ impl From<MissingItemText> for MissingItem {
     }
 }
 
-/// `tasks/{task}.failed.{round}` (and `plan.failed.{round}`): given up in this round.
+/// A task, or the planning (`plan.failed.{round}`), that was given up in a round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// Why, in words.
@@ -176,15 +175,7 @@ mod tests {
         fixture.ledger.status(job).await.unwrap();
 
         let mut seen = String::new();
-        let names = [
-            Name::Request,
-            Name::Started,
-            Name::Plan,
-            Name::Done { task: 0 },
-            Name::Failed { task: 1, round: 0 },
-            Name::Summary,
-        ];
-        for name in names {
+        for name in [Name::Request, Name::Started, Name::Plan, Name::Summary] {
             let key = keys::of(job, name);
             let text = fixture.text(&key).await.unwrap().replace(&request.definition, "{definition}");
             seen += &format!("{key}\n{text}");
@@ -196,10 +187,6 @@ mod tests {
         {"started":"2024-05-01T08:00:01Z"}
         jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/plan.json
         {"planned":"2024-05-01T08:00:02Z","tasks":[[{"key":"0-city-0","values":{"city":{"id":0,"name":"City 0"}}}],[{"key":"1-city-1","values":{"city":{"id":1,"name":"City 1"}}}]]}
-        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/tasks/000000.done
-        {"outcome":"stored","object":"data/buses/country=chile/date=2024-05-01/0-arica.20240501T080002.000000Z-0123456789ab.json","bytes":1000,"records":10,"seconds":0.25,"attempts":1,"finished":"2024-05-01T08:00:03Z"}
-        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/tasks/000001.failed.0
-        {"reason":"not JSON","quarantine":"quarantine/buses/1-city-1.json","attempts":3,"finished":"2024-05-01T08:00:04Z"}
         jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/summary.json
         {"round":0,"request":{"job":"018f332a-e400-7000-8000-000000000007","source":"buses","params":{"date":"2024-05-01"},"definition":"{definition}","idempotency_key":"monday","route":"POST /v1/jobs","created":"2024-05-01T08:00:00Z"},"state":"partial","started":"2024-05-01T08:00:01Z","finished":"2024-05-01T08:00:04Z","tasks":{"total":2,"pending":0,"stored":1,"unchanged":0,"failed":1,"incomplete":0},"bytes":1000,"records":10,"errors":[{"task":1,"items":["1-city-1"],"failure":{"reason":"not JSON","quarantine":"quarantine/buses/1-city-1.json","attempts":3,"finished":"2024-05-01T08:00:04Z"}}]}
         "#);

@@ -156,7 +156,7 @@ impl Name {
             "summary.json" => Self::Summary,
             _ => Self::parse_numbered(text)?,
         };
-        // A number has one spelling, so that no two objects can be the same marker.
+        // A number has one spelling, so that no two objects can be the same fact.
         (name.to_string() == text).then_some(name)
     }
 

@@ -6,7 +6,7 @@ use waybill_store::{Created, StoreError};
 
 use crate::{Ledger, LedgerError};
 
-/// The most that is read of a request or a marker.
+/// The most that is read of most objects.
 pub(crate) const SMALL: usize = 1 << 20;
 /// The most that is read of a plan, which is about a million items.
 pub(crate) const PLAN: usize = 256 << 20;

@@ -13,12 +13,13 @@ use crate::{
         keys::{self, Name},
         objects::SMALL,
     },
-    views::progress::READS_AT_ONCE,
 };
 
 /// Attempts that are counted. A worker gives a task up long before.
 const COUNTED: usize = 1_000;
 
+/// Leases read at once.
+const READS_AT_ONCE: usize = 64;
 /// Waits that are read for one status.
 const WAITS_READ: usize = 10;
 
@@ -120,7 +121,7 @@ impl Ledger {
         Ok(waits)
     }
 
-    /// The tasks without a marker that have a valid lease at `now`.
+    /// The tasks that have not ended and have a valid lease at `now`.
     pub(crate) async fn held<C: FromIterator<u32>>(
         &self,
         job: JobId,

@@ -14,12 +14,12 @@ const LONGEST_PATIENCE: SignedDuration = SignedDuration::from_mins(30);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Watch {
     round: u32,
-    objects: u64,
+    activity: u64,
     /// Whether it was looked at before in this round.
     seen: bool,
-    /// Tasks with a marker, as far as they are counted for the queue.
+    /// Tasks that have ended, as far as they are counted for the queue.
     ended_tasks: u64,
-    /// So many markers there will be on the queue when all that waited there, at the first still look, is through.
+    /// So many tasks will have ended on the queue when all that waited there, at the first still look, is through.
     through_at: Option<u64>,
     /// Since when there has been no new object of the job, and nothing of it can be on its queue.
     still_since: Option<Timestamp>,
@@ -48,8 +48,8 @@ impl Ledger {
     ) -> bool {
         let waiting = pass.waiting(self, queue_name.clone()).await;
         let mut watch = self.watch(job, facts);
-        if watch.objects != facts.objects {
-            watch = Watch { objects: facts.objects, through_at: None, still_since: None, ..watch };
+        if watch.activity != facts.activity {
+            watch = Watch { activity: facts.activity, through_at: None, still_since: None, ..watch };
         } else if waiting == Some(0) || self.is_through(&mut watch, facts, &queue_name, waiting) {
             watch.still_since.get_or_insert(pass.now);
         } else {
@@ -66,7 +66,7 @@ impl Ledger {
     /// early by less than the patience that follows.
     fn is_through(&self, watch: &mut Watch, facts: &Facts, queue_name: &QueueName, waiting: Option<u64>) -> bool {
         let (QueueName::Source(source), Some(waiting)) = (queue_name, waiting) else { return false };
-        // At the first look, markers may just have been counted that are old.
+        // At the first look, outcomes may just have been counted that are old.
         if !watch.seen || facts.has_retries() {
             return false;
         }
@@ -96,7 +96,7 @@ impl Ledger {
         let known = self.memory.watched.get(&job);
         known.filter(|watch| watch.round == facts.round).unwrap_or(Watch {
             round: facts.round,
-            objects: facts.objects,
+            activity: facts.activity,
             seen: false,
             ended_tasks: known.map_or(0, |watch| watch.ended_tasks),
             through_at: None,

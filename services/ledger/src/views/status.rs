@@ -14,7 +14,7 @@ use crate::{
         objects,
     },
     ledger::truncated,
-    views::progress::{Body, lock},
+    outcomes::{Ended, tally},
 };
 
 /// A job's state. It only moves forward, but for a retry.
@@ -151,10 +151,10 @@ impl Summary {
 }
 
 /// Why a task is no success.
-fn task_error(task: u32, body: Body, outline: &Outline) -> TaskError {
-    let (items, failure) = match body {
-        Body::Failed(_, failure) => (outline.items(task), failure),
-        Body::Partial(_, done) | Body::Done(done) => {
+fn task_error(task: u32, ended: Ended, outline: &Outline) -> TaskError {
+    let (items, failure) = match ended {
+        Ended::Failed(_, failure) => (outline.items(task), failure),
+        Ended::Partial(_, done) | Ended::Done(done) => {
             let reasons: Vec<_> = done.missing.iter().map(MissingItem::to_string).collect();
             let (attempts, finished) = (done.attempts, done.finished);
             let failure = Failure { reason: reasons.join("; "), quarantine: None, attempts, finished };
@@ -165,7 +165,7 @@ fn task_error(task: u32, body: Body, outline: &Outline) -> TaskError {
 }
 
 impl Ledger {
-    /// A job's status, from its summary or from one LIST of its markers. `None` for an unknown job. A job with a
+    /// A job's status, from its summary or from its facts. `None` for an unknown job. A job with a
     /// damaged object has the state `Damaged`, and an error that names the object.
     pub async fn status(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
         match self.intact_status(job).await {
@@ -235,35 +235,27 @@ impl Ledger {
 
     async fn derive_planned(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
         let job = request.job;
-        let progress = self.progress(job, facts).await?;
-        let (mut status, first_errors) = {
-            // One look at all of it, so that the numbers of a status belong together.
-            let progress = lock(&progress);
-            let tally = progress.tally();
-            let state = match facts.state(Some(&tally)) {
-                State::Succeeded if progress.lacks_items => State::Partial,
-                state => state,
-            };
-            let (bytes, records) = progress.sizes();
-            let status = Status {
-                request: request.clone(),
-                state,
-                started: progress.started,
-                finished: state.is_terminal().then(|| progress.finished()),
-                tasks: tally,
-                bytes,
-                records,
-                errors: Vec::new(),
-                waits: Vec::new(),
-            };
-            (status, progress.first_errors())
+        let outline = self.outline(job).await?;
+        let hour = self.memory.outcomes.hour(&request.source, job).await?;
+        // One look at all of it, so that the numbers of a status belong together.
+        let tallied = hour.read(|hour| tally(hour.job(job), outline.total(), facts.round));
+        let state = match facts.state(Some(&tallied.tasks)) {
+            State::Succeeded if tallied.lacks_items => State::Partial,
+            state => state,
         };
-        if !first_errors.is_empty() {
-            let outline = self.outline(job).await?;
-            let errors = self.bodies(job, first_errors).await?;
-            status.errors = errors.into_iter().map(|(task, body)| task_error(task, body, &outline)).collect();
-        }
-        Ok(status)
+        // A job without tasks ended when that was known.
+        let finished = tallied.finished.unwrap_or(outline.planned);
+        Ok(Status {
+            request: request.clone(),
+            state,
+            started: self.started(job).await?,
+            finished: state.is_terminal().then_some(finished),
+            tasks: tallied.tasks,
+            bytes: tallied.bytes,
+            records: tallied.records,
+            errors: tallied.errors.into_iter().map(|(task, ended)| task_error(task, ended, &outline)).collect(),
+            waits: Vec::new(),
+        })
     }
 
     async fn derive_unplanned(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
@@ -419,9 +411,9 @@ mod tests {
         assert_eq!(fixture.ledger.recover(at(20), false).await.unwrap(), 0);
     }
 
-    /// Earlier releases wrote `.done` whether items were missing or not.
+    /// Earlier releases wrote objects, and `.done` whether items were missing or not.
     #[tokio::test]
-    async fn missing_items_in_a_done_marker_make_a_job_partial_that_offers_no_retry() {
+    async fn missing_items_of_a_task_that_is_done_for_good_make_a_job_partial_that_offers_no_retry() {
         let fixture = Fixture::new().await;
         let job = id(0, 1);
         fixture.planned(job, 1).await;
@@ -508,14 +500,14 @@ mod tests {
         fixture.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
         let status = fixture.ledger.status(job).await.unwrap().unwrap();
         assert_eq!((status.state, status.tasks.pending, status.errors.len()), (State::Running, 1, 0));
-        assert!(!fixture.ledger.has_marker(job, 1, 1).await.unwrap());
+        assert!(!fixture.ledger.has_task_ended(job, 1, 1).await.unwrap());
         fixture.ledger.record_failure(job, 1, 1, &failure("still gone", 9)).await.unwrap();
         let status = fixture.ledger.status(job).await.unwrap().unwrap();
         assert_eq!((status.state, status.finished), (State::Partial, Some(at(9))));
         assert_eq!(status.errors[0].failure.reason, "still gone");
     }
 
-    /// More markers than a LIST answers at a time, written while the status is read.
+    /// Outcomes that are recorded while the status is read.
     #[tokio::test]
     async fn a_reader_never_sees_a_job_go_backwards() {
         const TASKS: u32 = 1_100;

@@ -1,12 +1,10 @@
-//! A job's tasks, in pages. Only the markers of the page are read.
+//! A job's tasks, in pages.
 
-use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Done, Failure, JobId, Ledger, LedgerError, Outcome,
-    layout::facts::{End, Marker},
-    views::progress::{Body, READS_AT_ONCE, lock},
+    outcomes::{Ended, in_round},
 };
 
 /// How one task stands.
@@ -23,11 +21,15 @@ pub enum TaskState {
     Failed,
 }
 
-impl From<Outcome> for TaskState {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Stored => Self::Stored,
-            Outcome::Unchanged => Self::Unchanged,
+impl TaskState {
+    fn of(ended: Option<&Ended>) -> Self {
+        match ended {
+            None => Self::Pending,
+            Some(Ended::Failed(..)) => Self::Failed,
+            Some(Ended::Partial(_, done) | Ended::Done(done)) => match done.outcome {
+                Outcome::Stored => Self::Stored,
+                Outcome::Unchanged => Self::Unchanged,
+            },
         }
     }
 }
@@ -57,9 +59,7 @@ impl Ledger {
         from: u64,
         limit: usize,
     ) -> Result<Option<Vec<TaskStatus>>, LedgerError> {
-        if self.request(job).await?.is_none() {
-            return Ok(None);
-        }
+        let Some(request) = self.request(job).await? else { return Ok(None) };
         let facts = self.facts(job).await?;
         if !facts.exists {
             return Ok(None);
@@ -69,34 +69,24 @@ impl Ledger {
         }
         let outline = self.outline(job).await?;
         let from = u32::try_from(from).unwrap_or(u32::MAX);
-        let all = (from..outline.total()).map(|task| (task, facts.marker(task)));
-        let chosen: Vec<(u32, Option<Marker>)> = match state {
-            None => all.take(limit).collect(),
-            Some(TaskState::Pending) => all.filter(|(_, marker)| marker.is_none()).take(limit).collect(),
-            Some(TaskState::Failed) => {
-                all.filter(|(_, marker)| matches!(marker, Some(Marker::Round(_, End::Failed)))).take(limit).collect()
-            }
-            Some(wanted @ (TaskState::Stored | TaskState::Unchanged)) => {
-                // Names do not tell these two apart.
-                let progress = self.progress(job, &facts).await?;
-                let progress = lock(&progress);
-                let ended = all.filter_map(|(task, _)| Some((task, progress.ended_well(task)?)));
-                let wanted = ended.filter(|(_, (outcome, _))| TaskState::from(*outcome) == wanted);
-                wanted.map(|(task, (_, marker))| (task, Some(marker))).take(limit).collect()
-            }
-        };
-        let outline = &outline;
-        let tasks = stream::iter(chosen).map(|(task, marker)| async move {
-            let (state, done, failure) = match marker {
-                None => (TaskState::Pending, None, None),
-                Some(marker) => match self.marker(job, task, marker).await? {
-                    Body::Partial(_, done) | Body::Done(done) => (done.outcome.into(), Some(done), None),
-                    Body::Failed(_, failure) => (TaskState::Failed, None, Some(failure)),
-                },
-            };
-            Ok::<_, LedgerError>(TaskStatus { task: task.into(), items: outline.items(task), state, done, failure })
+        let hour = self.memory.outcomes.hour(&request.source, job).await?;
+        let chosen: Vec<(u32, Option<Ended>)> = hour.read(|hour| {
+            let outcomes = hour.job(job);
+            let ended = |task: u32| outcomes?.get(&task).filter(|ended| in_round(ended.rank(), facts.round).is_some());
+            let all = (from..outline.total()).map(|task| (task, ended(task)));
+            let chosen = all.filter(|(_, ended)| state.is_none_or(|state| TaskState::of(*ended) == state));
+            chosen.take(limit).map(|(task, ended)| (task, ended.cloned())).collect()
         });
-        Ok(Some(tasks.buffered(READS_AT_ONCE).try_collect().await?))
+        let tasks = chosen.into_iter().map(|(task, ended)| {
+            let state = TaskState::of(ended.as_ref());
+            let (done, failure) = match ended {
+                None => (None, None),
+                Some(Ended::Partial(_, done) | Ended::Done(done)) => (Some(done), None),
+                Some(Ended::Failed(_, failure)) => (None, Some(failure)),
+            };
+            TaskStatus { task: task.into(), items: outline.items(task), state, done, failure }
+        });
+        Ok(Some(tasks.collect()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `waybill journal SOURCE` and `waybill rebuild SOURCE`: a look into the object index, and the way back to it.
+//! `waybill journal SOURCE` and `waybill rebuild SOURCE`: a look into the journals, and the way back to the object index.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -10,7 +10,10 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use waybill_ledger::index::{Index, IndexedFetch, IndexedObject, Rebuilt, Row, Rows};
+use waybill_ledger::{
+    HourOutcomes, JobId, Ledger, TaskOutcome,
+    index::{Index, IndexedFetch, IndexedObject, Rebuilt, Row, Rows},
+};
 use waybill_store::Store;
 
 use crate::{
@@ -21,8 +24,51 @@ use crate::{
 /// Between two lines of progress.
 const TOLD: Duration = Duration::from_secs(2);
 
-/// Prints every row; what cannot be read is named, and makes the exit status 1.
+/// Prints what is asked for; what cannot be read is named, and makes the exit status 1.
 pub(crate) async fn print(flags: cli::Journal) -> anyhow::Result<ExitCode> {
+    match (flags.jobs, &flags.job) {
+        (false, None) => print_rows(flags).await,
+        (_, job) => {
+            let job = job.as_deref().map(str::parse).transpose()?;
+            print_outcomes(&flags, job).await
+        }
+    }
+}
+
+/// How the tasks of a job, or of all, ended.
+async fn print_outcomes(flags: &cli::Journal, job: Option<JobId>) -> anyhow::Result<ExitCode> {
+    let (store, _) = open(&flags.server, &flags.source).await?;
+    let ledger = Ledger::read_only(store);
+    let hours = match job {
+        Some(job) => vec![Ledger::outcome_hour(job)],
+        None => ledger.outcome_hours(&flags.source).await?,
+    };
+    let mut code = ExitCode::SUCCESS;
+    let mut out = BufWriter::new(io::stdout().lock());
+    for hour in hours {
+        let HourOutcomes { outcomes, unreadable } = ledger.outcomes(&flags.source, &hour).await?;
+        for object in unreadable {
+            eprintln!("{object}");
+            code = ExitCode::FAILURE;
+        }
+        for outcome in outcomes.iter().filter(|outcome| job.is_none_or(|job| outcome.job == job)) {
+            match writeln!(out, "{}", outcome_line(outcome)) {
+                // The reader of a pipe has seen enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(code),
+                written => written?,
+            }
+        }
+    }
+    out.flush()?;
+    Ok(code)
+}
+
+fn outcome_line(outcome: &TaskOutcome) -> Value {
+    let TaskOutcome { job, task, round, done, failure } = outcome;
+    json!({ "job": job, "task": task, "round": round, "done": done, "failure": failure })
+}
+
+async fn print_rows(flags: cli::Journal) -> anyhow::Result<ExitCode> {
     let (_, index) = open(&flags.server, &flags.source).await?;
     let months = index.months(&flags.source).await?;
     if !months.is_built {

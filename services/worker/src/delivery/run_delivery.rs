@@ -69,7 +69,7 @@ fn span(queue_name: &QueueName, delivery: &WorkDelivery, work: Work) -> Span {
 
 async fn run_one(context: &Context, queue_name: &QueueName, delivery: &WorkDelivery, work: Work) {
     let began = Instant::now();
-    // Held until the delivery is settled: a duplicate must not look for a marker while it is written.
+    // Held until the delivery is settled: a duplicate must not look for an outcome while it is recorded.
     let in_hand = context.take(work.job, work.task);
     let lease_keeper = LeaseKeeper::new(context, queue_name, delivery, work);
     let result = match &in_hand {

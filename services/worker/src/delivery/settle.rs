@@ -1,7 +1,7 @@
-//! Settles deliveries. Everything that follows from how work ended is here: its marker, and whether the message is
-//! acknowledged, requeued or dead-lettered.
+//! Settles deliveries. Everything that follows from how work ended is here: its outcome in the ledger, and whether the
+//! message is acknowledged, requeued or dead-lettered.
 //!
-//! No message is acknowledged before its marker is written, or the queue has taken a copy of it.
+//! No message is acknowledged before its outcome is committed, or the queue has taken a copy of it.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ const NOTICED: Duration = Duration::from_secs(2);
 /// How long a message waits whose source another worker has the lock of.
 const THROTTLED: Duration = Duration::from_secs(1);
 
-/// Writes the work's marker, and settles its delivery.
+/// Records how the work ended, and settles its delivery.
 pub(crate) async fn settle(
     context: &Context,
     queue_name: &QueueName,
@@ -48,15 +48,21 @@ pub(crate) async fn settle(
         Err(TaskError::Retry { reason, .. }) => Err(TaskError::Failed { reason }),
         result => result,
     };
-    if let Err(error) = mark(context, work, &result, began).await {
+    let recorded = tokio::select! {
+        biased;
+        recorded = record(context, work, &result, began) => recorded,
+        // It waits for a store that is away.
+        () = context.deadline.cancelled() => return delivery.give_back().await,
+    };
+    if let Err(error) = recorded {
         // The attempt does not count: its end could not be written down.
         count(context, delivery, work, "retried");
-        tracing::warn!(%error, "failed to write the marker, to be retried");
+        tracing::warn!(%error, "failed to record how the work ended, to be retried");
         return requeue(context, queue_name, delivery, work.attempt, retry::delay(policy, work.attempt)).await;
     }
     count(context, delivery, work, result.as_ref().map_or_else(TaskError::label, Success::label));
     let duration_ms = began.elapsed().as_millis() as u64;
-    // Where the work takes long: by then there is a marker, a newer lease, or an expired one.
+    // Where the work takes long: by then there is an outcome, a newer lease, or an expired one.
     let busy_long = context.worker.lease * 2;
     match &result {
         Ok(success) => {
@@ -110,7 +116,7 @@ fn log(success: &Success, duration_ms: u64) {
     }
 }
 
-/// Counts how work ended, once the marker is written: no count runs ahead of the ledger.
+/// Counts how work ended, once that is recorded: no count runs ahead of the ledger.
 fn count(context: &Context, delivery: &WorkDelivery, work: Work, label: &'static str) {
     let counts = context.counts(delivery.source());
     match work.task {
@@ -119,8 +125,8 @@ fn count(context: &Context, delivery: &WorkDelivery, work: Work, label: &'static
     }
 }
 
-/// Writes the marker of work that ended. A plan is written by the planner.
-async fn mark(
+/// Records how work ended. A plan is written by the planner.
+async fn record(
     context: &Context,
     work: Work,
     result: &Result<Success, TaskError>,
@@ -130,9 +136,9 @@ async fn mark(
     let (outcome, object) = match result {
         Ok(Success::Stored(object)) => (Outcome::Stored, object),
         Ok(Success::Unchanged(object)) => (Outcome::Unchanged, object),
-        Err(TaskError::Failed { reason }) => return mark_failure(context, work, reason, None, finished).await,
+        Err(TaskError::Failed { reason }) => return record_failure(context, work, reason, None, finished).await,
         Err(TaskError::Rejected { reason, quarantine }) => {
-            return mark_failure(context, work, reason, Some(quarantine.clone()), finished).await;
+            return record_failure(context, work, reason, Some(quarantine.clone()), finished).await;
         }
         Ok(Success::Planned { .. } | Success::AlreadyEnded) | Err(_) => return Ok(()),
     };
@@ -150,7 +156,7 @@ async fn mark(
     ledger.record_done(work.job, task, work.round, &done).await
 }
 
-async fn mark_failure(
+async fn record_failure(
     context: &Context,
     work: Work,
     reason: &str,
@@ -195,7 +201,7 @@ async fn requeue(context: &Context, queue_name: &QueueName, delivery: &WorkDeliv
 }
 
 /// Publishes a copy of the message of work that goes on, before RabbitMQ's consumer timeout. It is delivered when the
-/// work may be over: then it finds the marker, a lease, or the work to do.
+/// work may be over: then it finds the outcome, a lease, or the work to do.
 pub(crate) async fn requeue_running(context: &Context, queue_name: &QueueName, delivery: &WorkDelivery, work: Work) {
     match replace(context, queue_name, delivery, work.attempt, true, context.worker.requeue_after).await {
         Ok(()) => tracing::info!("requeued the message of a long task"),
@@ -217,7 +223,7 @@ async fn replace(
     Ok(())
 }
 
-/// Moves a message to the dead letters, for people to look at. Its marker is written: nothing is lost where that fails.
+/// Moves a message to the dead letters, for people to look at. Its outcome is recorded: nothing is lost where that fails.
 pub(crate) async fn dead_letter(context: &Context, queue_name: &QueueName, delivery: &WorkDelivery, reason: &str) {
     if let Err(error) = context.worker.queue.dead_letter(queue_name, &delivery.message, reason).await {
         tracing::warn!(%error, "failed to dead-letter the message");

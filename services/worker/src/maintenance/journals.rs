@@ -1,4 +1,4 @@
-//! Keeps the journals of the object index short, and builds the index of a source that has none: after an update from a
+//! Keeps journals short, and builds the index of a source that has none: after an update from a
 //! release without it, or after its journal was lost.
 
 use std::{
@@ -7,6 +7,8 @@ use std::{
 };
 
 use jiff::Timestamp;
+use waybill_journal::CompactionError;
+use waybill_ledger::journals::{INDEX, OUTCOMES, crowded};
 
 use crate::{context::Context, retry::pause};
 
@@ -47,28 +49,37 @@ pub(crate) async fn keep(context: &Context) {
     }
 }
 
-type Settled = HashMap<(String, String), (usize, usize)>;
+type Settled = HashMap<(String, String, String), (usize, usize)>;
 
 /// Returns how many compactions it made.
 async fn compact_stretch(
     context: &Context,
     after: &mut Option<String>,
     settled: &mut Settled,
-) -> Result<u64, waybill_journal::CompactionError> {
-    let crowded = context.index.crowded(after.as_deref(), STRETCH).await?;
+) -> Result<u64, CompactionError> {
+    let crowded = crowded(&context.worker.store, after.as_deref(), STRETCH).await?;
     let mut compacted = 0;
-    for (month, counts) in crowded.months {
+    for (journal, counts) in crowded.journals {
         // Snapshots of different sizes are left as they are; segments are due once they are old.
-        if counts.0 < 2 && settled.get(&month) == Some(&counts) {
+        if counts.0 < 2 && settled.get(&journal) == Some(&counts) {
             continue;
         }
-        while context.index.compact(&month.0, &month.1).await? {
+        while compact(context, &journal).await? {
             compacted += 1;
         }
-        settled.insert(month, counts);
+        settled.insert(journal, counts);
     }
     *after = crowded.next;
     Ok(compacted)
+}
+
+/// Does one compaction; returns whether another may be due.
+async fn compact(context: &Context, (source, kind, name): &(String, String, String)) -> Result<bool, CompactionError> {
+    match kind.as_str() {
+        INDEX => context.index.compact(source, name).await,
+        OUTCOMES => context.worker.ledger.compact_outcomes(source, name).await,
+        _ => Ok(false),
+    }
 }
 
 /// Builds the index of every source of the catalog that has none.

@@ -1,5 +1,5 @@
-//! Runs one task: fetch → spool → check every record and add up → store with metadata. `delivery/settle.rs` writes its
-//! marker.
+//! Runs one task: fetch → spool → check every record and add up → store with metadata. `delivery/settle.rs` records
+//! its outcome.
 //!
 //! A task may run twice, on two workers at once, or be interrupted at any line: the newest fetch of an item counts, and
 //! is stored whole. `single_item.rs` fetches one item, `batch.rs` several.
@@ -26,7 +26,7 @@ pub(crate) async fn run(
 ) -> Result<Success, TaskError> {
     let (ledger, job) = (&context.worker.ledger, work.job);
     let may_repeat = delivery.kind.may_repeat();
-    if may_repeat && ledger.has_marker(job, message.task, message.round).await? {
+    if may_repeat && ledger.has_task_ended(job, message.task, message.round).await? {
         return Ok(Success::AlreadyEnded);
     }
     let Some(request) = ledger.request(job).await? else {

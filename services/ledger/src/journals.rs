@@ -1,0 +1,159 @@
+//! Journals of one kind, of all sources: which of them this process writes to and reads, and what of them stays in memory.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use tokio_util::sync::CancellationToken;
+use waybill_journal::{CommitError, Committer, Compactor, Follower, Journal, Options, ReadError, Urgency, View};
+use waybill_store::{Store, StoreError};
+
+use crate::cache::Cache;
+
+/// Journals that are written to at once by a process; the committer of one that falls out ends its work first.
+const COMMITTERS: usize = 64;
+
+/// The folder of a source's object index below `journal/{source}/`: a journal for each month.
+pub const INDEX: &str = "index";
+/// Of how its tasks ended: a journal for each hour of submission.
+pub const OUTCOMES: &str = "jobs";
+
+/// What all keys of journals begin with.
+pub(crate) const ROOT: &str = "journal/";
+
+/// What all keys of a source's journals of a kind begin with.
+pub(crate) fn folder(source: &str, kind: &str) -> String {
+    format!("{ROOT}{source}/{kind}/")
+}
+
+/// Counts followers in this process.
+static FOLLOWERS: AtomicU64 = AtomicU64::new(0);
+
+/// A source, and which of its journals of a kind: a month or an hour.
+pub(crate) type Part = (String, String);
+
+/// How much of an hour or a month stays in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept<V> {
+    pub(crate) journals: usize,
+    pub(crate) weight: usize,
+    pub(crate) weigh: fn(&V) -> usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Journals<V: View> {
+    store: Store,
+    /// [`INDEX`] or [`OUTCOMES`].
+    kind: &'static str,
+    /// Each with the number of the follower that it feeds.
+    committers: Cache<Part, (Committer<V>, Option<u64>)>,
+    followers: Cache<Part, (Follower<V>, u64)>,
+    weigh: fn(&V) -> usize,
+    shutdown: CancellationToken,
+}
+
+impl<V: View> Journals<V> {
+    /// Journals in `store`'s bucket. After `shutdown` nothing more is committed.
+    pub(crate) fn new(store: Store, kind: &'static str, kept: Kept<V>, shutdown: CancellationToken) -> Self {
+        let committers = Cache::new(COMMITTERS);
+        let followers = Cache::weighted(kept.journals, kept.weight);
+        Self { store, kind, committers, followers, weigh: kept.weigh, shutdown }
+    }
+
+    /// Returns when the entries are durable, those of one journal together. Waits for as long as the store refuses, until
+    /// the shutdown.
+    pub(crate) async fn commit(&self, part: Part, entries: Vec<V::Entry>) -> Result<(), CommitError> {
+        self.committer(&part).commit_group(entries, Urgency::Prompt).await?;
+        // What was committed is in the view, if there is one.
+        if let Some((follower, number)) = self.followers.get(&part) {
+            self.keep_numbered(part, follower, number);
+        }
+        Ok(())
+    }
+
+    /// A view with everything that was committed before this call.
+    pub(crate) async fn fresh(&self, part: Part) -> Result<Follower<V>, ReadError> {
+        let follower = self.follower(&part);
+        let refreshed = follower.fresh().await;
+        self.keep(part, &follower);
+        refreshed.map(|()| follower)
+    }
+
+    /// The one that is kept, if it is.
+    pub(crate) fn kept(&self, part: &Part) -> Option<Follower<V>> {
+        self.followers.get(part).map(|(follower, _)| follower)
+    }
+
+    /// The one that is kept, or a new one, of which nothing is read yet.
+    pub(crate) fn follower(&self, part: &Part) -> Follower<V> {
+        let new = || (Follower::new(&self.journal(part)), FOLLOWERS.fetch_add(1, Ordering::Relaxed));
+        self.followers.get(part).unwrap_or_else(|| self.followers.get_or_insert(part.clone(), new(), 0)).0
+    }
+
+    /// Keeps what was read, by its weight now. A view that is too heavy is dropped with the last who looks at it.
+    pub(crate) fn keep(&self, part: Part, follower: &Follower<V>) {
+        let number = self.followers.get(&part).map_or_else(|| FOLLOWERS.fetch_add(1, Ordering::Relaxed), |kept| kept.1);
+        self.keep_numbered(part, follower.clone(), number);
+    }
+
+    fn keep_numbered(&self, part: Part, follower: Follower<V>, number: u64) {
+        let weight = follower.read(self.weigh);
+        self.followers.insert(part, (follower, number), weight);
+    }
+
+    /// The committer that feeds the view which is kept: what this process commits, it need not read.
+    fn committer(&self, part: &Part) -> Committer<V> {
+        let follower = self.followers.get(part);
+        let number = follower.as_ref().map(|(_, number)| *number);
+        if let Some((committer, fed)) = self.committers.get(part)
+            && fed == number
+        {
+            return committer;
+        }
+        let follower = follower.map(|(follower, _)| follower);
+        let (committer, task) = Committer::new(&self.journal(part), follower.as_ref(), self.shutdown.clone());
+        tokio::spawn(task.run());
+        self.committers.insert(part.clone(), (committer.clone(), number), 1);
+        committer
+    }
+
+    pub(crate) fn compactor(&self, part: &Part) -> Compactor<V> {
+        Compactor::new(&self.journal(part), self.kept(part).as_ref())
+    }
+
+    fn journal(&self, (source, name): &Part) -> Journal<V> {
+        Journal::new(self.store.clone(), &format!("{source}/{}/{name}", self.kind), Options::default())
+    }
+}
+
+/// Journals of a stretch of keys that have more objects than a reader should have to read.
+#[derive(Debug, Default)]
+pub struct Crowded {
+    /// By source, kind and name, the segments and the snapshots.
+    pub journals: BTreeMap<(String, String, String), (usize, usize)>,
+    /// After which key the next stretch begins; none at the end.
+    pub next: Option<String>,
+}
+
+/// Counts the objects of journals, in the next `limit` keys after a key.
+///
+/// # Errors
+/// Where the store fails.
+pub async fn crowded(store: &Store, after: Option<&str>, limit: usize) -> Result<Crowded, StoreError> {
+    let entries = store.list(ROOT, after, limit).await?;
+    let mut crowded = Crowded::default();
+    for entry in &entries {
+        let mut names = entry.key.strip_prefix(ROOT).unwrap_or_default().splitn(5, '/');
+        let mut next = || names.next().map(str::to_owned);
+        let (Some(source), Some(kind), Some(name), Some(folder)) = (next(), next(), next(), next()) else { continue };
+        let counts = crowded.journals.entry((source, kind, name)).or_default();
+        match folder.as_str() {
+            "segments" => counts.0 += 1,
+            _ => counts.1 += 1,
+        }
+    }
+    crowded.journals.retain(|_, (segments, snapshots)| *segments > 1 || *snapshots > 3);
+    crowded.next = entries.into_iter().nth(limit.saturating_sub(1)).map(|last| last.key);
+    Ok(crowded)
+}

@@ -1,0 +1,51 @@
+//! The journals of outcomes: what a process commits to them, and what of them stays in memory.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use waybill_journal::{CommitError, CompactionError, Follower, ReadError};
+use waybill_store::Store;
+
+use crate::{
+    JobId,
+    journals::{Journals, Kept, OUTCOMES},
+    outcomes::{Ended, Hour, entry, hour_of},
+};
+
+/// Hours that stay in memory, and how many outcomes together: 90 MB.
+const HOURS_KEPT: usize = 64;
+const OUTCOMES_KEPT: usize = 300_000;
+
+/// The outcomes of every source in a bucket. Cheap to clone; clones share what is in memory.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcomes {
+    journals: Arc<Journals<Hour>>,
+}
+
+impl Outcomes {
+    pub(crate) fn new(store: Store) -> Self {
+        let kept = Kept { journals: HOURS_KEPT, weight: OUTCOMES_KEPT, weigh: Hour::len };
+        // It ends with its process: whoever waits for a commit stops waiting.
+        Self { journals: Arc::new(Journals::new(store, OUTCOMES, kept, CancellationToken::new())) }
+    }
+
+    /// Returns when the outcome is durable. Waits for as long as the store refuses.
+    pub(crate) async fn commit(&self, source: &str, job: JobId, task: u32, ended: &Ended) -> Result<(), CommitError> {
+        self.journals.commit((source.to_owned(), hour_of(job)), vec![entry(job, task, ended)]).await
+    }
+
+    /// The hour of a job, with everything that was committed before this call.
+    pub(crate) async fn hour(&self, source: &str, job: JobId) -> Result<Follower<Hour>, ReadError> {
+        self.fresh(source, hour_of(job)).await
+    }
+
+    /// An hour, with everything that was committed before this call.
+    pub(super) async fn fresh(&self, source: &str, hour: String) -> Result<Follower<Hour>, ReadError> {
+        self.journals.fresh((source.to_owned(), hour)).await
+    }
+
+    /// Does one compaction in an hour's journal; returns whether another may be due.
+    pub(crate) async fn compact(&self, source: &str, hour: &str) -> Result<bool, CompactionError> {
+        Ok(self.journals.compactor(&(source.to_owned(), hour.to_owned())).compact().await?.is_some())
+    }
+}
