@@ -138,7 +138,7 @@ mod tests {
     fn put(tree: &Tree, key: &str) {
         let mut draft = Draft::begin(&tree.drafts).unwrap();
         draft.append(&[Bytes::from(key.to_owned())]).unwrap();
-        let (file, footer) = draft.finish(Headers::default(), None).unwrap();
+        let (file, footer) = draft.finish(Headers::default(), 1).unwrap();
         assert!(tree.publish("bucket", key, (file, &footer), true).unwrap());
     }
 

@@ -8,13 +8,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use md5::{Digest, Md5};
 use s3s::{S3Result, dto::CompletedPart, s3_error};
 use tempfile::TempPath;
 
 use crate::embedded::{
     disk::failure,
-    object::{Draft, Footer, Headers, now},
+    object::{Draft, Footer, Headers, new_etag, now},
     tree::Tree,
 };
 
@@ -27,14 +26,8 @@ const SMALLEST_PART: u64 = 5 * 1024 * 1024;
 pub(super) struct Part {
     file: TempPath,
     pub(super) size: u64,
-    md5: [u8; 16],
+    pub(super) etag: String,
     pub(super) modified: u64,
-}
-
-impl Part {
-    pub(super) fn etag(&self) -> String {
-        base16ct::lower::encode_string(&self.md5)
-    }
 }
 
 /// An upload that was begun and is neither complete nor aborted.
@@ -57,9 +50,9 @@ impl Upload {
         if !(1..=MOST_PARTS).contains(&number) {
             return Err(s3_error!(InvalidArgument, "a part's number is from 1 to {MOST_PARTS}"));
         }
-        let (file, size, md5) = draft.into_part();
-        let part = Arc::new(Part { file, size, md5, modified: now() });
-        let etag = part.etag();
+        let (file, size) = draft.into_part();
+        let etag = new_etag(1);
+        let part = Arc::new(Part { file, size, etag: etag.clone(), modified: now() });
         self.parts().insert(number, part);
         Ok(etag)
     }
@@ -73,17 +66,14 @@ impl Upload {
         let parts = self.take_parts(asked)?;
         let count = parts.len();
         let mut draft = Draft::begin(&tree.drafts).map_err(failure)?;
-        let mut md5 = Md5::new();
         for part in parts {
             let expected = draft.size + part.size;
             draft.append_file(&part.file).map_err(failure)?;
             if draft.size != expected {
                 return Err(s3_error!(InternalError, "a part's file has changed"));
             }
-            md5.update(part.md5);
         }
-        let etag = format!("{}-{count}", base16ct::lower::encode_string(&md5.finalize()));
-        let (file, footer) = draft.finish(self.headers.clone(), Some(etag)).map_err(failure)?;
+        let (file, footer) = draft.finish(self.headers.clone(), count).map_err(failure)?;
         let made = tree.publish(&self.bucket, &self.key, (file, &footer), only_new).map_err(failure)?;
         Ok(made.then_some(footer))
     }
@@ -101,7 +91,7 @@ impl Upload {
         for (at, asked_part) in asked.iter().enumerate() {
             let part = asked_part.part_number.and_then(|number| parts.get(&number));
             let part = part.ok_or_else(|| s3_error!(InvalidPart))?;
-            if asked_part.e_tag.as_ref().is_some_and(|etag| etag.value() != part.etag()) {
+            if asked_part.e_tag.as_ref().is_some_and(|etag| etag.value() != part.etag) {
                 return Err(s3_error!(InvalidPart));
             }
             if part.size < SMALLEST_PART && at + 1 < asked.len() {

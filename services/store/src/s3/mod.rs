@@ -114,6 +114,13 @@ pub struct Upload {
 pub enum UploadBody {
     /// In memory.
     Bytes(Bytes),
+    /// In memory, and hashed. A store that gets other bytes refuses them.
+    Hashed {
+        /// The bytes.
+        bytes: Bytes,
+        /// Their SHA-256 in lower-case hexadecimal digits. The request is signed by it.
+        sha256: String,
+    },
     /// In a file, which may have no name any more; read by offset, in parallel parts.
     File {
         /// An open file; read with positioned reads only.

@@ -5,8 +5,10 @@
 
 use std::{collections::HashMap, fs::File, sync::Arc};
 
+use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::{
-    error::ProvideErrorMetadata,
+    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut},
+    error::{BoxError, ProvideErrorMetadata},
     primitives::ByteStream,
     types::{CompletedMultipartUpload, CompletedPart},
 };
@@ -31,6 +33,26 @@ struct Begun {
     over: bool,
 }
 
+/// Signs a request by this SHA-256 of its body, in place of one that the SDK would take once more.
+#[derive(Debug)]
+struct SignedHash(String);
+
+impl Intercept for SignedHash {
+    fn name(&self) -> &'static str {
+        "SignedHash"
+    }
+
+    fn modify_before_signing(
+        &self,
+        _: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(self.0.clone()));
+        Ok(())
+    }
+}
+
 impl Store {
     pub(super) async fn write(&self, key: &str, upload: Upload) -> Result<(), StoreError> {
         let metadata = metadata::encode(&upload.metadata).map_err(|size| StoreError::Refused {
@@ -39,10 +61,13 @@ impl Store {
             reason: format!("its metadata has {size} bytes, and S3 takes at most {}", metadata::LIMIT),
         })?;
         match upload.body {
-            UploadBody::Bytes(bytes) => self.put_bytes(key, upload.content_type, metadata, bytes).await,
+            UploadBody::Bytes(bytes) => self.put_bytes(key, upload.content_type, metadata, bytes, None).await,
+            UploadBody::Hashed { bytes, sha256 } => {
+                self.put_bytes(key, upload.content_type, metadata, bytes, Some(sha256)).await
+            }
             UploadBody::File { file, len } if len <= SINGLE => {
                 let (bytes, _room) = self.read_range(key, &file, 0, len).await?;
-                self.put_bytes(key, upload.content_type, metadata, bytes).await
+                self.put_bytes(key, upload.content_type, metadata, bytes, None).await
             }
             UploadBody::File { file, len } => {
                 // In a task of its own: dropped while the answer is on its way, the upload would have begun with
@@ -69,10 +94,14 @@ impl Store {
         content_type: &str,
         metadata: HashMap<String, String>,
         bytes: Bytes,
+        sha256: Option<String>,
     ) -> Result<(), StoreError> {
         let timeouts = self.timeouts_for(bytes.len() as u64);
         let call = self.inner.client.put_object().bucket(&self.inner.bucket).key(key).content_type(content_type);
-        let call = call.set_metadata(Some(metadata)).body(ByteStream::from(bytes)).customize();
+        let mut call = call.set_metadata(Some(metadata)).body(ByteStream::from(bytes)).customize();
+        if let Some(sha256) = sha256 {
+            call = call.interceptor(SignedHash(sha256));
+        }
         call.config_override(timeouts).send().await.map_err(|error| failed("PutObject", key, &error))?;
         Ok(())
     }
@@ -150,5 +179,56 @@ impl Drop for Begun {
             let begun = Self { store: self.store.clone(), key: self.key.clone(), id: self.id.clone(), over: true };
             runtime.spawn(async move { begun.abort().await });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use aws_sdk_s3::config::{Builder, Credentials, http::HttpRequest};
+    use aws_smithy_runtime_api::client::{
+        http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+        orchestrator::HttpResponse,
+    };
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+    use crate::s3::behavior;
+
+    /// An S3 that says yes, and remembers by which hash a request was signed.
+    #[derive(Debug, Clone, Default)]
+    struct Hashes(Arc<Mutex<Vec<String>>>);
+
+    impl HttpClient for Hashes {
+        fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+            SharedHttpConnector::new(self.clone())
+        }
+    }
+
+    impl HttpConnector for Hashes {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+            let hash = request.headers().get("x-amz-content-sha256").unwrap_or_default().to_owned();
+            self.0.lock().unwrap().push(hash);
+            HttpConnectorFuture::ready(Ok(HttpResponse::new(200.try_into().unwrap(), SdkBody::empty())))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_signed_by_the_hash_that_is_known_or_by_its_own() {
+        let hashes = Hashes::default();
+        let config = Builder::new()
+            .behavior_version(behavior())
+            .http_client(hashes.clone())
+            .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
+            .endpoint_url("http://s3.invalid");
+        let store = Store::with_config(config, "bucket", std::time::Duration::from_secs(5), Some(true));
+        let known = "5".repeat(64);
+        let bytes = Bytes::from_static(b"hello");
+        for body in [UploadBody::Hashed { bytes: bytes.clone(), sha256: known.clone() }, UploadBody::Bytes(bytes)] {
+            store.upload("k", Upload { content_type: "text/plain", metadata: Vec::new(), body }).await.unwrap();
+        }
+        let of_hello = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        assert_eq!(*hashes.0.lock().unwrap(), [known.as_str(), of_hello]);
     }
 }

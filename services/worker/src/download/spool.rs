@@ -89,7 +89,9 @@ mod tests {
                 assert_eq!(spool.lines(within as u64).unwrap(), lines as u64);
             }
             match spool.into_body() {
-                UploadBody::Bytes(found) => assert!(size <= IN_MEMORY && found == bytes),
+                UploadBody::Bytes(found) | UploadBody::Hashed { bytes: found, .. } => {
+                    assert!(size <= IN_MEMORY && found == bytes);
+                }
                 UploadBody::File { file, len } => {
                     assert!(size > IN_MEMORY && len == size as u64);
                     let mut found = vec![0; size];

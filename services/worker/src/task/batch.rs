@@ -127,7 +127,7 @@ impl Arrived {
 
 async fn bytes(file: &Fetched) -> Result<Bytes, TaskError> {
     match &file.body {
-        UploadBody::Bytes(bytes) => Ok(bytes.clone()),
+        UploadBody::Bytes(bytes) | UploadBody::Hashed { bytes, .. } => Ok(bytes.clone()),
         UploadBody::File { file, len } => {
             let (file, len) = (file.clone(), *len);
             let read = blocking::compute(move || {

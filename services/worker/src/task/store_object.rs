@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tracing::{Instrument, Span};
 use waybill_source::{Format, Item, ObjectName, Piece};
-use waybill_store::{Head, Upload};
+use waybill_store::{Head, Upload, UploadBody};
 
 use crate::{
     delivery::outcome::{Object, TaskError},
@@ -85,6 +85,10 @@ impl Task<'_> {
         let key = name.key();
         let began = Instant::now();
         let head = Head { size: bytes, etag: String::new(), metadata: metadata.iter().cloned().collect() };
+        let body = match body {
+            UploadBody::Bytes(bytes) => UploadBody::Hashed { bytes, sha256 },
+            body => body,
+        };
         let upload = Upload { content_type: content_type(format), metadata, body };
         store.upload(&key, upload).instrument(storing(&key, bytes)).await?;
         counts.store.observe(began.elapsed().as_secs_f64());

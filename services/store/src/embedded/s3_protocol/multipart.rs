@@ -107,7 +107,7 @@ impl Service {
             .map(|(number, part)| Part {
                 part_number: Some(*number),
                 size: i64::try_from(part.size).ok(),
-                e_tag: Some(ETag::Strong(part.etag())),
+                e_tag: Some(ETag::Strong(part.etag.clone())),
                 last_modified: Some(SystemTime::into(time(part.modified))),
                 ..Part::default()
             })

@@ -32,7 +32,7 @@ impl Service {
         let headers = Headers { content_type: input.content_type, metadata: input.metadata.unwrap_or_default() };
         let (bucket, key) = (input.bucket, input.key);
         let written = self.disk.receive(input.body, input.content_length, move |tree, draft| {
-            let (file, footer) = draft.finish(headers, None).map_err(failure)?;
+            let (file, footer) = draft.finish(headers, 1).map_err(failure)?;
             if !tree.publish(&bucket, &key, (file, &footer), only_new).map_err(failure)? {
                 return Err(exists());
             }
