@@ -50,15 +50,22 @@ pub(crate) struct Journals<V: View> {
     committers: Cache<Part, (Committer<V>, Option<u64>)>,
     followers: Cache<Part, (Follower<V>, u64)>,
     weigh: fn(&V) -> usize,
+    options: Options,
     shutdown: CancellationToken,
 }
 
 impl<V: View> Journals<V> {
     /// Journals in `store`'s bucket. After `shutdown` nothing more is committed.
-    pub(crate) fn new(store: Store, kind: &'static str, kept: Kept<V>, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        kind: &'static str,
+        kept: Kept<V>,
+        options: Options,
+        shutdown: CancellationToken,
+    ) -> Self {
         let committers = Cache::new(COMMITTERS);
         let followers = Cache::weighted(kept.journals, kept.weight);
-        Self { store, kind, committers, followers, weigh: kept.weigh, shutdown }
+        Self { store, kind, committers, followers, weigh: kept.weigh, options, shutdown }
     }
 
     /// Returns when the entries are durable, those of one journal together. Waits for as long as the store refuses, until
@@ -76,6 +83,14 @@ impl<V: View> Journals<V> {
     pub(crate) async fn fresh(&self, part: Part) -> Result<Follower<V>, ReadError> {
         let follower = self.follower(&part);
         let refreshed = follower.fresh().await;
+        self.keep(part, &follower);
+        refreshed.map(|()| follower)
+    }
+
+    /// A view with everything that this process committed, and what others did until a second before this call.
+    pub(crate) async fn recent(&self, part: Part) -> Result<Follower<V>, ReadError> {
+        let follower = self.follower(&part);
+        let refreshed = follower.recent().await;
         self.keep(part, &follower);
         refreshed.map(|()| follower)
     }
@@ -123,7 +138,7 @@ impl<V: View> Journals<V> {
     }
 
     fn journal(&self, (source, name): &Part) -> Journal<V> {
-        Journal::new(self.store.clone(), &format!("{source}/{}/{name}", self.kind), Options::default())
+        Journal::new(self.store.clone(), &format!("{source}/{}/{name}", self.kind), self.options.clone())
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use waybill_journal::CompactionError;
+use waybill_journal::{CompactionError, Options};
 use waybill_queue::Queue;
 use waybill_source::Definition;
 use waybill_store::Store;
@@ -18,6 +18,7 @@ use crate::{
     cache::Cache,
     changes::{plan::Outline, submit::MAX_PUBLISHING},
     layout::{
+        facts::AsOf,
         keys::{self, Name},
         objects::SMALL,
     },
@@ -95,7 +96,7 @@ impl Ledger {
             plans: Cache::weighted(8, 50_000),
             outlines: Cache::weighted(256, 500_000),
             started: Cache::new(10_000),
-            outcomes: Outcomes::new(store.clone()),
+            outcomes: Outcomes::new(store.clone(), Options::default()),
             ended: Cache::new(100_000),
             publishing: Arc::new(Semaphore::new(MAX_PUBLISHING)),
             republished_at: Cache::new(100_000),
@@ -230,7 +231,7 @@ impl Ledger {
     /// Whether a task ended for good, or in this round: a message of it needs no more work.
     pub async fn has_task_ended(&self, job: JobId, task: u32, round: u32) -> Result<bool, LedgerError> {
         let Some(source) = self.source(job).await? else { return Ok(false) };
-        let hour = self.memory.outcomes.hour(&source, job).await?;
+        let hour = self.memory.outcomes.hour(&source, job, AsOf::Now).await?;
         let rank = hour.read(|hour| Some(hour.job(job)?.get(&task)?.rank()));
         Ok(rank.is_some_and(|rank| rank == Rank::Done || rank.round() >= round))
     }

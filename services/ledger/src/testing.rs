@@ -12,11 +12,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use uuid::Uuid;
+use waybill_journal::Options;
 use waybill_queue::{Consumer, Lock, Message, Queue, QueueError, QueueName};
 use waybill_source::{Catalog, Definition, Item, Params};
 use waybill_store::{Embedded, Store};
 
-use crate::{Done, Failure, JobId, Ledger, MissingItem, Outcome, Plan, Request, Submission, SubmitError, Submitted};
+use crate::{
+    Done, Failure, JobId, Ledger, MissingItem, Outcome, Plan, Request, Submission, SubmitError, Submitted,
+    outcomes::Outcomes,
+};
 
 /// 2024-05-01T08:00:00Z, in seconds.
 pub(crate) const MORNING: i64 = 1_714_550_400;
@@ -79,20 +83,32 @@ pub(crate) struct Fixture {
     _folder: TempDir,
 }
 
+/// A ledger that looks at the journal at most so often when it is asked for a status.
+fn looking_every(list_interval: Duration, store: &Store, queue: Arc<Recording>) -> Ledger {
+    let mut ledger = Ledger::new(store.clone(), queue);
+    let options = Options { list_interval, ..Options::default() };
+    Arc::get_mut(&mut ledger.memory).unwrap().outcomes = Outcomes::new(store.clone(), options);
+    ledger
+}
+
 impl Fixture {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let embedded = Embedded::open(folder.path()).await.unwrap();
         let store = embedded.store("waybill").unwrap();
         let queue = Arc::new(Recording::default());
-        let ledger = Ledger::new(store.clone(), queue.clone());
+        let ledger = looking_every(Duration::ZERO, &store, queue.clone());
         let definition = Catalog::shipped().get("buses").unwrap().clone();
         Self { ledger, store, queue, definition, _embedded: embedded, _folder: folder }
     }
 
     /// The ledger of another process, which remembers nothing.
     pub(crate) fn another(&self) -> Ledger {
-        Ledger::new(self.store.clone(), self.queue.clone())
+        self.looking_every(Duration::ZERO)
+    }
+
+    pub(crate) fn looking_every(&self, list_interval: Duration) -> Ledger {
+        looking_every(list_interval, &self.store, self.queue.clone())
     }
 
     pub(crate) fn submission(&self, job: JobId, date: &str, key: Option<&str>) -> Submission<'_> {

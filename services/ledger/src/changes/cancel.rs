@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     JobId, Ledger, LedgerError, State, Status,
     layout::{
+        facts::AsOf,
         keys::{self, Name},
         objects::SMALL,
     },
@@ -38,7 +39,7 @@ impl Ledger {
     /// Where the last task ends, or a retry begins, at the same moment, all readers agree on one answer: a job of which
     /// every task ended well has succeeded; any other that was cancelled is cancelled, whatever round it is in.
     pub async fn cancel(&self, job: JobId, now: Timestamp) -> Result<Status, CancelError> {
-        let status = self.status(job).await?.ok_or(CancelError::Unknown)?;
+        let status = self.status_as_of(job, AsOf::Now).await?.ok_or(CancelError::Unknown)?;
         match status.state {
             State::Cancelled => return Ok(status),
             // Its tasks may be running.
@@ -47,7 +48,7 @@ impl Ledger {
             _ => {}
         }
         self.mark_cancelled(job, now).await?;
-        let status = self.status(job).await?.ok_or(CancelError::Unknown)?;
+        let status = self.status_as_of(job, AsOf::Now).await?.ok_or(CancelError::Unknown)?;
         match status.state {
             State::Cancelled | State::Damaged => {
                 tracing::info!(%job, source = status.request.source, "job cancelled");

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use waybill_journal::{CommitError, Compacted, CompactionError, Follower, ReadError, Unreadable};
+use waybill_journal::{CommitError, Compacted, CompactionError, Follower, Options, ReadError, Unreadable};
 use waybill_store::{Store, StoreError};
 
 use crate::{
@@ -74,7 +74,7 @@ impl Index {
     pub fn new(store: Store, shutdown: CancellationToken) -> Self {
         let kept = Kept { journals: MONTHS_KEPT, weight: ROWS_KEPT, weigh: Rows::len };
         let shared = Shared {
-            journals: Journals::new(store.clone(), INDEX, kept, shutdown),
+            journals: Journals::new(store.clone(), INDEX, kept, Options::default(), shutdown),
             built: Cache::new(SOURCES),
             jobs: Cache::new(JOBS),
             large: Cache::new(MONTHS_KEPT),

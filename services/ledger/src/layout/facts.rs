@@ -7,6 +7,7 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 use serde::de::DeserializeOwned;
+use waybill_journal::Follower;
 
 use crate::{
     JobId, Ledger, LedgerError, State, TaskTally,
@@ -14,14 +15,14 @@ use crate::{
         keys::{self, Name},
         objects::SMALL,
     },
-    outcomes::{End, Ended, JobOutcomes, Rank, in_round},
+    outcomes::{End, Ended, Hour, JobOutcomes, Rank, in_round},
 };
 
 /// Objects of earlier releases read at once.
 const AT_ONCE: usize = 64;
 
 /// The facts of a job that are there.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Facts {
     /// Whether the job is there at all: what a process remembers of it may outlive it.
     pub(crate) exists: bool,
@@ -44,6 +45,17 @@ pub(crate) struct Facts {
     outcomes: HashMap<u32, Rank>,
     /// How tasks ended by objects of earlier releases.
     markers: Vec<(u32, Rank)>,
+    /// What the outcomes were read from; none where the job has no readable request.
+    hour: Option<Follower<Hour>>,
+}
+
+/// How much of the journal has to be in what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AsOf {
+    /// All that was committed before.
+    Now,
+    /// All that this process committed, and what others did until a second ago: one LIST a second, however many look.
+    ASecondAgo,
 }
 
 impl Facts {
@@ -71,6 +83,14 @@ impl Facts {
         self.outcomes = outcomes.iter().map(|(task, ended)| (*task, ended.rank())).collect();
         // Every fact counts, also one that took another's place.
         self.activity += outcomes.values().map(|ended| ended.rank().steps()).sum::<u64>();
+    }
+
+    /// Looks at the outcomes of the job, as they are now.
+    pub(crate) fn look<T>(&self, job: JobId, look: impl FnOnce(Option<&JobOutcomes>) -> T) -> T {
+        match &self.hour {
+            Some(hour) => hour.read(|hour| look(hour.job(job))),
+            None => look(None),
+        }
     }
 
     /// How a task ended, if it did: what failed or lacked items in an earlier round is being tried again.
@@ -160,12 +180,17 @@ impl Ledger {
         Ok(self.facts(job).await?.round)
     }
 
-    /// One LIST of a job's folder, and one of the journal of its hour, which many who ask at once share.
+    /// Everything that was committed before this call.
     pub(crate) async fn facts(&self, job: JobId) -> Result<Facts, LedgerError> {
+        self.facts_as_of(job, AsOf::Now).await
+    }
+
+    /// One LIST of a job's folder, and one of the journal of its hour, which many who ask at once share.
+    pub(crate) async fn facts_as_of(&self, job: JobId, as_of: AsOf) -> Result<Facts, LedgerError> {
         let source = self.source(job).await?;
         let (mut facts, outcomes) = try_join(self.listed(job), async {
             match &source {
-                Some(source) => Ok(Some(self.memory.outcomes.hour(source, job).await?)),
+                Some(source) => Ok(Some(self.memory.outcomes.hour(source, job, as_of).await?)),
                 None => Ok(None),
             }
         })
@@ -181,6 +206,7 @@ impl Ledger {
             hour.fresh().await?;
         }
         hour.read(|hour| hour.job(job).map(|outcomes| facts.add_outcomes(outcomes)));
+        facts.hour = Some(hour);
         Ok(facts)
     }
 

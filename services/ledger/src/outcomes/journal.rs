@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use waybill_journal::{CommitError, CompactionError, Follower, ReadError};
+use waybill_journal::{CommitError, CompactionError, Follower, Options, ReadError};
 use waybill_store::Store;
 
 use crate::{
     JobId,
     journals::{Journals, Kept, OUTCOMES},
+    layout::facts::AsOf,
     outcomes::{Ended, Hour, entry, hour_of},
 };
 
@@ -23,10 +24,10 @@ pub(crate) struct Outcomes {
 }
 
 impl Outcomes {
-    pub(crate) fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store, options: Options) -> Self {
         let kept = Kept { journals: HOURS_KEPT, weight: OUTCOMES_KEPT, weigh: Hour::len };
         // It ends with its process: whoever waits for a commit stops waiting.
-        Self { journals: Arc::new(Journals::new(store, OUTCOMES, kept, CancellationToken::new())) }
+        Self { journals: Arc::new(Journals::new(store, OUTCOMES, kept, options, CancellationToken::new())) }
     }
 
     /// Returns when the outcome is durable. Waits for as long as the store refuses.
@@ -34,9 +35,12 @@ impl Outcomes {
         self.journals.commit((source.to_owned(), hour_of(job)), vec![entry(job, task, ended)]).await
     }
 
-    /// The hour of a job, with everything that was committed before this call.
-    pub(crate) async fn hour(&self, source: &str, job: JobId) -> Result<Follower<Hour>, ReadError> {
-        self.fresh(source, hour_of(job)).await
+    /// The hour of a job.
+    pub(crate) async fn hour(&self, source: &str, job: JobId, as_of: AsOf) -> Result<Follower<Hour>, ReadError> {
+        match as_of {
+            AsOf::Now => self.fresh(source, hour_of(job)).await,
+            AsOf::ASecondAgo => self.journals.recent((source.to_owned(), hour_of(job))).await,
+        }
     }
 
     /// An hour, with everything that was committed before this call.

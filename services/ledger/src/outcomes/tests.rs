@@ -1,9 +1,11 @@
 //! Outcomes in the bucket, and those that earlier releases left there as objects.
 
+use std::time::Duration;
+
 use futures::{StreamExt, stream};
 
 use crate::{
-    Outcome, State, TaskState,
+    CancelError, Outcome, State, TaskState,
     layout::{
         keys::{self, Name},
         objects::SMALL,
@@ -112,6 +114,27 @@ async fn outcomes_are_deleted_after_the_last_job_of_their_day() {
     assert_eq!(hours().await, ["2024-05-02T08"]);
     assert_eq!(fixture.another().expire(at(92 * DAY)).await.unwrap(), 1);
     assert_eq!(keys_under(&fixture, "journal/").await, [""; 0]);
+}
+
+/// However often a status is asked for, the journal is listed once in an interval; who decides by it sees all.
+#[tokio::test]
+async fn a_status_may_be_as_old_as_the_interval_and_a_cancellation_is_not() {
+    let fixture = Fixture::new().await;
+    let job = id(0, 1);
+    fixture.planned(job, 1).await;
+    let reader = fixture.looking_every(Duration::from_secs(3_600));
+    let state = async || reader.status(job).await.unwrap().unwrap().state;
+    assert_eq!(state().await, State::Running);
+    fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+    assert_eq!(state().await, State::Running, "it looked a moment ago");
+    assert!(matches!(reader.cancel(job, at(5)).await, Err(CancelError::Finished(State::Succeeded))));
+    assert_eq!(state().await, State::Succeeded);
+    // Its own outcomes it knows at once.
+    let own = id(0, 2);
+    fixture.planned(own, 1).await;
+    assert_eq!(reader.status(own).await.unwrap().unwrap().state, State::Running);
+    reader.record_done(own, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+    assert_eq!(reader.status(own).await.unwrap().unwrap().state, State::Succeeded);
 }
 
 /// A worker that is behind: its job is gone.

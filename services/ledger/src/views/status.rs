@@ -9,7 +9,7 @@ use crate::{
     Failure, JobId, Ledger, LedgerError, MissingItem, Request, Wait,
     changes::plan::Outline,
     layout::{
-        facts::Facts,
+        facts::{AsOf, Facts},
         keys::{self, Name},
         objects,
     },
@@ -167,8 +167,13 @@ fn task_error(task: u32, ended: Ended, outline: &Outline) -> TaskError {
 impl Ledger {
     /// A job's status, from its summary or from its facts. `None` for an unknown job. A job with a
     /// damaged object has the state `Damaged`, and an error that names the object.
+    /// What other processes did in the last second may be missing.
     pub async fn status(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
-        match self.intact_status(job).await {
+        self.status_as_of(job, AsOf::ASecondAgo).await
+    }
+
+    pub(crate) async fn status_as_of(&self, job: JobId, as_of: AsOf) -> Result<Option<Status>, LedgerError> {
+        match self.intact_status(job, as_of).await {
             Err(error @ LedgerError::Damaged { .. }) => Ok(Some(self.damaged_status(job, &error).await?)),
             status => status,
         }
@@ -194,13 +199,13 @@ impl Ledger {
         })
     }
 
-    async fn intact_status(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
+    async fn intact_status(&self, job: JobId, as_of: AsOf) -> Result<Option<Status>, LedgerError> {
         let summary = match self.summary(job).await? {
             Some(summary) if summary.status.state == State::Succeeded => return Ok(Some(summary.status)),
             summary => summary,
         };
         let Some(request) = self.request(job).await? else { return Ok(None) };
-        let facts = self.facts(job).await?;
+        let facts = self.facts_as_of(job, as_of).await?;
         if !facts.exists {
             return Ok(None);
         }
@@ -236,9 +241,8 @@ impl Ledger {
     async fn derive_planned(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
         let job = request.job;
         let outline = self.outline(job).await?;
-        let hour = self.memory.outcomes.hour(&request.source, job).await?;
         // One look at all of it, so that the numbers of a status belong together.
-        let tallied = hour.read(|hour| tally(hour.job(job), outline.total(), facts.round));
+        let tallied = facts.look(job, |outcomes| tally(outcomes, outline.total(), facts.round));
         let state = match facts.state(Some(&tallied.tasks)) {
             State::Succeeded if tallied.lacks_items => State::Partial,
             state => state,

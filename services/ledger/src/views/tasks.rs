@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Done, Failure, JobId, Ledger, LedgerError, Outcome,
+    layout::facts::AsOf,
     outcomes::{Ended, in_round},
 };
 
@@ -59,8 +60,10 @@ impl Ledger {
         from: u64,
         limit: usize,
     ) -> Result<Option<Vec<TaskStatus>>, LedgerError> {
-        let Some(request) = self.request(job).await? else { return Ok(None) };
-        let facts = self.facts(job).await?;
+        if self.request(job).await?.is_none() {
+            return Ok(None);
+        }
+        let facts = self.facts_as_of(job, AsOf::ASecondAgo).await?;
         if !facts.exists {
             return Ok(None);
         }
@@ -69,9 +72,7 @@ impl Ledger {
         }
         let outline = self.outline(job).await?;
         let from = u32::try_from(from).unwrap_or(u32::MAX);
-        let hour = self.memory.outcomes.hour(&request.source, job).await?;
-        let chosen: Vec<(u32, Option<Ended>)> = hour.read(|hour| {
-            let outcomes = hour.job(job);
+        let chosen: Vec<(u32, Option<Ended>)> = facts.look(job, |outcomes| {
             let ended = |task: u32| outcomes?.get(&task).filter(|ended| in_round(ended.rank(), facts.round).is_some());
             let all = (from..outline.total()).map(|task| (task, ended(task)));
             let chosen = all.filter(|(_, ended)| state.is_none_or(|state| TaskState::of(*ended) == state));
