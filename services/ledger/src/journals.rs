@@ -106,10 +106,12 @@ impl<V: View> Journals<V> {
         self.followers.get(part).unwrap_or_else(|| self.followers.get_or_insert(part.clone(), new(), 0)).0
     }
 
-    /// Keeps what was read, by its weight now. A view that is too heavy is dropped with the last who looks at it.
+    /// Keeps a view, or the one that is kept already, by its weight now. One that is too heavy is dropped with the last
+    /// who looks at it.
     pub(crate) fn keep(&self, part: Part, follower: &Follower<V>) {
-        let number = self.followers.get(&part).map_or_else(|| FOLLOWERS.fetch_add(1, Ordering::Relaxed), |kept| kept.1);
-        self.keep_numbered(part, follower.clone(), number);
+        let new = || (follower.clone(), FOLLOWERS.fetch_add(1, Ordering::Relaxed));
+        let (follower, number) = self.followers.get(&part).unwrap_or_else(new);
+        self.keep_numbered(part, follower, number);
     }
 
     fn keep_numbered(&self, part: Part, follower: Follower<V>, number: u64) {

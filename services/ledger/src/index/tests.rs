@@ -1,12 +1,17 @@
 //! The index against the objects in data/, on an embedded store.
 
+use std::collections::{HashMap, HashSet};
+
 use jiff::{SignedDuration, Timestamp};
+use proptest::{collection::vec, prelude::*};
 use tokio_util::sync::CancellationToken;
-use waybill_source::{Fetch, Format, ObjectName};
-use waybill_store::{Embedded, Store, Upload, UploadBody};
+use waybill_journal::View;
+use waybill_source::{Fetch, Format, ObjectName, ObjectVersions, Piece};
+use waybill_store::{Embedded, Head, Store, Upload, UploadBody};
 
 use crate::{
-    index::{Entry, Index, Rebuilt, month_of, stored},
+    data,
+    index::{Entry, Index, Rebuilt, Rows, month_of, object_keys, stored},
     journals::{INDEX, crowded},
 };
 
@@ -248,4 +253,43 @@ async fn crowded_months_are_found_and_compacted() {
     assert_eq!(fixture.store.list("journal/buses/index/2024-05/", None, 100).await.unwrap().len(), 1);
     assert_eq!(fixture.rows().await, before);
     assert!(crowded(&fixture.store, None, 1_000).await.unwrap().journals.is_empty());
+}
+
+/// The names of a fetch's objects: one, or two pieces.
+fn names(second: i64, hash: u8, is_batch: bool) -> Vec<ObjectName> {
+    let at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
+    let name = ObjectName::new("buses", MAY, "a", at, &hash.to_string().repeat(64), Format::Json);
+    let piece = |number| ObjectName { piece: Some(Piece { number, of: 2 }), ..name.clone() };
+    if is_batch { vec![piece(1), piece(2)] } else { vec![name] }
+}
+
+proptest! {
+    /// Workers that list and workers that ask the index must not disagree on what to delete.
+    #[test]
+    fn the_index_decides_as_a_listing_does(
+        fetches in vec((0..3_i64, 0..3_i64, 0..3_u8, any::<bool>()), 1..8),
+    ) {
+        let (mut rows, mut versions, mut times) = (Rows::default(), ObjectVersions::default(), HashMap::new());
+        let mut seen = HashSet::new();
+        for (as_of, second, hash, is_batch) in fetches {
+            // Of pieces, a name says no more than when and of how many; no worker writes two such batches.
+            if !seen.insert((second, (!is_batch).then_some(hash))) {
+                continue;
+            }
+            let as_of = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(as_of);
+            let pairs = [("job", JOB.to_owned()), ("sha256", "x".to_owned()), ("definition", "d".to_owned())];
+            let metadata = pairs.into_iter().chain([(data::AS_OF, as_of.to_string())]);
+            let metadata: HashMap<_, _> = metadata.map(|(name, value)| (name.to_owned(), value)).collect();
+            let names = names(second, hash, is_batch);
+            let keys: Vec<_> = names.iter().map(ObjectName::key).collect();
+            let heads: Vec<_> =
+                keys.iter().map(|_| Head { size: 1, etag: String::new(), metadata: metadata.clone() }).collect();
+            times.extend(keys.iter().map(|key| (key.clone(), as_of)));
+            rows.apply(&stored(&Fetch { fetched_at: names[0].fetched_at, keys }, &heads).unwrap());
+            names.into_iter().for_each(|name| versions.add(name));
+        }
+        let newest = versions.judge(|key| times.get(key).copied()).newest.unwrap();
+        let row = rows.folder(MAY).and_then(|folder| folder.row("a")).unwrap();
+        prop_assert_eq!(object_keys("buses", MAY, "a", row.fetch().unwrap()), newest.keys);
+    }
 }

@@ -215,6 +215,10 @@ impl Ledger {
             return Ok(Some(summary.status));
         }
         let status = self.derive(&request, &facts).await?;
+        if status.state.is_terminal() && as_of != AsOf::Now {
+            // What is written down must not be a second old: a task may have ended better meanwhile.
+            return Box::pin(self.intact_status(job, AsOf::Now)).await;
+        }
         if status.state.is_terminal()
             && let Err(error) = self.write_summary(&status, &facts).await
         {
