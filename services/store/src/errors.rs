@@ -1,4 +1,4 @@
-//! What can go wrong with a store, in words for people; never a credential.
+//! Errors of a store, in words for people. No error holds a credential.
 
 /// A call to the store that failed for good, after the SDK's own retries.
 #[derive(Debug, thiserror::Error)]

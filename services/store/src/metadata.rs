@@ -1,6 +1,6 @@
 //! User metadata on the wire: US-ASCII, 2 KB in all, names in lower case.
 //!
-//! Nothing outside this file may know how a value is spelled in a header.
+//! No other file knows how a value is encoded in a header.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! What is counted of the store: requests as they are sent, so that the SDK's own retries are seen. No label may
-//! hold a key or a bucket.
+//! Metrics of S3 requests, counted as they are sent, so that retries of the SDK are included. No label holds a key or
+//! a bucket.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! From routes to an application: documentation, probes, metrics, and what stands before them.
+//! Builds the application from a service's routes: adds documentation, probes, metrics and the middleware.
 
 use std::sync::Arc;
 

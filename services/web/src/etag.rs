@@ -1,4 +1,4 @@
-//! Conditional requests: does the client have this already?
+//! Conditional requests: answers 304 where the client's copy is current.
 
 /// Whether `If-None-Match` names `etag`, so that the answer is 304. `etag` comes with its quotes.
 ///

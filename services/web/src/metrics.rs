@@ -1,4 +1,4 @@
-//! What is counted of HTTP, and the page it is read from. No label may hold what a client chose.
+//! HTTP metrics, and the page that serves all metrics. No label holds a value that a client chose.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Headers that every answer has: the request's id, and what a browser must not do with the answer.
+//! Headers of every response: the request's id, and the browser security headers.
 
 use poem::{
     Request, Response,

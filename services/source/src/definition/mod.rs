@@ -1,4 +1,4 @@
-//! A source definition: what it says, checked whole.
+//! A source definition, checked as a whole when it is parsed.
 //!
 //! Nothing here fails for a reason that could have been found in the text of the definition: what is left
 //! to go wrong is what a client gave and what an upstream answered.

@@ -1,4 +1,4 @@
-//! What `[[items]]` says: item sets, and where their items come from.
+//! The model of `[[items]]`: item sets, and the sources of their items.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! One statistic's value and how two become one.
+//! The value of one statistic, and the merge of two values.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! One folder of keys: what is in it, and the lock under which that changes.
+//! The sorted names of one folder, and the lock under which they change.
 //!
 //! Names in a folder change only under its lock, and its listing changes with them, so that a listing that
 //! begins after a write was acknowledged shows it. Nobody holds two folders' locks, or waits for the disk's

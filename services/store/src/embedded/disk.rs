@@ -1,5 +1,4 @@
-//! All file work leaves the runtime's threads here, a bounded number of calls at a time, and what goes
-//! wrong on the disk becomes an S3 error here.
+//! Runs file operations on blocking threads, a bounded number at a time, and maps disk errors to S3 errors.
 
 use std::{io, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The embedded store for other people's tools: read-only, whoever asks.
+//! The embedded store over HTTP, for tools such as `aws s3`, rclone and DuckDB: read-only for every client.
 
 use s3s::{
     S3Result,

@@ -1,4 +1,4 @@
-//! Where a key lies on disk, and back.
+//! Maps keys to paths on disk, and paths to keys.
 //!
 //! A segment of a key is a folder, its last one a file. No two keys may share a path, and no key may lead
 //! out of its bucket, whatever is in it:

@@ -1,4 +1,4 @@
-//! What the contract suite cannot see: the folder itself, and requests that our own client never makes.
+//! Tests beyond the contract suite: the folder on disk, and requests that our own client never sends.
 
 use std::{collections::BTreeSet, path::Path};
 

@@ -1,4 +1,4 @@
-//! From the standard `AWS_*` variables to a client. No request is made here.
+//! Builds the client from the standard `AWS_*` variables. Sends no request.
 
 use std::{
     sync::{Arc, atomic::AtomicBool},

@@ -1,4 +1,4 @@
-//! What the SDK says went wrong, in one of two kinds: worth another try later, or not.
+//! Maps errors of the SDK to transient and permanent ones.
 //!
 //! Reasons are a store's code and message or the innermost cause; requests, headers and credentials never.
 

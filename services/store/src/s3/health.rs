@@ -1,5 +1,5 @@
-//! Whether the bucket can be used, and if not, what to change: one line for people. No credential, no address and
-//! nothing of an answer but its code gets into it.
+//! Checks whether the bucket is usable, and says in one line what to change if not. The line holds no credential, no
+//! address, and of the store's answer only its code.
 
 use std::{error::Error, sync::atomic::Ordering, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The one client: a bucket, and the dozen calls that Waybill makes.
+//! The S3 client: one bucket, and the dozen operations that Waybill uses.
 //!
 //! Calls are in the files below by what they do. None of them may retry what is not safe to repeat, and
 //! none may return an error that names a credential.

@@ -1,4 +1,4 @@
-//! How a file is cut into parts, and how its bytes get into memory: a bounded number of them at a time.
+//! Cuts a file into parts, and reads them into memory, a bounded number at a time.
 
 use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
 

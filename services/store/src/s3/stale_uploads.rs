@@ -1,4 +1,4 @@
-//! Uploads that nobody will complete any more.
+//! Aborts multipart uploads that were abandoned.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,5 @@
-//! What other people's web pages may make a browser do here. Asked before any route.
+//! Refuses what web pages of other sites make a browser send: DNS rebinding and cross-site requests. Checked before
+//! any route.
 //!
 //! A service without API keys on a loopback address trusts whoever reaches it, and every page that its user visits can
 //! make the browser reach it. Two things tell such a request apart, and no script or command line has them: a host name

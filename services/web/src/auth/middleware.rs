@@ -1,4 +1,4 @@
-//! What stands before every route: who calls, limits on size and time, errors as problems, a line in the log.
+//! The middleware of every route: authentication, limits on size and time, errors as problems, the access log.
 
 use std::{
     panic::AssertUnwindSafe,

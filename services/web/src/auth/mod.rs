@@ -1,4 +1,4 @@
-//! Who calls, and whether they may. Asked before any route, so that no route can forget it.
+//! Authentication and authorization, checked before any route, so that no route can omit them.
 //!
 //! A key is presented as `Authorization: Bearer …` (RFC 6750). Whatever is wrong with it, the answer is the same
 //! 401: it tells nobody how near they are.

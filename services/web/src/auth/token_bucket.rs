@@ -1,4 +1,4 @@
-//! How often a key may be used: a token bucket per key, of this process alone.
+//! Rate limits of API keys: one token bucket per key and process.
 
 use std::{
     sync::{Mutex, PoisonError},

@@ -1,4 +1,4 @@
-//! Every error that poem or poem-openapi makes, as a problem.
+//! Maps every error of poem and poem-openapi to a problem.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Methods that a path does not have are answered with the ones it has (RFC 9110 §15.5.6).
+//! 405 answers list the methods that the path has (RFC 9110 §15.5.6).
 
 use std::collections::HashMap;
 

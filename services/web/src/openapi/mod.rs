@@ -1,4 +1,4 @@
-//! What poem-openapi leaves to us: errors as problems, and methods that a path lacks.
+//! Additions to poem-openapi: errors as problems, and 405 answers that list the allowed methods.
 
 pub(crate) mod error_mapping;
 pub(crate) mod method_not_allowed;

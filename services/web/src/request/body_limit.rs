@@ -1,4 +1,4 @@
-//! What comes in of a body: so much and no more, within a time and no longer.
+//! Limits the size and the read time of a request body.
 
 use std::{io, sync::Arc, time::Duration};
 

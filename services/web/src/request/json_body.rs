@@ -1,4 +1,4 @@
-//! JSON bodies whose mistakes are named: which member, what was expected, at which line and column.
+//! JSON bodies. An error names the member, what was expected, the line and the column.
 
 use poem::{Request, RequestBody, Result};
 use poem_openapi::{

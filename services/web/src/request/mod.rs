@@ -1,4 +1,4 @@
-//! What comes in with a request: bodies, queries, parameters.
+//! Extractors: bodies, queries, parameters.
 
 pub(crate) mod body_limit;
 pub(crate) mod json_body;

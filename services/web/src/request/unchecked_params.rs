@@ -1,5 +1,5 @@
-//! Parameters that are documented precisely and taken as text: the route judges them, so that its
-//! problem can say what was expected, in its own words.
+//! Parameters that are documented with their type and passed to the route as text. The route parses them, so that its
+//! problem says what was expected.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! How many connections there may be, and who has to go when one more comes: the one that has waited longest for
-//! its client. A connection whose request is being answered is never closed for another.
+//! Limits the number of connections. When one more arrives, the connection that has been idle longest is closed. A
+//! connection whose request is being answered is never closed for another.
 
 use std::{
     collections::BTreeMap,

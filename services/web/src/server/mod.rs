@@ -1,4 +1,4 @@
-//! From a listener to requests: accepting, TLS, limits on heads and on waiting, and an orderly end.
+//! The HTTP server: accepts connections, speaks TLS, limits request heads and idle time, and shuts down gracefully.
 //!
 //! HTTP/1.1 only: one request at a time on each connection keeps the bound on connections a bound on requests.
 

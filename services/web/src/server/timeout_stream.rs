@@ -1,4 +1,4 @@
-//! A connection that does not wait for ever: for a request to begin, for its head to end, for an answer to be taken.
+//! A connection with timeouts: for the first byte of a request, for the end of its head, for writes to the client.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! A definition's text made a [`Definition`], or every mistake in it.
+//! Turns the text of a definition into a [`Definition`], or into all of its mistakes.
 
 use std::collections::BTreeSet;
 

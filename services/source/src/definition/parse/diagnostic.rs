@@ -1,4 +1,4 @@
-//! What people see of a wrong definition: every mistake, where it is, and what was probably meant.
+//! Diagnostics of a definition: every mistake, its line and column, and the likely intention.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! `rate` and `concurrency`: how hard an upstream may be worked, over all workers together.
+//! `rate` and `concurrency`: the limits on requests to an upstream, over all workers together.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A definition's text, read table by table.
+//! Parses a definition, table by table.
 
 pub(crate) mod batch;
 pub(crate) mod check;

@@ -1,5 +1,5 @@
-//! Reading TOML with its places: every value knows where it stands, and a table knows which of its keys
-//! were asked for, so that whatever is left over is unknown.
+//! Reads TOML with spans: every value has its position, and a table records which of its keys were read. The other
+//! keys are unknown, and are reported.
 //!
 //! Nothing stops at the first mistake: what cannot be read is reported and is `None`.
 

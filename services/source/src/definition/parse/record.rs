@@ -1,4 +1,4 @@
-//! `[record]`: what a record must look like, in the spelling of Frictionless Table Schema.
+//! `[record]`: the schema of a record, in the terms of Frictionless Table Schema.
 
 use toml::de::DeValue;
 

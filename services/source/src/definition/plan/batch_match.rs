@@ -1,4 +1,4 @@
-//! Which items of a batch an upstream's answer speaks of.
+//! Matches the records of a response to the items of a batch.
 //!
 //! No document is built: of every record one value is looked at, and forgotten.
 

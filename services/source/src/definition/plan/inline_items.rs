@@ -1,4 +1,4 @@
-//! `list`: items that the definition itself names, checked like those of a listing.
+//! `list`: items that are written in the definition, checked like those of a listing.
 
 use std::collections::{BTreeMap, HashSet};
 

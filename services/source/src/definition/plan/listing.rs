@@ -1,4 +1,4 @@
-//! An upstream's listing, made drafts: each element checked field by field, as the records of a file are.
+//! Reads an upstream's listing into item drafts. Each element is checked field by field, as the records of a file are.
 //!
 //! Only the fields that the definition names are kept, so a plan does not grow with what else is listed.
 

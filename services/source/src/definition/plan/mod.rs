@@ -1,4 +1,4 @@
-//! A definition at work: from a job to its items, requests and keys.
+//! Applies a definition to a job: items, requests and keys.
 
 pub(crate) mod batch_match;
 pub(crate) mod inline_items;

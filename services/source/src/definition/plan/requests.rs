@@ -1,4 +1,4 @@
-//! A definition at work: from a job to its items, and from items to requests, keys and places.
+//! Applies a definition to a job: items, and the requests, keys and partitions of items.
 //!
 //! What goes wrong here is an upstream's doing or a value's; no secret is ever in an error.
 

@@ -1,4 +1,4 @@
-//! The S3 protocol over the tree: which operation is answered by what.
+//! Maps S3 operations to the tree.
 //!
 //! What is not here is answered with NotImplemented by `s3s`. Nothing that a request asks for may be
 //! ignored where ignoring it would change what is stored: it is refused.
