@@ -2,5 +2,6 @@
 
 pub(crate) mod distributed_semaphore;
 pub(crate) mod rate_limiter;
+pub(crate) mod retry_after;
 pub(crate) mod spent;
 pub(crate) mod throttle;

@@ -17,8 +17,7 @@ use waybill_queue::Lock;
 use waybill_source::Limit;
 
 use crate::{
-    download::client::asks_for_a_pause,
-    limits::{rate_limiter::RateLimiter, spent::Spent},
+    limits::{rate_limiter::RateLimiter, retry_after::asks_for_a_pause, spent::Spent},
     retry::{Fault, GaveUp, LONGEST_RETRY_AFTER},
 };
 
