@@ -33,6 +33,15 @@ static FOLLOWERS: AtomicU64 = AtomicU64::new(0);
 /// A source, and which of its journals of a kind: a month or an hour.
 pub(crate) type Part = (String, String);
 
+/// What has to be in a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AsOf {
+    /// All that was committed before.
+    Now,
+    /// All that this process committed, and what others did until a second ago: one LIST a second, however many look.
+    ASecondAgo,
+}
+
 /// How much of an hour or a month stays in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept<V> {
@@ -79,18 +88,13 @@ impl<V: View> Journals<V> {
         Ok(())
     }
 
-    /// A view with everything that was committed before this call.
-    pub(crate) async fn fresh(&self, part: Part) -> Result<Follower<V>, ReadError> {
+    /// A view, with as much in it as is asked for.
+    pub(crate) async fn view(&self, part: Part, as_of: AsOf) -> Result<Follower<V>, ReadError> {
         let follower = self.follower(&part);
-        let refreshed = follower.fresh().await;
-        self.keep(part, &follower);
-        refreshed.map(|()| follower)
-    }
-
-    /// A view with everything that this process committed, and what others did until a second before this call.
-    pub(crate) async fn recent(&self, part: Part) -> Result<Follower<V>, ReadError> {
-        let follower = self.follower(&part);
-        let refreshed = follower.recent().await;
+        let refreshed = match as_of {
+            AsOf::Now => follower.fresh().await,
+            AsOf::ASecondAgo => follower.recent().await,
+        };
         self.keep(part, &follower);
         refreshed.map(|()| follower)
     }

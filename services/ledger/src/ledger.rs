@@ -17,12 +17,12 @@ use crate::{
     Done, Failure, JobId, LedgerError, Metrics, MissingItem, Plan, Request,
     cache::Cache,
     changes::{plan::Outline, submit::MAX_PUBLISHING},
+    journals::AsOf,
     layout::{
-        facts::AsOf,
         keys::{self, Name},
         objects::SMALL,
     },
-    outcomes::{Ended, Outcomes, Rank},
+    outcomes::{Ended, Outcomes},
     recovery::lost::Watch,
     views::unfinished::Seen,
 };
@@ -233,7 +233,7 @@ impl Ledger {
         let Some(source) = self.source(job).await? else { return Ok(false) };
         let hour = self.memory.outcomes.hour(&source, job, AsOf::Now).await?;
         let rank = hour.read(|hour| Some(hour.job(job)?.get(&task)?.rank()));
-        Ok(rank.is_some_and(|rank| rank == Rank::Done || rank.round() >= round))
+        Ok(rank.is_some_and(|rank| rank.counts_in(round)))
     }
 
     /// Does one compaction in a journal of outcomes; returns whether another may be due.

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     JobId, Ledger, LedgerError, State, Status,
+    journals::AsOf,
     layout::{
-        facts::AsOf,
         keys::{self, Name},
         objects::SMALL,
     },

@@ -15,11 +15,10 @@ pub(super) fn built_key(source: &str) -> String {
     format!("{}{BUILT}", folder(source))
 }
 
-/// The month of an object of a source's journals; no month where it says that the index is built.
-pub(super) fn place<'a>(source: &str, key: &'a str) -> Option<Option<&'a str>> {
-    let rest = key.strip_prefix(&folder(source))?;
-    match rest.split_once('/') {
+/// The month of an object by its name in the folder; no month where it says that the index is built.
+pub(super) fn place(name: &str) -> Option<Option<&str>> {
+    match name.split_once('/') {
         Some((month, _)) => Some(Some(month)),
-        None => (rest == BUILT).then_some(None),
+        None => (name == BUILT).then_some(None),
     }
 }

@@ -45,7 +45,7 @@ impl Index {
         let mut pages = pin!(self.store.pages(&folder));
         while let Some(page) = pages.try_next().await? {
             for entry in &page {
-                match place(source, &entry.key) {
+                match entry.key.strip_prefix(&folder).and_then(place) {
                     Some(Some(month)) => {
                         if !hashes.contains_key(month) {
                             hashes.insert(month.to_owned(), Sha256::new());

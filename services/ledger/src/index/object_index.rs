@@ -19,7 +19,7 @@ use crate::{
         proto::Entry,
         rows::{Outranked, Row, Rows},
     },
-    journals::{INDEX, Journals, Kept},
+    journals::{AsOf, INDEX, Journals, Kept},
 };
 
 /// Months whose rows stay in memory, and how many rows together: of about 700 bytes each.
@@ -99,7 +99,7 @@ impl Index {
 
     /// A month with everything that was committed before this call.
     pub async fn month(&self, source: &str, month: &str) -> Result<Month, ReadError> {
-        let follower = self.shared.journals.fresh((source.to_owned(), month.to_owned())).await?;
+        let follower = self.shared.journals.view((source.to_owned(), month.to_owned()), AsOf::Now).await?;
         Ok(Month { follower })
     }
 

@@ -11,11 +11,12 @@ use waybill_journal::Follower;
 
 use crate::{
     JobId, Ledger, LedgerError, State, TaskTally,
+    journals::AsOf,
     layout::{
         keys::{self, Name},
         objects::SMALL,
     },
-    outcomes::{End, Ended, Hour, JobOutcomes, Rank, in_round},
+    outcomes::{End, Ended, Hour, JobOutcomes, Rank},
 };
 
 /// Objects of earlier releases read at once.
@@ -47,15 +48,6 @@ pub(crate) struct Facts {
     markers: Vec<(u32, Rank)>,
     /// What the outcomes were read from; none where the job has no readable request.
     hour: Option<Follower<Hour>>,
-}
-
-/// How much of the journal has to be in what is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AsOf {
-    /// All that was committed before.
-    Now,
-    /// All that this process committed, and what others did until a second ago: one LIST a second, however many look.
-    ASecondAgo,
 }
 
 impl Facts {
@@ -95,7 +87,7 @@ impl Facts {
 
     /// How a task ended, if it did: what failed or lacked items in an earlier round is being tried again.
     pub(crate) fn outcome(&self, task: u32) -> Option<Rank> {
-        self.outcomes.get(&task).and_then(|rank| in_round(*rank, self.round))
+        self.outcomes.get(&task).copied().filter(|rank| rank.counts_in(self.round))
     }
 
     /// The round in which the planning was given up, unless it is being tried again.

@@ -18,12 +18,9 @@ pub(crate) enum Rank {
 }
 
 impl Rank {
-    /// The round; 0 for what is done for good.
-    pub(crate) fn round(self) -> u32 {
-        match self {
-            Self::Round(round, _) => round,
-            Self::Done => 0,
-        }
+    /// Whether it ends a task in this round: what failed or lacked items in an earlier one is being tried again.
+    pub(crate) fn counts_in(self, round: u32) -> bool {
+        self >= Self::Round(round, End::Failed)
     }
 
     /// How many ranks there are up to this one: more for a greater one.

@@ -1,15 +1,12 @@
 //! The journals of outcomes: what a process commits to them, and what of them stays in memory.
 
-use std::sync::Arc;
-
 use tokio_util::sync::CancellationToken;
 use waybill_journal::{CommitError, CompactionError, Follower, Options, ReadError};
 use waybill_store::Store;
 
 use crate::{
     JobId,
-    journals::{Journals, Kept, OUTCOMES},
-    layout::facts::AsOf,
+    journals::{AsOf, Journals, Kept, OUTCOMES},
     outcomes::{Ended, Hour, entry, hour_of},
 };
 
@@ -17,17 +14,17 @@ use crate::{
 const HOURS_KEPT: usize = 64;
 const OUTCOMES_KEPT: usize = 300_000;
 
-/// The outcomes of every source in a bucket. Cheap to clone; clones share what is in memory.
-#[derive(Debug, Clone)]
+/// The outcomes of every source in a bucket.
+#[derive(Debug)]
 pub(crate) struct Outcomes {
-    journals: Arc<Journals<Hour>>,
+    journals: Journals<Hour>,
 }
 
 impl Outcomes {
     pub(crate) fn new(store: Store, options: Options) -> Self {
         let kept = Kept { journals: HOURS_KEPT, weight: OUTCOMES_KEPT, weigh: Hour::len };
         // It ends with its process: whoever waits for a commit stops waiting.
-        Self { journals: Arc::new(Journals::new(store, OUTCOMES, kept, options, CancellationToken::new())) }
+        Self { journals: Journals::new(store, OUTCOMES, kept, options, CancellationToken::new()) }
     }
 
     /// Returns when the outcome is durable. Waits for as long as the store refuses.
@@ -37,15 +34,11 @@ impl Outcomes {
 
     /// The hour of a job.
     pub(crate) async fn hour(&self, source: &str, job: JobId, as_of: AsOf) -> Result<Follower<Hour>, ReadError> {
-        match as_of {
-            AsOf::Now => self.fresh(source, hour_of(job)).await,
-            AsOf::ASecondAgo => self.journals.recent((source.to_owned(), hour_of(job))).await,
-        }
+        self.view(source, hour_of(job), as_of).await
     }
 
-    /// An hour, with everything that was committed before this call.
-    pub(super) async fn fresh(&self, source: &str, hour: String) -> Result<Follower<Hour>, ReadError> {
-        self.journals.fresh((source.to_owned(), hour)).await
+    pub(super) async fn view(&self, source: &str, hour: String, as_of: AsOf) -> Result<Follower<Hour>, ReadError> {
+        self.journals.view((source.to_owned(), hour), as_of).await
     }
 
     /// Does one compaction in an hour's journal; returns whether another may be due.

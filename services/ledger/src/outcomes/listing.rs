@@ -6,7 +6,7 @@ use waybill_journal::Unreadable;
 
 use crate::{
     Done, Failure, JobId, Ledger, LedgerError,
-    journals::{self, OUTCOMES},
+    journals::{self, AsOf, OUTCOMES},
     outcomes::{Ended, hour_of},
 };
 
@@ -50,7 +50,7 @@ impl Ledger {
 
     /// The outcomes of an hour's jobs.
     pub async fn outcomes(&self, source: &str, hour: &str) -> Result<HourOutcomes, LedgerError> {
-        let follower = self.memory.outcomes.fresh(source, hour.to_owned()).await?;
+        let follower = self.memory.outcomes.view(source, hour.to_owned(), AsOf::Now).await?;
         let outcome = |(job, task, ended): (JobId, u32, &Ended)| {
             let (round, done, failure) = match ended.clone() {
                 Ended::Failed(round, failure) => (Some(round), None, Some(failure)),

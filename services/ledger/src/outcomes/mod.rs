@@ -13,5 +13,5 @@ mod view;
 pub(crate) use entry::{End, Ended, Rank, entry, hour_of};
 pub(crate) use journal::Outcomes;
 pub use listing::{HourOutcomes, TaskOutcome};
-pub(crate) use tally::{in_round, tally};
+pub(crate) use tally::tally;
 pub(crate) use view::{Hour, JobOutcomes};

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     Outcome, TaskTally,
-    outcomes::{End, Ended, JobOutcomes, Rank},
+    outcomes::{Ended, JobOutcomes},
 };
 
 /// Errors told in a status.
@@ -25,11 +25,6 @@ pub(crate) struct Tallied {
     pub(crate) errors: Vec<(u32, Ended)>,
 }
 
-/// How a task ended, if it did: what failed or lacked items in an earlier round is being tried again.
-pub(crate) fn in_round(rank: Rank, round: u32) -> Option<Rank> {
-    Some(rank).filter(|rank| *rank >= Rank::Round(round, End::Failed))
-}
-
 /// Adds up the outcomes of a job with so many tasks, in its latest round.
 pub(crate) fn tally(outcomes: Option<&JobOutcomes>, total: u32, round: u32) -> Tallied {
     let tasks = TaskTally { total: total.into(), pending: total.into(), ..TaskTally::default() };
@@ -37,7 +32,7 @@ pub(crate) fn tally(outcomes: Option<&JobOutcomes>, total: u32, round: u32) -> T
     for (task, ended) in outcomes.into_iter().flat_map(|outcomes| outcomes.range(..total)) {
         // The end of an earlier round was an end too: no reader sees the time go back.
         all.finished = all.finished.max(Some(ended.finished()));
-        if in_round(ended.rank(), round).is_none() {
+        if !ended.rank().counts_in(round) {
             continue;
         }
         all.tasks.pending -= 1;

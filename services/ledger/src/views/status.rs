@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Failure, JobId, Ledger, LedgerError, MissingItem, Request, Wait,
     changes::plan::Outline,
+    journals::AsOf,
     layout::{
-        facts::{AsOf, Facts},
+        facts::Facts,
         keys::{self, Name},
         objects,
     },
