@@ -788,7 +788,7 @@ fn damages() -> [Vec<u8>; 7] {
 
 #[tokio::test]
 async fn a_damaged_object_is_named_and_other_jobs_are_shown() {
-    for name in ["request.json", "plan.json", "started.json"] {
+    for name in ["request.json", "plan.json"] {
         for damage in damages() {
             let fixture = Fixture::new().await;
             let well = fixture.planned(1).await;

@@ -16,8 +16,8 @@ const COMMITTERS: usize = 64;
 
 /// The folder of a source's object index below `journal/{source}/`: a journal for each month.
 pub const INDEX: &str = "index";
-/// Of how its tasks ended: a journal for each hour of submission.
-pub const OUTCOMES: &str = "jobs";
+/// Of its jobs: a journal for each hour of submission.
+pub const JOBS: &str = "jobs";
 
 /// What all keys of journals begin with.
 pub(crate) const ROOT: &str = "journal/";
@@ -53,7 +53,7 @@ pub(crate) struct Kept<V> {
 #[derive(Debug)]
 pub(crate) struct Journals<V: View> {
     store: Store,
-    /// [`INDEX`] or [`OUTCOMES`].
+    /// [`INDEX`] or [`JOBS`].
     kind: &'static str,
     /// Each with the number of the follower that it feeds.
     committers: Cache<Part, (Committer<V>, Option<u64>)>,

@@ -3,26 +3,26 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use jiff::{Timestamp, civil::Date};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use waybill_journal::{CompactionError, Options};
 use waybill_queue::Queue;
 use waybill_source::Definition;
-use waybill_store::Store;
+use waybill_store::{Store, StoreError};
 
 use crate::{
     Done, Failure, JobId, LedgerError, Metrics, MissingItem, Plan, Request,
     cache::Cache,
     changes::{plan::Outline, submit::MAX_PUBLISHING},
-    journals::AsOf,
+    jobs::{Ended, Fact, Jobs, hour_of},
+    journals::{self, AsOf},
     layout::{
         keys::{self, Name},
         objects::SMALL,
     },
-    outcomes::{Ended, Outcomes},
     recovery::lost::Watch,
     views::unfinished::Seen,
 };
@@ -31,6 +31,8 @@ use crate::{
 /// a thousand. So an outcome fits into a segment.
 const REASON_LIMIT: usize = 4_000;
 const MISSING_REASON_LIMIT: usize = 500;
+/// How long the store may take for an entry that somebody waits for, or whose work can go on without it.
+const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The ledger: facts in a store, and a queue for the messages that follow from them. Cheap to clone; clones share their
 /// caches.
@@ -53,9 +55,7 @@ pub(crate) struct Memory {
     pub(crate) plans: Cache<JobId, Arc<Plan>>,
     /// Weighed by tasks and items, of about 60 bytes each.
     pub(crate) outlines: Cache<JobId, Arc<Outline>>,
-    /// When the planning of jobs began.
-    started: Cache<JobId, Timestamp>,
-    pub(crate) outcomes: Outcomes,
+    pub(crate) jobs: Jobs,
     /// Jobs that have a summary.
     pub(crate) ended: Cache<JobId, ()>,
     /// Permits for plan messages that are being published.
@@ -80,12 +80,6 @@ pub(crate) struct Memory {
     pub(crate) ended_days: Mutex<BTreeSet<Date>>,
 }
 
-/// `started.json`: a worker began to plan.
-#[derive(Debug, Serialize, Deserialize)]
-struct Started {
-    started: Timestamp,
-}
-
 impl Ledger {
     /// A ledger in `store`'s bucket.
     pub fn new(store: Store, queue: Arc<dyn Queue>) -> Self {
@@ -95,8 +89,7 @@ impl Ledger {
             stored_definitions: Cache::new(256),
             plans: Cache::weighted(8, 50_000),
             outlines: Cache::weighted(256, 500_000),
-            started: Cache::new(10_000),
-            outcomes: Outcomes::new(store.clone(), Options::default()),
+            jobs: Jobs::new(store.clone(), Options::default()),
             ended: Cache::new(100_000),
             publishing: Arc::new(Semaphore::new(MAX_PUBLISHING)),
             republished_at: Cache::new(100_000),
@@ -161,30 +154,16 @@ impl Ledger {
         Ok(definition)
     }
 
-    /// Records that a worker begins to plan; the first record counts.
+    /// Records that a worker begins to plan; the first time counts.
     pub async fn record_start(&self, job: JobId, now: Timestamp) -> Result<(), LedgerError> {
-        self.create_or_read(&keys::of(job, Name::Started), Started { started: now }, SMALL).await?;
-        Ok(())
-    }
-
-    /// When a worker first began to plan. Cached: it never changes.
-    pub(crate) async fn started(&self, job: JobId) -> Result<Option<Timestamp>, LedgerError> {
-        if let Some(started) = self.memory.started.get(&job) {
-            return Ok(Some(started));
-        }
-        let started: Option<Started> = self.read(&keys::of(job, Name::Started), SMALL).await?;
-        Ok(started.map(|Started { started }| {
-            self.memory.started.insert(job, started, 1);
-            started
-        }))
+        self.enter(job, vec![Fact::Started(now)]).await
     }
 
     /// Records that the planning was given up, in this round or in the latest, if that is later: a message to plan a
     /// job does not name its round.
     pub async fn record_plan_failure(&self, job: JobId, round: u32, failure: &Failure) -> Result<(), LedgerError> {
         let round = round.max(self.facts(job).await?.round);
-        self.create(&keys::of(job, Name::PlanFailed { round }), &truncated(failure), SMALL).await?;
-        Ok(())
+        self.enter(job, vec![Fact::PlanFailed(round, truncated(failure))]).await
     }
 
     /// Records that a task ended well; the first record counts. Where items are missing, it counts until a later round
@@ -214,8 +193,21 @@ impl Ledger {
     /// Waits for as long as the store refuses. Nobody can look at a job whose request is gone or damaged.
     async fn record(&self, job: JobId, task: u32, ended: Ended) -> Result<(), LedgerError> {
         match self.source(job).await? {
-            Some(source) => Ok(self.memory.outcomes.commit(&source, job, task, &ended).await?),
+            Some(source) => Ok(self.memory.jobs.commit(&source, job, &[Fact::Ended(task, ended)]).await?),
             None => Ok(()),
+        }
+    }
+
+    /// Returns when the facts are durable, all together. After an error they may be, or be later.
+    pub(crate) async fn enter(&self, job: JobId, facts: Vec<Fact>) -> Result<(), LedgerError> {
+        let Some(source) = self.source(job).await? else { return Ok(()) };
+        match tokio::time::timeout(ENTER_TIMEOUT, self.memory.jobs.commit(&source, job, &facts)).await {
+            Ok(committed) => Ok(committed?),
+            Err(_) => {
+                let key = format!("{}{}/", journals::folder(&source, journals::JOBS), hour_of(job));
+                let reason = format!("it took no entry within {} s", ENTER_TIMEOUT.as_secs());
+                Err(StoreError::Unavailable { operation: "PutObject", key, reason }.into())
+            }
         }
     }
 
@@ -231,14 +223,14 @@ impl Ledger {
     /// Whether a task ended for good, or in this round: a message of it needs no more work.
     pub async fn has_task_ended(&self, job: JobId, task: u32, round: u32) -> Result<bool, LedgerError> {
         let Some(source) = self.source(job).await? else { return Ok(false) };
-        let hour = self.memory.outcomes.hour(&source, job, AsOf::Now).await?;
-        let rank = hour.read(|hour| Some(hour.job(job)?.get(&task)?.rank()));
+        let hour = self.memory.jobs.hour(&source, job, AsOf::Now).await?;
+        let rank = hour.read(|hour| Some(hour.job(job)?.outcomes.get(&task)?.rank()));
         Ok(rank.is_some_and(|rank| rank.counts_in(round)))
     }
 
-    /// Does one compaction in a journal of outcomes; returns whether another may be due.
-    pub async fn compact_outcomes(&self, source: &str, hour: &str) -> Result<bool, CompactionError> {
-        self.memory.outcomes.compact(source, hour).await
+    /// Does one compaction in a journal of jobs; returns whether another may be due.
+    pub async fn compact_jobs(&self, source: &str, hour: &str) -> Result<bool, CompactionError> {
+        self.memory.jobs.compact(source, hour).await
     }
 }
 

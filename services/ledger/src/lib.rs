@@ -1,7 +1,7 @@
 //! The state of jobs, kept in the bucket: what was asked, planned, done and failed.
 //!
-//! There is no database. Every fact of a job is an object that is created once and never changed, so that any
-//! process may die at any instruction, and a reader needs one LIST to know a job's state. The only
+//! There is no database. A job is an object that is created once, and what happens to it is written down in journals, so that
+//! any process may die at any instruction, and a reader needs one LIST to know the state of every job of an hour. The only
 //! derived object is the summary, which may be written again at any time.
 //!
 //! Times come in as arguments: nothing here reads a clock.
@@ -11,11 +11,11 @@ mod changes;
 pub mod data;
 mod errors;
 pub mod index;
+mod jobs;
 pub mod journals;
 mod layout;
 mod ledger;
 mod metrics;
-mod outcomes;
 mod recovery;
 #[cfg(test)]
 mod testing;
@@ -27,12 +27,12 @@ pub use changes::retry::{Retried, RetryError};
 pub use changes::submit::{Submission, SubmitError, Submitted};
 pub use changes::task_items;
 pub use errors::LedgerError;
+pub use jobs::work::{Lease, Wait};
+pub use jobs::{HourFacts, JobFacts, TaskOutcome, WorkFacts};
 pub use layout::id::{JobId, JobIdError};
 pub use layout::job::{Done, Failure, MissingItem, Outcome, Plan, Request};
 pub use ledger::Ledger;
 pub use metrics::Metrics;
-pub use outcomes::{HourOutcomes, TaskOutcome};
-pub use recovery::attempts::{Lease, Wait};
 pub use recovery::{LOST_AFTER, Recovery};
 pub use views::listing::{JobFilter, JobPage};
 pub use views::status::{State, Status, TaskError, TaskTally};

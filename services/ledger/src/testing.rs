@@ -10,6 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::Serialize;
 use tempfile::TempDir;
 use uuid::Uuid;
 use waybill_journal::Options;
@@ -18,8 +19,12 @@ use waybill_source::{Catalog, Definition, Item, Params};
 use waybill_store::{Embedded, Store};
 
 use crate::{
-    Done, Failure, JobId, Ledger, MissingItem, Outcome, Plan, Request, Submission, SubmitError, Submitted,
-    outcomes::Outcomes,
+    Done, Failure, JobId, Lease, Ledger, MissingItem, Outcome, Plan, Request, Submission, SubmitError, Submitted,
+    jobs::Jobs,
+    layout::{
+        keys::{self, Name},
+        objects::PLAN,
+    },
 };
 
 /// 2024-05-01T08:00:00Z, in seconds.
@@ -63,6 +68,17 @@ pub(crate) fn failure(reason: &str, second: i64) -> Failure {
     Failure { reason: reason.to_owned(), quarantine: None, attempts: 3, finished: at(second) }
 }
 
+/// The id of an attempt.
+pub(crate) fn attempt(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+/// The first word of a worker's lease, until this second.
+pub(crate) fn lease(worker: &str, second: i64) -> Lease {
+    let id = Uuid::from_u128(worker.bytes().fold(0, |id, byte| id * 256 + u128::from(byte)));
+    Lease { id, renewal: 0, worker: worker.to_owned(), until: at(second) }
+}
+
 /// A plan of so many tasks of one city each.
 pub(crate) fn plan(tasks: usize) -> Plan {
     let item = |n: usize| {
@@ -87,7 +103,7 @@ pub(crate) struct Fixture {
 fn looking_every(list_interval: Duration, store: &Store, queue: Arc<Recording>) -> Ledger {
     let mut ledger = Ledger::new(store.clone(), queue);
     let options = Options { list_interval, ..Options::default() };
-    Arc::get_mut(&mut ledger.memory).unwrap().outcomes = Outcomes::new(store.clone(), options);
+    Arc::get_mut(&mut ledger.memory).unwrap().jobs = Jobs::new(store.clone(), options);
     ledger
 }
 
@@ -138,6 +154,18 @@ impl Fixture {
         self.ledger.record_start(job, at(1)).await.unwrap();
         self.ledger.record_plan(job, plan(tasks)).await.unwrap();
         request
+    }
+
+    /// A job that an earlier release has planned, which wrote every fact as an object.
+    pub(crate) async fn planned_earlier(&self, job: JobId, tasks: usize) {
+        self.job(job).await;
+        self.object(job, Name::Started, &serde_json::json!({ "started": at(1) })).await;
+        self.object(job, Name::Plan, &plan(tasks)).await;
+    }
+
+    /// An object of an earlier release.
+    pub(crate) async fn object(&self, job: JobId, name: Name, fact: &impl Serialize) {
+        self.ledger.create(&keys::of(job, name), fact, PLAN).await.unwrap();
     }
 
     /// An object as people see it in the bucket.

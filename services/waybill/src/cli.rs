@@ -65,7 +65,7 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Print what the journals of a source say, as JSON lines: its objects, or how tasks ended
+    /// Print what the journals of a source say, as JSON lines: its objects, or what happened to jobs
     Journal(Journal),
     /// Make a source's object index again from the objects in data/, and say where the two differed
     ///

@@ -75,8 +75,8 @@ async fn retries(fleet: &Fleet, accepted: &[String], report: &mut Report) {
 /// Every job has succeeded, or somebody cancelled it; and the journals in the bucket say the same as the API.
 async fn outcomes(fleet: &Fleet, accepted: &[String], canceller: &Canceller, report: &mut Report) {
     let mut done: BTreeMap<String, u64> = BTreeMap::new();
-    for outcome in fleet.outcomes().await {
-        if !outcome["done"].is_null() {
+    for outcome in fleet.journaled().await {
+        if outcome["done"].is_object() {
             *done.entry(outcome["job"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
         }
     }

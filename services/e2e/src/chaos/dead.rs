@@ -7,6 +7,7 @@ use lapin::{
     options::{BasicGetOptions, QueueDeclareOptions},
     types::FieldTable,
 };
+use serde_json::Value;
 use waybill_queue::Message;
 
 use crate::chaos::{Report, fleet::Fleet};
@@ -16,13 +17,12 @@ const QUEUE: &str = "waybill.dead";
 
 /// Reads the whole queue, and compares it with the keys of all jobs as they are now.
 pub(super) async fn check(fleet: &Fleet, report: &mut Report) {
-    let keys: BTreeSet<String> = fleet.bucket.keys("jobs/").await.into_iter().collect();
-    // `jobs/{day}/{job}/{fact}`
-    let folders: BTreeMap<_, _> = keys.iter().filter_map(|key| Some((key.split('/').nth(2)?, key.as_str()))).collect();
-    let folder = |job: &str| folders.get(job).and_then(|key| key.split_inclusive(job).next()).unwrap_or_default();
-    let outcomes = fleet.outcomes().await;
-    let outcomes: BTreeMap<_, _> =
-        outcomes.iter().map(|it| ((it["job"].as_str().unwrap_or_default(), it["task"].as_u64()), it)).collect();
+    let facts = fleet.journaled().await;
+    let job = |it: &Value| it["job"].as_str().unwrap_or_default().to_owned();
+    let ended = facts.iter().filter(|it| it["done"].is_object() || it["failure"].is_object());
+    let outcomes: BTreeMap<_, _> = ended.map(|it| ((job(it), it["task"].as_u64()), it)).collect();
+    let is_planned = |it: &&Value| it["planned"].is_string() || it["plan_failed"].is_object();
+    let planned: BTreeSet<_> = facts.iter().filter(is_planned).map(job).collect();
     let (mut tasks, mut plans, mut stray) = (0, 0, Vec::new());
     for bytes in read(&fleet.amqp).await {
         let message = Message::decode(&bytes);
@@ -31,15 +31,12 @@ pub(super) async fn check(fleet: &Fleet, report: &mut Report) {
                 tasks += 1;
                 // In its round or, after a retry, in a later one.
                 outcomes
-                    .get(&(task.job_id.as_str(), Some(task.task.into())))
+                    .get(&(task.job_id.clone(), Some(task.task.into())))
                     .is_some_and(|outcome| outcome["round"].as_u64().is_none_or(|round| round >= task.round.into()))
             }
             Ok(Message::PlanJob(plan)) => {
                 plans += 1;
-                let of = format!("{}/plan", folder(&plan.job_id));
-                let failed = format!("{of}.failed.");
-                let given_up = keys.range(failed.clone()..).next().is_some_and(|key| key.starts_with(&failed));
-                given_up || keys.contains(&format!("{of}.json"))
+                planned.contains(&plan.job_id)
             }
             Err(_) => false,
         };

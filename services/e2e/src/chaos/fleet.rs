@@ -90,16 +90,16 @@ impl Fleet {
         (output.status.code(), out + &error)
     }
 
-    /// How the tasks of all jobs ended, as the journals in the bucket say.
-    pub(super) async fn outcomes(&self) -> Vec<Value> {
-        let mut outcomes = Vec::new();
+    /// What happened to all jobs and their tasks, as the journals in the bucket say.
+    pub(super) async fn journaled(&self) -> Vec<Value> {
+        let mut facts = Vec::new();
         for arguments in [&["journal", "buses", "--jobs"], &["journal", "weather", "--jobs"]] {
             let (code, text) = self.command(arguments).await;
             assert_eq!(code, Some(0), "{text}");
-            let lines = text.lines().filter(|line| line.starts_with("{\"done\""));
-            outcomes.extend(lines.map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON")));
+            let lines = text.lines().filter(|line| line.starts_with('{') && line.contains("\"job\":"));
+            facts.extend(lines.map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON")));
         }
-        outcomes
+        facts
     }
 
     pub(super) async fn start(seed: u64) -> Self {

@@ -1,10 +1,11 @@
 //! Cancels jobs, for good: tasks that have not begun do not begin, and running tasks do not store.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     JobId, Ledger, LedgerError, State, Status,
+    jobs::Fact,
     journals::AsOf,
     layout::{
         keys::{self, Name},
@@ -12,8 +13,8 @@ use crate::{
     },
 };
 
-/// `cancelled.json`: no more tasks are begun.
-#[derive(Debug, Serialize, Deserialize)]
+/// `cancelled.json`: says to workers, who need not read the journal, what the journal says.
+#[derive(Debug, Serialize)]
 struct Cancelled {
     cancelled: Timestamp,
 }
@@ -41,7 +42,11 @@ impl Ledger {
     pub async fn cancel(&self, job: JobId, now: Timestamp) -> Result<Status, CancelError> {
         let status = self.status_as_of(job, AsOf::Now).await?.ok_or(CancelError::Unknown)?;
         match status.state {
-            State::Cancelled => return Ok(status),
+            State::Cancelled => {
+                // Whoever cancelled it may have died before it told the workers.
+                self.mark_cancelled(job, status.finished.unwrap_or(now)).await?;
+                return Ok(status);
+            }
             // Its tasks may be running.
             State::Damaged => {}
             state if state.is_terminal() => return Err(CancelError::Finished(state)),
@@ -58,8 +63,10 @@ impl Ledger {
         }
     }
 
-    /// Writes that a job is cancelled; the first time counts.
+    /// Records that a job is cancelled; the first time counts. First in the journal, which all believe: where this process
+    /// dies in between, tasks run on, and the job is cancelled all the same.
     pub(crate) async fn mark_cancelled(&self, job: JobId, now: Timestamp) -> Result<(), LedgerError> {
+        self.enter(job, vec![Fact::Cancelled(now)]).await?;
         self.create(&keys::of(job, Name::Cancelled), &Cancelled { cancelled: now }, SMALL).await?;
         self.memory.cancelled.insert(job, (), 1);
         Ok(())
@@ -76,12 +83,6 @@ impl Ledger {
             self.memory.cancelled.insert(job, (), 1);
         }
         Ok(is_cancelled)
-    }
-
-    /// When a job was cancelled, if it was.
-    pub(crate) async fn cancelled_at(&self, job: JobId) -> Result<Option<Timestamp>, LedgerError> {
-        let cancelled: Option<Cancelled> = self.read(&keys::of(job, Name::Cancelled), SMALL).await?;
-        Ok(cancelled.map(|fact| fact.cancelled))
     }
 }
 

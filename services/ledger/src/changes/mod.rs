@@ -1,4 +1,4 @@
-//! Changes of a job. Each is one create-only object, and a message that may be lost.
+//! Changes of a job. Each is one fact, and a message that may be lost.
 
 pub(crate) mod cancel;
 pub(crate) mod expire;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     JobId, Ledger, LedgerError, Plan,
+    jobs::Fact,
     layout::{
         keys::{self, Name},
         objects,
@@ -40,10 +41,16 @@ impl Outline {
     }
 }
 
+/// What the journal says of a plan.
+pub(crate) fn planned(plan: &Plan) -> Fact {
+    Fact::Planned(plan.planned, u32::try_from(plan.tasks.len()).unwrap_or(u32::MAX))
+}
+
 impl Ledger {
     /// Writes the plan unless there is one, and returns the one that counts.
     pub async fn record_plan(&self, job: JobId, plan: Plan) -> Result<Arc<Plan>, LedgerError> {
         let plan = self.create_or_read(&keys::of(job, Name::Plan), plan, objects::PLAN).await?;
+        self.enter(job, vec![planned(&plan)]).await?;
         tracing::info!(%job, tasks = plan.tasks.len(), "job planned");
         Ok(self.remember_plan(job, plan))
     }

@@ -7,17 +7,12 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::Serialize;
 use waybill_queue::{Message, PlanJob, QueueName, RunTask};
 
 use crate::{
     Ledger, LedgerError, Plan, Request,
-    changes::task_items,
-    layout::{
-        facts::Facts,
-        keys::{self, Name},
-        objects::SMALL,
-    },
+    changes::{plan::planned, task_items},
+    jobs::{Fact, Facts},
 };
 
 /// Publishes that wait for their confirms at once.
@@ -50,12 +45,6 @@ impl Sent {
     }
 }
 
-/// `plan.sent.{round}`: every task that was pending in this round was sent out.
-#[derive(Debug, Serialize)]
-struct SentOut {
-    messages: u32,
-}
-
 impl Ledger {
     /// Sends out every task of the plan that has not ended in the latest round, unless that was done before, or the
     /// job is cancelled. `again`: some may have been sent before. After an error some were sent, and it can be
@@ -64,8 +53,13 @@ impl Ledger {
     /// That it was done is written down, so that a second message to plan a job does not send out again all that
     /// waits. Messages which the queue lost afterwards are sent by [`Self::recover`].
     pub async fn publish_tasks(&self, request: &Request, plan: &Plan, resent: bool) -> Result<(), LedgerError> {
-        let facts = self.facts(request.job).await?;
-        if facts.is_sent() || facts.cancelled {
+        let mut facts = self.facts(request.job).await?;
+        if facts.planned.is_none() {
+            // Whoever wrote the plan died before it said so.
+            self.enter(request.job, vec![planned(plan)]).await?;
+            facts = self.facts(request.job).await?;
+        }
+        if facts.is_sent || facts.cancelled.is_some() {
             return Ok(());
         }
         let sent = Sent::default();
@@ -87,9 +81,9 @@ impl Ledger {
         sent: &Sent,
     ) -> Result<(), LedgerError> {
         let queue_name = &QueueName::Source(request.source.clone());
-        let is_pending = |task: &u32| facts.outcome(*task).is_none() && !held.contains(task);
+        let is_planned = |task: &u32| (*task as usize) < plan.tasks.len() && !held.contains(task);
         // Numbers of their own: borrowed items would keep this from being moved between threads.
-        let pending: Vec<u32> = (0..).take(plan.tasks.len()).skip(sent.up_to() as usize).filter(is_pending).collect();
+        let pending: Vec<u32> = facts.pending(sent.up_to()).into_iter().filter(is_planned).collect();
         stream::iter(pending)
             .map(|task| async move {
                 let message = Message::RunTask(RunTask {
@@ -110,10 +104,8 @@ impl Ledger {
                 std::future::ready(Ok(()))
             })
             .await?;
-        if !facts.is_sent() {
-            let round = facts.round;
-            self.create(&keys::of(request.job, Name::Sent { round }), &SentOut { messages: sent.messages() }, SMALL)
-                .await?;
+        if !facts.is_sent {
+            self.enter(request.job, vec![Fact::Sent(facts.round)]).await?;
         }
         Ok(())
     }
@@ -131,8 +123,7 @@ mod tests {
     use super::*;
     use crate::{
         Outcome,
-        layout::keys::{self, Name},
-        testing::{Fixture, done, failure, id},
+        testing::{Fixture, at, done, failure, id},
     };
 
     #[tokio::test]
@@ -180,7 +171,7 @@ mod tests {
         fixture.another().publish_tasks(&request, &plan, true).await.unwrap();
         assert_eq!(fixture.queue.sent(), [""; 0]);
 
-        fixture.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
+        fixture.ledger.enter(job, vec![Fact::Round(1, at(9))]).await.unwrap();
         fixture.ledger.publish_tasks(&request, &plan, true).await.unwrap();
         let Some(Message::RunTask(first)) = fixture.queue.messages().into_iter().next() else { panic!("a task") };
         assert_eq!((first.task, first.round), (1, 1));

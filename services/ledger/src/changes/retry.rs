@@ -5,14 +5,12 @@ use serde::{Deserialize, Serialize};
 use waybill_store::Created;
 
 use crate::{
-    JobId, Ledger, LedgerError, State,
-    layout::{
-        keys::{self, Name},
-        objects::SMALL,
-    },
+    JobId, Ledger, LedgerError, State, TaskTally,
+    jobs::Fact,
+    layout::{keys, objects::SMALL},
 };
 
-/// `rounds/{n}.json`, and `retries/{job}.{n}` beside the jobs: a round was asked for.
+/// `retries/{job}.{n}`: a round was asked for.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Round {
     pub(crate) retried: Timestamp,
@@ -59,18 +57,27 @@ impl Ledger {
         if !facts.exists {
             return Err(RetryError::Unknown);
         }
-        match self.state(job, &facts).await? {
+        let has_failed = |tasks: &TaskTally| tasks.failed + tasks.incomplete > 0;
+        match facts.state() {
+            // Jobs of earlier releases may lack items of which nothing tells whose they are.
+            State::Partial if !facts.tallied.as_ref().is_some_and(|tallied| has_failed(&tallied.tasks)) => {
+                return Err(RetryError::NothingFailed);
+            }
             State::Partial | State::Failed => {}
             State::Succeeded => return Err(RetryError::NothingFailed),
             State::Cancelled => return Err(RetryError::Cancelled),
             state => return Err(RetryError::NotFinished(state)),
         }
+        if facts.planned.is_some() {
+            // Nothing could be sent of a plan that cannot be read.
+            self.outline(job).await?;
+        }
         let round = facts.round + 1;
         let fact = Round { retried: now };
         // First where recovery looks: it no longer looks at a job that has ended, and would not find the round where
-        // this process dies now.
-        self.create(&keys::retry(job, round), &fact, SMALL).await?;
-        let created = self.create(&keys::of(job, Name::Round(round)), &fact, SMALL).await?;
+        // this process dies now. Of calls at the same moment it also tells one that the round is its own.
+        let created = self.create(&keys::retry(job, round), &fact, SMALL).await?;
+        self.enter(job, vec![Fact::Round(round, now)]).await?;
         if created == Created::New {
             tracing::info!(%job, source = request.source, round, "job retried");
             self.publish_with_retries(&request).await;
@@ -89,6 +96,7 @@ mod tests {
     use super::*;
     use crate::{
         CancelError, Outcome, Status,
+        layout::keys::Name,
         testing::{Fixture, at, done, failure, id, partial, plan},
     };
 
@@ -215,7 +223,7 @@ mod tests {
                 dying.create(&keys::retry(job, 1), &round, SMALL).await.unwrap();
             }
             if killed >= 2 {
-                dying.create(&keys::of(job, Name::Round(1)), &round, SMALL).await.unwrap();
+                dying.enter(job, vec![Fact::Round(1, at(10))]).await.unwrap();
             }
             if killed >= 3 {
                 dying.publish_tasks(&request, &plan(2), true).await.unwrap();

@@ -175,7 +175,7 @@ mod tests {
         fixture.ledger.status(job).await.unwrap();
 
         let mut seen = String::new();
-        for name in [Name::Request, Name::Started, Name::Plan, Name::Summary] {
+        for name in [Name::Request, Name::Plan, Name::Summary] {
             let key = keys::of(job, name);
             let text = fixture.text(&key).await.unwrap().replace(&request.definition, "{definition}");
             seen += &format!("{key}\n{text}");
@@ -183,8 +183,6 @@ mod tests {
         insta::assert_snapshot!(seen, @r#"
         jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/request.json
         {"job":"018f332a-e400-7000-8000-000000000007","source":"buses","params":{"date":"2024-05-01"},"definition":"{definition}","idempotency_key":"monday","route":"POST /v1/jobs","created":"2024-05-01T08:00:00Z"}
-        jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/started.json
-        {"started":"2024-05-01T08:00:01Z"}
         jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/plan.json
         {"planned":"2024-05-01T08:00:02Z","tasks":[[{"key":"0-city-0","values":{"city":{"id":0,"name":"City 0"}}}],[{"key":"1-city-1","values":{"city":{"id":1,"name":"City 1"}}}]]}
         jobs/2024-05-01/018f332a-e400-7000-8000-000000000007/summary.json

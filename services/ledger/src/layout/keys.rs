@@ -67,53 +67,38 @@ pub(crate) fn tasks(job: JobId) -> String {
     format!("{}tasks/", folder(job))
 }
 
-/// What all keys of the attempts in a round at a task, or at the planning (`None`), begin with.
-pub(crate) fn attempts(job: JobId, task: Option<u32>, round: u32) -> String {
-    let first = of(job, Name::Attempt { task, round, number: 0 });
-    first.strip_suffix('0').expect("a number ends the name").to_owned()
-}
-
-/// An object's name in its job's folder. In key order the tasks come last.
+/// An object's name in its job's folder. The journal says what those said that only earlier releases wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Request,
-    Started,
     Plan,
+    Cancelled,
+    Summary,
+    /// Earlier releases: a worker began to plan.
+    Started,
+    /// Earlier releases: the planning was given up.
     PlanFailed {
         round: u32,
     },
-    /// Every task that was pending in this round was published.
+    /// Earlier releases: every task that was pending in this round was published.
     Sent {
         round: u32,
     },
+    /// Earlier releases: a retry began this round.
     Round(u32),
-    Cancelled,
-    Summary,
+    /// Earlier releases: a task ended well; items may be missing.
     Done {
         task: u32,
     },
+    /// Earlier releases: a task was given up.
     Failed {
         task: u32,
         round: u32,
     },
-    /// A task ended well in this round, but without items that the upstream does not have.
+    /// Earlier releases: a task ended well in this round, but without items that the upstream does not have.
     Partial {
         task: u32,
         round: u32,
-    },
-    /// A further attempt at a task, or at the planning (`None`).
-    Attempt {
-        task: Option<u32>,
-        round: u32,
-        number: u32,
-    },
-    /// The lease of a task, or of the planning (`None`).
-    Running {
-        task: Option<u32>,
-    },
-    /// Until when the next attempt at a task, or at the planning (`None`), waits.
-    Waiting {
-        task: Option<u32>,
     },
 }
 
@@ -131,14 +116,6 @@ impl fmt::Display for Name {
             Self::Done { task } => write!(f, "tasks/{task:06}.done"),
             Self::Failed { task, round } => write!(f, "tasks/{task:06}.failed.{round}"),
             Self::Partial { task, round } => write!(f, "tasks/{task:06}.partial.{round}"),
-            Self::Attempt { task: None, round, number } => write!(f, "plan.attempts.{round}.{number}"),
-            Self::Attempt { task: Some(task), round, number } => {
-                write!(f, "tasks/{task:06}.attempts.{round}.{number}")
-            }
-            Self::Running { task: None } => f.write_str("plan.running"),
-            Self::Running { task: Some(task) } => write!(f, "tasks/{task:06}.running"),
-            Self::Waiting { task: None } => f.write_str("plan.waiting"),
-            Self::Waiting { task: Some(task) } => write!(f, "tasks/{task:06}.waiting"),
         }
     }
 }
@@ -150,8 +127,6 @@ impl Name {
             "request.json" => Self::Request,
             "started.json" => Self::Started,
             "plan.json" => Self::Plan,
-            "plan.running" => Self::Running { task: None },
-            "plan.waiting" => Self::Waiting { task: None },
             "cancelled.json" => Self::Cancelled,
             "summary.json" => Self::Summary,
             _ => Self::parse_numbered(text)?,
@@ -164,9 +139,6 @@ impl Name {
         if let Some(round) = text.strip_prefix("plan.failed.") {
             return Some(Self::PlanFailed { round: round.parse().ok()? });
         }
-        if let Some((round, number)) = text.strip_prefix("plan.attempts.").and_then(|rest| rest.split_once('.')) {
-            return Some(Self::Attempt { task: None, round: round.parse().ok()?, number: number.parse().ok()? });
-        }
         if let Some(round) = text.strip_prefix("plan.sent.") {
             return Some(Self::Sent { round: round.parse().ok()? });
         }
@@ -178,13 +150,7 @@ impl Name {
         match end.split_once('.') {
             Some(("failed", round)) => Some(Self::Failed { task, round: round.parse().ok()? }),
             Some(("partial", round)) => Some(Self::Partial { task, round: round.parse().ok()? }),
-            Some(("attempts", attempt)) => {
-                let (round, number) = attempt.split_once('.')?;
-                Some(Self::Attempt { task: Some(task), round: round.parse().ok()?, number: number.parse().ok()? })
-            }
             None if end == "done" => Some(Self::Done { task }),
-            None if end == "running" => Some(Self::Running { task: Some(task) }),
-            None if end == "waiting" => Some(Self::Waiting { task: Some(task) }),
             _ => None,
         }
     }
@@ -205,12 +171,6 @@ mod tests {
             of(job, Name::Done { task: 7 }),
             of(job, Name::Failed { task: 1_234_567, round: 12 }),
             of(job, Name::Partial { task: 7, round: 1 }),
-            of(job, Name::Attempt { task: Some(7), round: 1, number: 2 }),
-            of(job, Name::Attempt { task: None, round: 1, number: 2 }),
-            of(job, Name::Running { task: Some(7) }),
-            of(job, Name::Running { task: None }),
-            of(job, Name::Waiting { task: Some(7) }),
-            of(job, Name::Waiting { task: None }),
             of(job, Name::Sent { round: 1 }),
             retry(job, 1),
             idempotency("POST /v1/jobs", Some("nightly"), "buses", "monday"),
@@ -223,12 +183,6 @@ mod tests {
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.done
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/1234567.failed.12
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.partial.1
-        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.attempts.1.2
-        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.attempts.1.2
-        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.running
-        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.running
-        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.waiting
-        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.waiting
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.sent.1
         retries/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88.1
         keys/8c1f3b08c3eceb0065082f7f75276ed083c7bf52d36b7ff32e31b6ac071910bd.json
@@ -247,9 +201,8 @@ mod tests {
             "tasks/+00001.done",
             "rounds/01.json",
             "x.json",
-            "tasks/000001.attempts.1",
-            "tasks/000001.attempts.1.02",
-            "tasks/000001.running.1",
+            "tasks/000001.failed.01",
+            "tasks/000001.running",
         ] {
             assert_eq!(Name::parse(name), None, "{name}");
         }
@@ -260,12 +213,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_is_read_back_as_written(task: u32, round: u32, number: u32) {
+        fn a_name_is_read_back_as_written(task: u32, round: u32) {
             for name in [
                 Name::Request, Name::Started, Name::Plan, Name::Cancelled, Name::Summary, Name::Round(round),
                 Name::PlanFailed { round }, Name::Sent { round }, Name::Done { task }, Name::Failed { task, round },
-                Name::Partial { task, round }, Name::Attempt { task: Some(task), round, number }, Name::Attempt { task: None, round, number },
-                Name::Running { task: Some(task) }, Name::Running { task: None },
+                Name::Partial { task, round },
             ] {
                 prop_assert_eq!(Name::parse(&name.to_string()), Some(name));
             }

@@ -1,6 +1,5 @@
 //! The layout of the bucket: object keys, and the facts behind them.
 
-pub(crate) mod facts;
 pub(crate) mod id;
 pub(crate) mod job;
 pub(crate) mod keys;

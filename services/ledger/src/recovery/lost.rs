@@ -5,7 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use waybill_queue::QueueName;
 
-use crate::{JobId, Ledger, layout::facts::Facts, recovery::Pass};
+use crate::{JobId, Ledger, jobs::Facts, recovery::Pass};
 
 /// However often a job was sent again, it is not left alone for longer than this.
 const LONGEST_PATIENCE: SignedDuration = SignedDuration::from_mins(30);
@@ -21,7 +21,7 @@ pub(crate) struct Watch {
     ended_tasks: u64,
     /// So many tasks will have ended on the queue when all that waited there, at the first still look, is through.
     through_at: Option<u64>,
-    /// Since when there has been no new object of the job, and nothing of it can be on its queue.
+    /// Since when there has been no new fact of the job, and nothing of it can be on its queue.
     still_since: Option<Timestamp>,
     /// How often it was sent again in this round.
     sent: u32,
@@ -35,7 +35,7 @@ impl Watch {
 }
 
 impl Ledger {
-    /// Whether nothing has happened to a job for so long, with none of its messages on its queue: neither a new object
+    /// Whether nothing has happened to a job for so long, with none of its messages on its queue: neither a new fact
     /// of the job, nor a look at the queue that found anything which may be the job's. Doubled with every time that the
     /// job was sent again.
     pub(crate) async fn is_lost(
@@ -67,7 +67,7 @@ impl Ledger {
     fn is_through(&self, watch: &mut Watch, facts: &Facts, queue_name: &QueueName, waiting: Option<u64>) -> bool {
         let (QueueName::Source(source), Some(waiting)) = (queue_name, waiting) else { return false };
         // At the first look, outcomes may just have been counted that are old.
-        if !watch.seen || facts.has_retries() {
+        if !watch.seen || facts.has_retries {
             return false;
         }
         let ended_tasks = self.memory.ended_tasks.get(source).unwrap_or(0);
@@ -77,12 +77,12 @@ impl Ledger {
     /// Counts what was settled on a source's queue since the last look at this job.
     pub(crate) fn count_ended(&self, job: JobId, source: &str, facts: &Facts) {
         let watch = self.watch(job, facts);
-        let more = facts.ended_tasks().saturating_sub(watch.ended_tasks);
+        let more = facts.ended_tasks.saturating_sub(watch.ended_tasks);
         if more > 0 {
             let ended_tasks = self.memory.ended_tasks.get(&source.to_owned()).unwrap_or(0);
             self.memory.ended_tasks.insert(source.to_owned(), ended_tasks + more, 1);
         }
-        self.memory.watched.insert(job, Watch { ended_tasks: facts.ended_tasks(), ..watch }, 1);
+        self.memory.watched.insert(job, Watch { ended_tasks: facts.ended_tasks, ..watch }, 1);
     }
 
     /// Says that a job was sent again just now.
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::{
         Outcome,
-        testing::{Fixture, at, done, id, plan},
+        testing::{Fixture, at, attempt, done, id, lease, plan},
     };
 
     /// A job whose tasks were all sent.
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_new_object_of_a_job_restarts_its_lost_timer() {
+    async fn every_new_fact_of_a_job_restarts_its_lost_timer() {
         let fixture = Fixture::new().await;
         let job = id(0, 1);
         sent(&fixture, job, 40).await;
@@ -218,8 +218,8 @@ mod tests {
             assert_eq!(sends(&fixture.ledger, second, second + 90).await, []);
             match task % 3 {
                 0 => fixture.ledger.record_done(job, task, 0, &done(Outcome::Stored, second)).await.unwrap(),
-                1 => fixture.ledger.lease(job, Some(task), "one", at(second)).await.unwrap(),
-                _ => drop(fixture.ledger.record_attempt(job, Some(task), 0).await.unwrap()),
+                1 => fixture.ledger.record_lease(job, Some(task), 0, lease("one", second)).await.unwrap(),
+                _ => drop(fixture.ledger.record_attempt(job, Some(task), 0, attempt(1)).await.unwrap()),
             }
         }
     }
@@ -229,14 +229,14 @@ mod tests {
         let fixture = Fixture::new().await;
         let job = id(0, 1);
         sent(&fixture, job, 3).await;
-        fixture.ledger.lease(job, Some(0), "one", at(10_000)).await.unwrap();
-        fixture.ledger.lease(job, Some(1), "gone", at(60)).await.unwrap();
+        fixture.ledger.record_lease(job, Some(0), 0, lease("one", 10_000)).await.unwrap();
+        fixture.ledger.record_lease(job, Some(1), 0, lease("gone", 60)).await.unwrap();
         assert_eq!(sends(&fixture.another(), 0, 150).await, [(120, 2)]);
         assert_eq!(fixture.queue.sent(), [format!("again {job} 1"), format!("again {job} 2")]);
         // While all remaining tasks are leased, nothing is published.
         let job = id(0, 2);
         sent(&fixture, job, 1).await;
-        fixture.ledger.lease(job, Some(0), "one", at(10_000)).await.unwrap();
+        fixture.ledger.record_lease(job, Some(0), 0, lease("one", 10_000)).await.unwrap();
         let another = fixture.another();
         sends(&another, 0, 9_990).await;
         assert!(!fixture.queue.sent().contains(&format!("again {job} 0")));
@@ -248,7 +248,7 @@ mod tests {
         let fixture = Fixture::new().await;
         let job = id(0, 1);
         sent(&fixture, job, 2).await;
-        fixture.ledger.record_attempt(job, Some(0), 0).await.unwrap();
+        fixture.ledger.record_attempt(job, Some(0), 0, attempt(1)).await.unwrap();
         assert_eq!(sends(&fixture.another(), 0, 1_200).await, [(960, 2)]);
         fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         assert_eq!(sends(&fixture.another(), 0, 150).await, [(120, 1)]);

@@ -1,7 +1,6 @@
 //! Recovers jobs: writes missing summaries of jobs that have ended, and republishes lost messages. `lost.rs` decides
 //! which are lost. All of it may be done twice, and by several processes at once.
 
-pub(crate) mod attempts;
 pub(crate) mod lost;
 
 use std::{
@@ -20,7 +19,9 @@ use waybill_queue::{QueueError, QueueName};
 use crate::{
     JobId, Ledger, LedgerError, Request, State,
     changes::{publish::Sent, retry::Round},
-    layout::{facts::Facts, id::utc_day, keys, objects::SMALL},
+    jobs::Facts,
+    journals::AsOf,
+    layout::{id::utc_day, keys, objects::SMALL},
 };
 
 /// How far back jobs are looked after.
@@ -274,7 +275,11 @@ impl Ledger {
             return Ok(true);
         }
         let Some(request) = self.request(job).await? else { return Ok(false) };
-        let facts = self.facts(job).await?;
+        let mut facts = self.facts_as_of(job, AsOf::ASecondAgo).await?;
+        if facts.state().is_terminal() {
+            // What is written down must not be a second old.
+            facts = self.facts(job).await?;
+        }
         if !facts.exists {
             return Ok(false);
         }
@@ -282,15 +287,14 @@ impl Ledger {
         if summary.is_some_and(|summary| summary.status.state.is_terminal() && summary.holds(&facts)) {
             return Ok(true);
         }
-        let state = self.state(job, &facts).await?;
+        let state = facts.state();
         if state.is_terminal() {
             let status = self.derive(&request, &facts).await?;
-            self.write_summary(&status, &facts).await?;
-            return Ok(true);
+            return self.conclude(&status, &facts).await;
         }
         *lock(&pass.unfinished).entry(request.source.clone()).or_default() += 1;
         // A planner that has not said that it sent all tasks out may still be at it, or have died.
-        let by_planner = state != State::Running || !(facts.is_sent() || everything);
+        let by_planner = state != State::Running || !(facts.is_sent || everything);
         let due = everything
             || match state {
                 State::Queued => self.is_unstarted(&request, pass).await,
@@ -298,21 +302,20 @@ impl Ledger {
                     self.is_lost(job, &facts, QueueName::Plans, pass.patience_times(LOST_AFTER_FOR_PLANS), pass).await
                 }
                 _ => {
-                    let lost_after = pass.patience_times(if facts.has_retries() { LOST_AFTER_FOR_RETRIES } else { 1 });
+                    let lost_after = pass.patience_times(if facts.has_retries { LOST_AFTER_FOR_RETRIES } else { 1 });
                     self.is_lost(job, &facts, QueueName::Source(request.source.clone()), lost_after, pass).await
                 }
             };
         match (due, by_planner) {
             (false, _) => {}
             (true, true) => {
-                let lease = if everything { None } else { self.lease_of(job, None).await? };
-                if lease.is_none_or(|lease| !lease.is_fresh(pass.now)) {
+                if everything || !facts.is_planning_held(pass.now) {
                     self.send_plan(&request, &facts, pass).await?;
                 }
             }
             (true, false) => {
                 // After a start no task runs, whatever lease a predecessor of this process left.
-                let held = if everything { HashSet::new() } else { self.held(job, &facts, pass.now).await? };
+                let held = if everything { HashSet::new() } else { facts.held(pass.now) };
                 self.publish_pending(&request, &facts, &held, pass, sent).await?;
             }
         }

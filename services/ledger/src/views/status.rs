@@ -1,4 +1,4 @@
-//! A job's state, derived from the objects that are there.
+//! A job's state, derived from the facts that are there.
 
 use std::{fmt, sync::Arc};
 
@@ -8,14 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Failure, JobId, Ledger, LedgerError, MissingItem, Request, Wait,
     changes::plan::Outline,
+    jobs::{Ended, Facts, Tallied},
     journals::AsOf,
     layout::{
-        facts::Facts,
         keys::{self, Name},
         objects,
     },
     ledger::truncated,
-    outcomes::{Ended, tally},
 };
 
 /// A job's state. It only moves forward, but for a retry.
@@ -136,18 +135,17 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Whether a summary still says what the names say. A `.done` outranks a failure however late it comes,
+    /// Whether a summary still says what the facts say. A task that is done outranks a failure however late it comes,
     /// and a plan outranks a planning that was given up; a job that succeeded cannot change any more.
     pub(crate) fn holds(&self, facts: &Facts) -> bool {
         let Status { state, tasks, .. } = &self.status;
-        let tally = facts.planned.then(|| facts.tally(u32::try_from(tasks.total).unwrap_or(u32::MAX)));
         let well = tasks.stored + tasks.unchanged;
-        // The names of earlier releases do not tell that items are missing.
-        let is_unnamed = *state == State::Partial && tasks.failed + tasks.incomplete == 0;
-        let named = if is_unnamed { State::Succeeded } else { *state };
-        let is_same =
-            |tally: TaskTally| (tally.stored, tally.failed, tally.incomplete) == (well, tasks.failed, tasks.incomplete);
-        self.round == facts.round && named == facts.state(tally.as_ref()) && tally.is_none_or(is_same)
+        let is_same = |found: &TaskTally| {
+            let found_well = found.stored + found.unchanged;
+            (found_well, found.failed, found.incomplete) == (well, tasks.failed, tasks.incomplete)
+        };
+        let has_same = facts.tallied.as_ref().is_none_or(|tallied| is_same(&tallied.tasks));
+        self.round == facts.round && *state == facts.state() && has_same
     }
 }
 
@@ -220,68 +218,48 @@ impl Ledger {
             // What is written down must not be a second old: a task may have ended better meanwhile.
             return Box::pin(self.intact_status(job, AsOf::Now)).await;
         }
-        if status.state.is_terminal()
-            && let Err(error) = self.write_summary(&status, &facts).await
-        {
-            tracing::warn!(%job, source = status.request.source, %error, "failed to write a summary");
+        if status.state.is_terminal() {
+            match self.conclude(&status, &facts).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(error) => tracing::warn!(%job, source = status.request.source, %error, "failed to write a summary"),
+            }
         }
         Ok(Some(status))
     }
 
     /// The status that follows from the facts.
     pub(crate) async fn derive(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
-        let mut status = match facts.planned {
-            true => self.derive_planned(request, facts).await?,
-            false => self.derive_unplanned(request, facts).await?,
+        let mut status = match &facts.tallied {
+            Some(tallied) => self.derive_planned(request, facts, tallied).await?,
+            None => derive_unplanned(request, facts),
         };
         if status.state == State::Cancelled {
-            status.finished = status.finished.max(self.cancelled_at(request.job).await?);
+            status.finished = status.finished.max(facts.cancelled);
         }
         if !status.state.is_terminal() {
-            status.waits = self.waits(request.job, facts, Timestamp::now()).await?;
+            status.waits = facts.waits(Timestamp::now());
         }
         Ok(status)
     }
 
-    async fn derive_planned(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
-        let job = request.job;
-        let outline = self.outline(job).await?;
-        // One look at all of it, so that the numbers of a status belong together.
-        let tallied = facts.look(job, |outcomes| tally(outcomes, outline.total(), facts.round));
-        let state = match facts.state(Some(&tallied.tasks)) {
-            State::Succeeded if tallied.lacks_items => State::Partial,
-            state => state,
-        };
+    async fn derive_planned(&self, request: &Request, facts: &Facts, tallied: &Tallied) -> Result<Status, LedgerError> {
+        let state = facts.state();
         // A job without tasks ended when that was known.
-        let finished = tallied.finished.unwrap_or(outline.planned);
+        let finished = tallied.finished.or(facts.planned.map(|(at, _)| at));
+        let mut errors = Vec::new();
+        for (task, ended) in &tallied.errors {
+            errors.push(task_error(*task, ended.clone(), &*self.outline(request.job).await?));
+        }
         Ok(Status {
             request: request.clone(),
             state,
-            started: self.started(job).await?,
-            finished: state.is_terminal().then_some(finished),
+            started: facts.started,
+            finished: finished.filter(|_| state.is_terminal()),
             tasks: tallied.tasks,
             bytes: tallied.bytes,
             records: tallied.records,
-            errors: tallied.errors.into_iter().map(|(task, ended)| task_error(task, ended, &outline)).collect(),
-            waits: Vec::new(),
-        })
-    }
-
-    async fn derive_unplanned(&self, request: &Request, facts: &Facts) -> Result<Status, LedgerError> {
-        let job = request.job;
-        let failure: Option<Failure> = match facts.plan_failed() {
-            Some(round) => self.read(&keys::of(job, Name::PlanFailed { round }), objects::SMALL).await?,
-            None => None,
-        };
-        Ok(Status {
-            request: request.clone(),
-            state: facts.state(None),
-            started: if facts.started { self.started(job).await? } else { None },
-            finished: failure.as_ref().map(|failure| failure.finished),
-            tasks: TaskTally::default(),
-            bytes: 0,
-            records: 0,
-            errors: failure.map(|failure| TaskError { task: None, items: Vec::new(), failure }).into_iter().collect(),
+            errors,
             waits: Vec::new(),
         })
     }
@@ -291,9 +269,14 @@ impl Ledger {
         self.read_intact(&keys::of(job, Name::Summary), objects::SUMMARY).await
     }
 
-    /// Writes the summary of a job that has ended, so that reading it gets cheap.
-    pub(crate) async fn write_summary(&self, status: &Status, facts: &Facts) -> Result<(), LedgerError> {
+    /// Writes the summary of a job that has ended, so that reading it gets cheap. Returns whether the job is there: it may
+    /// be remembered here, and deleted.
+    pub(crate) async fn conclude(&self, status: &Status, facts: &Facts) -> Result<bool, LedgerError> {
         let job = status.request.job;
+        if self.store.head(&keys::of(job, Name::Request)).await?.is_none() {
+            self.memory.requests.remove(&job);
+            return Ok(false);
+        }
         let summary = Summary { round: facts.round, status: status.clone() };
         self.put(&keys::of(job, Name::Summary), &summary, objects::SUMMARY).await?;
         self.metrics.ended(&status.request.source, status.state);
@@ -306,7 +289,22 @@ impl Ledger {
             size_bytes = status.bytes,
             "job ended"
         );
-        Ok(())
+        Ok(true)
+    }
+}
+
+fn derive_unplanned(request: &Request, facts: &Facts) -> Status {
+    let error = |failure: &Failure| TaskError { task: None, items: Vec::new(), failure: failure.clone() };
+    Status {
+        request: request.clone(),
+        state: facts.state(),
+        started: facts.started,
+        finished: facts.plan_failed.as_ref().map(|failure| failure.finished),
+        tasks: TaskTally::default(),
+        bytes: 0,
+        records: 0,
+        errors: facts.plan_failed.iter().map(error).collect(),
+        waits: Vec::new(),
     }
 }
 
@@ -317,6 +315,7 @@ mod tests {
     use super::*;
     use crate::{
         Outcome,
+        jobs::Fact,
         testing::{Fixture, at, done, failure, id, partial, plan},
     };
 
@@ -425,8 +424,8 @@ mod tests {
     async fn missing_items_of_a_task_that_is_done_for_good_make_a_job_partial_that_offers_no_retry() {
         let fixture = Fixture::new().await;
         let job = id(0, 1);
-        fixture.planned(job, 1).await;
-        fixture.ledger.create(&keys::of(job, Name::Done { task: 0 }), &partial(9), objects::SMALL).await.unwrap();
+        fixture.planned_earlier(job, 1).await;
+        fixture.object(job, Name::Done { task: 0 }, &partial(9)).await;
         for ledger in [&fixture.ledger, &fixture.ledger, &fixture.another()] {
             let status = ledger.status(job).await.unwrap().unwrap();
             assert_eq!((status.state, status.is_retryable()), (State::Partial, false));
@@ -506,7 +505,7 @@ mod tests {
         fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         fixture.ledger.record_failure(job, 1, 0, &failure("gone", 4)).await.unwrap();
         assert_eq!(fixture.ledger.status(job).await.unwrap().unwrap().state, State::Partial);
-        fixture.store.put(&keys::of(job, Name::Round(1)), "application/json", "{}".into()).await.unwrap();
+        fixture.ledger.enter(job, vec![Fact::Round(1, at(5))]).await.unwrap();
         let status = fixture.ledger.status(job).await.unwrap().unwrap();
         assert_eq!((status.state, status.tasks.pending, status.errors.len()), (State::Running, 1, 0));
         assert!(!fixture.ledger.has_task_ended(job, 1, 1).await.unwrap());

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Done, Failure, JobId, Ledger, LedgerError, Outcome, journals::AsOf, outcomes::Ended};
+use crate::{Done, Failure, JobId, Ledger, LedgerError, Outcome, jobs::Ended, journals::AsOf};
 
 /// How one task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,14 +63,13 @@ impl Ledger {
         if !facts.exists {
             return Ok(None);
         }
-        if !facts.planned {
+        if facts.planned.is_none() {
             return Ok(Some(Vec::new()));
         }
         let outline = self.outline(job).await?;
         let from = u32::try_from(from).unwrap_or(u32::MAX);
-        let chosen: Vec<(u32, Option<Ended>)> = facts.look(job, |outcomes| {
-            let ended = |task: u32| outcomes?.get(&task).filter(|ended| ended.rank().counts_in(facts.round));
-            let all = (from..outline.total()).map(|task| (task, ended(task)));
+        let chosen: Vec<(u32, Option<Ended>)> = facts.look(|job| {
+            let all = (from..outline.total()).map(|task| (task, job.outcome(task)));
             let chosen = all.filter(|(_, ended)| state.is_none_or(|state| TaskState::of(*ended) == state));
             chosen.take(limit).map(|(task, ended)| (task, ended.cloned())).collect()
         });

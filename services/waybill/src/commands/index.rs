@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use waybill_ledger::{
-    HourOutcomes, JobId, Ledger, TaskOutcome,
+    HourFacts, JobFacts, JobId, Ledger, TaskOutcome, WorkFacts,
     index::{Index, IndexedFetch, IndexedObject, Rebuilt, Row, Rows},
 };
 use waybill_store::Store;
@@ -30,29 +30,35 @@ pub(crate) async fn print(flags: cli::Journal) -> anyhow::Result<ExitCode> {
         (false, None) => print_rows(flags).await,
         (_, job) => {
             let job = job.as_deref().map(str::parse).transpose()?;
-            print_outcomes(&flags, job).await
+            print_jobs(&flags, job).await
         }
     }
 }
 
-/// How the tasks of a job, or of all, ended.
-async fn print_outcomes(flags: &cli::Journal, job: Option<JobId>) -> anyhow::Result<ExitCode> {
+/// What happened to a job and its tasks, or to all.
+async fn print_jobs(flags: &cli::Journal, job: Option<JobId>) -> anyhow::Result<ExitCode> {
     let (store, _) = open(&flags.server, &flags.source).await?;
     let ledger = Ledger::read_only(store);
     let hours = match job {
-        Some(job) => vec![Ledger::outcome_hour(job)],
-        None => ledger.outcome_hours(&flags.source).await?,
+        Some(job) => {
+            let request = ledger.request(job).await?.with_context(|| format!("there is no job {job}"))?;
+            if request.source != flags.source {
+                bail!("job {job} is of the source `{}`", request.source);
+            }
+            vec![Ledger::journal_hour_of(job)]
+        }
+        None => ledger.journal_hours(&flags.source).await?,
     };
     let mut code = ExitCode::SUCCESS;
     let mut out = BufWriter::new(io::stdout().lock());
     for hour in hours {
-        let HourOutcomes { outcomes, unreadable } = ledger.outcomes(&flags.source, &hour).await?;
+        let HourFacts { jobs, unreadable } = ledger.journal_hour(&flags.source, &hour, job).await?;
         for object in unreadable {
             eprintln!("{object}");
             code = ExitCode::FAILURE;
         }
-        for outcome in outcomes.iter().filter(|outcome| job.is_none_or(|job| outcome.job == job)) {
-            match writeln!(out, "{}", outcome_line(outcome)) {
+        for job in &jobs {
+            match write_job(&mut out, job) {
                 // The reader of a pipe has seen enough.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(code),
                 written => written?,
@@ -63,9 +69,36 @@ async fn print_outcomes(flags: &cli::Journal, job: Option<JobId>) -> anyhow::Res
     Ok(code)
 }
 
-fn outcome_line(outcome: &TaskOutcome) -> Value {
-    let TaskOutcome { job, task, round, done, failure } = outcome;
-    json!({ "job": job, "task": task, "round": round, "done": done, "failure": failure })
+/// One line for the job, one for each task that has ended, and one for each that has leases, further attempts or waits.
+fn write_job(out: &mut impl Write, facts: &JobFacts) -> io::Result<()> {
+    let JobFacts { job, started, planned, tasks, plan_failed, round, is_sent, cancelled, outcomes, work } = facts;
+    let line = json!({
+        "job": job,
+        "started": started,
+        "planned": planned,
+        "tasks": tasks,
+        "plan_failed": plan_failed,
+        "latest_round": round,
+        "is_sent": is_sent,
+        "cancelled": cancelled,
+    });
+    writeln!(out, "{line}")?;
+    for TaskOutcome { task, round, done, failure } in outcomes {
+        let line = json!({ "job": job, "task": task, "round": round, "done": done, "failure": failure });
+        writeln!(out, "{line}")?;
+    }
+    for WorkFacts { task, round, attempts, leases, wait } in work {
+        let line = json!({
+            "job": job,
+            "task": task,
+            "round": round,
+            "further_attempts": attempts,
+            "leases": leases,
+            "wait": wait,
+        });
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
 }
 
 async fn print_rows(flags: cli::Journal) -> anyhow::Result<ExitCode> {

@@ -2,11 +2,12 @@
 
 use std::{
     convert::Infallible,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep_until};
+use waybill_ledger::Lease;
 use waybill_queue::QueueName;
 
 use crate::{
@@ -24,12 +25,13 @@ pub(crate) struct LeaseKeeper<'a> {
     queue_name: &'a QueueName,
     delivery: &'a WorkDelivery,
     work: Work,
-    leased: AtomicBool,
+    /// How often the lease was taken or renewed.
+    renewals: AtomicU32,
 }
 
 impl<'a> LeaseKeeper<'a> {
     pub(crate) fn new(context: &'a Context, queue_name: &'a QueueName, delivery: &'a WorkDelivery, work: Work) -> Self {
-        Self { context, queue_name, delivery, work, leased: AtomicBool::new(false) }
+        Self { context, queue_name, delivery, work, renewals: AtomicU32::default() }
     }
 
     /// Renews the lease for as long as it is polled.
@@ -55,15 +57,17 @@ impl<'a> LeaseKeeper<'a> {
 
     /// Ends the lease, so that the worker which gets the work next need not wait for it to expire.
     pub(crate) async fn end_lease(&self) {
-        if self.leased.load(Ordering::Relaxed) {
+        if self.renewals.load(Ordering::Relaxed) > 0 {
             self.lease(Timestamp::now()).await;
         }
     }
 
     async fn lease(&self, until: Timestamp) {
-        self.leased.store(true, Ordering::Relaxed);
         let Context { worker, name, .. } = self.context;
-        if let Err(error) = worker.ledger.lease(self.work.job, self.work.task, name, until).await {
+        let Work { job, task, round, id, .. } = self.work;
+        let renewal = self.renewals.fetch_add(1, Ordering::Relaxed);
+        let lease = Lease { id, renewal, worker: name.clone(), until };
+        if let Err(error) = worker.ledger.record_lease(job, task, round, lease).await {
             tracing::warn!(%error, "failed to renew the lease");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
 use waybill_journal::{CommitError, ReadError};
 use waybill_ledger::{JobId, LedgerError, MissingItem};
 use waybill_queue::Message;
@@ -20,6 +21,8 @@ pub(crate) struct Work {
     pub(crate) round: u32,
     /// From 1.
     pub(crate) attempt: u32,
+    /// Tells this delivery of the work from others.
+    pub(crate) id: Uuid,
 }
 
 impl Work {
@@ -29,7 +32,7 @@ impl Work {
             Message::PlanJob(plan) => (&plan.job_id, None, 0, plan.attempt),
             Message::RunTask(task) => (&task.job_id, Some(task.task), task.round, task.attempt),
         };
-        Some(Self { job: id.parse().ok()?, task, round, attempt: attempt.max(1) })
+        Some(Self { job: id.parse().ok()?, task, round, attempt: attempt.max(1), id: Uuid::now_v7() })
     }
 }
 

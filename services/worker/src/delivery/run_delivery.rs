@@ -93,7 +93,7 @@ async fn run_one(context: &Context, queue_name: &QueueName, delivery: &WorkDeliv
         lease_keeper.end_lease().await;
     }
     if is_left && delivery.kind.may_repeat() {
-        redelivery::forget(context, work).await;
+        redelivery::withdraw(context, work).await;
     }
     let label = result.as_ref().map_or_else(TaskError::label, Success::label);
     let reason = result.as_ref().err().and_then(TaskError::reason).map(str::to_owned);

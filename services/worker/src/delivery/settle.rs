@@ -178,7 +178,8 @@ async fn record_wait(context: &Context, work: Work, delay: Duration, reason: Str
     }
     let until = Timestamp::now() + delay;
     let until = until.round(Unit::Second).unwrap_or(until);
-    if let Err(error) = context.worker.ledger.record_wait(work.job, &Wait { task: work.task, until, reason }).await {
+    let wait = Wait { task: work.task, until, reason };
+    if let Err(error) = context.worker.ledger.record_wait(work.job, work.round, work.attempt + 1, wait).await {
         tracing::warn!(%error, "failed to write what the job waits for");
     }
 }

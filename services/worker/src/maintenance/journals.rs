@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use waybill_journal::CompactionError;
-use waybill_ledger::journals::{INDEX, OUTCOMES, crowded};
+use waybill_ledger::journals::{INDEX, JOBS, crowded};
 
 use crate::{context::Context, retry::pause};
 
@@ -77,7 +77,7 @@ async fn compact_stretch(
 async fn compact(context: &Context, (source, kind, name): &(String, String, String)) -> Result<bool, CompactionError> {
     match kind.as_str() {
         INDEX => context.index.compact(source, name).await,
-        OUTCOMES => context.worker.ledger.compact_outcomes(source, name).await,
+        JOBS => context.worker.ledger.compact_jobs(source, name).await,
         _ => Ok(false),
     }
 }

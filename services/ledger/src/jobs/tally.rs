@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     Outcome, TaskTally,
-    outcomes::{Ended, JobOutcomes},
+    jobs::{Ended, JobOutcomes},
 };
 
 /// Errors told in a status.
@@ -26,10 +26,10 @@ pub(crate) struct Tallied {
 }
 
 /// Adds up the outcomes of a job with so many tasks, in its latest round.
-pub(crate) fn tally(outcomes: Option<&JobOutcomes>, total: u32, round: u32) -> Tallied {
+pub(crate) fn tally(outcomes: &JobOutcomes, total: u32, round: u32) -> Tallied {
     let tasks = TaskTally { total: total.into(), pending: total.into(), ..TaskTally::default() };
     let mut all = Tallied { tasks, bytes: 0, records: 0, finished: None, lacks_items: false, errors: Vec::new() };
-    for (task, ended) in outcomes.into_iter().flat_map(|outcomes| outcomes.range(..total)) {
+    for (task, ended) in outcomes.range(..total) {
         // The end of an earlier round was an end too: no reader sees the time go back.
         all.finished = all.finished.max(Some(ended.finished()));
         if !ended.rank().counts_in(round) {
@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        outcomes::{Hour, entry},
+        jobs::{Fact, Hour, entries},
         testing::{at, done, failure, id, partial},
     };
 
@@ -104,6 +104,10 @@ mod tests {
         first(&|ended| matches!(ended, Ended::Done(_))).or(in_rounds)
     }
 
+    fn outcomes(hour: &Hour) -> JobOutcomes {
+        hour.job(id(0, 1)).map(|job| job.outcomes.clone()).unwrap_or_default()
+    }
+
     proptest! {
         /// Outcomes come in any order, some of tasks that the plan does not have, and no look shows less than the one
         /// before it.
@@ -122,14 +126,14 @@ mod tests {
             for look in 1..=looks {
                 let until = said.len() * look / looks;
                 for (task, ended) in &said[seen..until] {
-                    hour.apply(&entry(id(0, 1), *task, ended));
+                    entries(id(0, 1), &Fact::Ended(*task, ended.clone())).iter().for_each(|entry| hour.apply(entry));
                 }
                 seen = until;
-                let all = tally(hour.job(id(0, 1)), TOTAL, round);
+                let all = tally(&outcomes(&hour), TOTAL, round);
                 prop_assert!(all.tasks.total - all.tasks.pending >= ended_before);
                 ended_before = all.tasks.total - all.tasks.pending;
             }
-            let all = tally(hour.job(id(0, 1)), TOTAL, round);
+            let all = tally(&outcomes(&hour), TOTAL, round);
             let counts: Vec<_> = (0..TOTAL).map(|task| naive(&said, task, round)).collect();
             let count = |is: &dyn Fn(&Ended) -> bool| counts.iter().flatten().filter(|ended| is(ended)).count() as u64;
             let well = |ended: &Ended, outcome| matches!(ended, Ended::Done(done) | Ended::Partial(_, done) if done.outcome == outcome);

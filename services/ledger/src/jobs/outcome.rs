@@ -1,11 +1,10 @@
-//! Entries, made of what a worker says of a task, and read back.
+//! How a task ended: what counts of it, and how the journal says it.
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
 use crate::{
-    Done, Failure, JobId, MissingItem, Outcome,
-    outcomes::proto::{self, Entry, TaskOutcome, task_outcome},
+    Done, Failure, MissingItem, Outcome,
+    jobs::proto::{self, TaskOutcome, task_outcome},
 };
 
 /// What counts of a task's outcome: of two, the greater.
@@ -69,16 +68,6 @@ impl Ended {
     }
 }
 
-/// The journal of a job's outcomes: the hour in which it was submitted, `2024-05-01T08`.
-pub(crate) fn hour_of(job: JobId) -> String {
-    job.submitted().strftime("%Y-%m-%dT%H").to_string()
-}
-
-/// That a task ended.
-pub(crate) fn entry(job: JobId, task: u32, ended: &Ended) -> Entry {
-    Entry { job: Uuid::from(job).as_bytes().to_vec(), outcome: Some(outcome(task, ended)) }
-}
-
 pub(super) fn outcome(task: u32, ended: &Ended) -> TaskOutcome {
     let (round, end) = match ended {
         Ended::Failed(round, failure) => (*round, task_outcome::End::Failed(from_failure(failure))),
@@ -95,10 +84,6 @@ pub(super) fn ended(outcome: &TaskOutcome) -> Option<Ended> {
         task_outcome::End::Partial(done) => Ended::Partial(outcome.round, to_done(done)?),
         task_outcome::End::Failed(failure) => Ended::Failed(outcome.round, to_failure(failure)?),
     })
-}
-
-pub(super) fn job(bytes: &[u8]) -> Option<JobId> {
-    JobId::try_from(Uuid::from_slice(bytes).ok()?).ok()
 }
 
 fn from_done(done: &Done) -> proto::Done {
@@ -129,7 +114,7 @@ fn to_done(done: &proto::Done) -> Option<Done> {
     })
 }
 
-fn from_failure(failure: &Failure) -> proto::Failure {
+pub(super) fn from_failure(failure: &Failure) -> proto::Failure {
     proto::Failure {
         reason: failure.reason.clone(),
         quarantine: failure.quarantine.clone().unwrap_or_default(),
@@ -138,7 +123,7 @@ fn from_failure(failure: &Failure) -> proto::Failure {
     }
 }
 
-fn to_failure(failure: &proto::Failure) -> Option<Failure> {
+pub(super) fn to_failure(failure: &proto::Failure) -> Option<Failure> {
     Some(Failure {
         reason: failure.reason.clone(),
         quarantine: Some(failure.quarantine.clone()).filter(|key| !key.is_empty()),

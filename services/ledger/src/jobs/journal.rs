@@ -1,4 +1,4 @@
-//! The journals of outcomes: what a process commits to them, and what of them stays in memory.
+//! The journals of jobs: what a process commits to them, and what of them stays in memory.
 
 use tokio_util::sync::CancellationToken;
 use waybill_journal::{CommitError, CompactionError, Follower, Options, ReadError};
@@ -6,30 +6,31 @@ use waybill_store::Store;
 
 use crate::{
     JobId,
-    journals::{AsOf, Journals, Kept, OUTCOMES},
-    outcomes::{Ended, Hour, entry, hour_of},
+    jobs::{Fact, Hour, entry::entries, hour_of},
+    journals::{AsOf, JOBS, Journals, Kept},
 };
 
-/// Hours that stay in memory, and how many outcomes together: 90 MB.
+/// Hours that stay in memory, and how many outcomes and jobs together: 90 MB.
 const HOURS_KEPT: usize = 64;
 const OUTCOMES_KEPT: usize = 300_000;
 
-/// The outcomes of every source in a bucket.
+/// The jobs of every source in a bucket.
 #[derive(Debug)]
-pub(crate) struct Outcomes {
+pub(crate) struct Jobs {
     journals: Journals<Hour>,
 }
 
-impl Outcomes {
+impl Jobs {
     pub(crate) fn new(store: Store, options: Options) -> Self {
         let kept = Kept { journals: HOURS_KEPT, weight: OUTCOMES_KEPT, weigh: Hour::len };
         // It ends with its process: whoever waits for a commit stops waiting.
-        Self { journals: Journals::new(store, OUTCOMES, kept, options, CancellationToken::new()) }
+        Self { journals: Journals::new(store, JOBS, kept, options, CancellationToken::new()) }
     }
 
-    /// Returns when the outcome is durable. Waits for as long as the store refuses.
-    pub(crate) async fn commit(&self, source: &str, job: JobId, task: u32, ended: &Ended) -> Result<(), CommitError> {
-        self.journals.commit((source.to_owned(), hour_of(job)), vec![entry(job, task, ended)]).await
+    /// Returns when the facts are durable, all together. Waits for as long as the store refuses.
+    pub(crate) async fn commit(&self, source: &str, job: JobId, facts: &[Fact]) -> Result<(), CommitError> {
+        let entries = facts.iter().flat_map(|fact| entries(job, fact)).collect();
+        self.journals.commit((source.to_owned(), hour_of(job)), entries).await
     }
 
     /// The hour of a job.

@@ -1,0 +1,160 @@
+//! One look at a job: what its state follows from.
+
+use std::collections::BinaryHeap;
+
+use jiff::Timestamp;
+use waybill_journal::Follower;
+
+use crate::{
+    Failure, JobId, Ledger, LedgerError, State, Wait,
+    jobs::{Hour, Job, Tallied, tally},
+    journals::AsOf,
+};
+
+/// Waits that are told of a job.
+const WAITS_TOLD: usize = 10;
+
+/// The facts of a job at one time.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    job: JobId,
+    /// Whether the job is there at all: what a process remembers of it may outlive it.
+    pub(crate) exists: bool,
+    pub(crate) started: Option<Timestamp>,
+    /// When it was planned, with how many tasks.
+    pub(crate) planned: Option<(Timestamp, u32)>,
+    pub(crate) cancelled: Option<Timestamp>,
+    /// The latest round: 0, then one more for each retry.
+    pub(crate) round: u32,
+    /// How the planning was given up, unless it is being tried again.
+    pub(crate) plan_failed: Option<Failure>,
+    /// Whether every task that was pending when this round began was sent out.
+    pub(crate) is_sent: bool,
+    /// The numbers of a job that is planned.
+    pub(crate) tallied: Option<Tallied>,
+    /// Tasks that have ended, in whichever round.
+    pub(crate) ended_tasks: u64,
+    /// Whether a task that has not ended had more than one attempt: it may wait in a delay queue.
+    pub(crate) has_retries: bool,
+    /// Changes with every fact, but for leases that are renewed.
+    pub(crate) activity: u64,
+    /// What it was read from; none where the job has no readable request.
+    hour: Option<Follower<Hour>>,
+}
+
+impl Facts {
+    fn of(job: JobId, exists: bool, hour: Follower<Hour>) -> Self {
+        let facts = hour.read(|hour| match hour.job(job) {
+            Some(facts) => Self::at_once(job, facts),
+            None => Self::at_once(job, &Job::default()),
+        });
+        Self { exists, hour: Some(hour), ..facts }
+    }
+
+    fn at_once(id: JobId, job: &Job) -> Self {
+        let round = job.round();
+        Self {
+            job: id,
+            exists: false,
+            started: job.started,
+            planned: job.planned,
+            cancelled: job.cancelled,
+            round,
+            plan_failed: job.plan_failed().cloned(),
+            is_sent: job.is_sent_in(round),
+            tallied: job.planned.map(|(_, total)| tally(&job.outcomes, total, round)),
+            ended_tasks: job.outcomes.len() as u64,
+            has_retries: job.works().any(|(task, work)| task.is_some() && work.has_attempts()),
+            activity: job.activity(),
+            hour: None,
+        }
+    }
+
+    /// Looks at the job once more, as it is now.
+    pub(crate) fn look<T: Default>(&self, look: impl FnOnce(&Job) -> T) -> T {
+        let Some(hour) = &self.hour else { return T::default() };
+        hour.read(|hour| hour.job(self.job).map(look)).unwrap_or_default()
+    }
+
+    /// Tasks that have not ended, from this number on.
+    pub(crate) fn pending(&self, from: u32) -> Vec<u32> {
+        let total = self.planned.map_or(0, |(_, total)| total);
+        self.look(|job| (from..total).filter(|task| job.outcome(*task).is_none()).collect())
+    }
+
+    /// Tasks that have not ended and have a valid lease at `now`.
+    pub(crate) fn held<C: FromIterator<u32> + Default>(&self, now: Timestamp) -> C {
+        self.look(|job| job.works().filter(|(_, work)| work.is_leased(now)).filter_map(|(task, _)| task).collect())
+    }
+
+    /// Whether the planning has a valid lease at `now`.
+    pub(crate) fn is_planning_held(&self, now: Timestamp) -> bool {
+        self.look(|job| job.work(None).is_some_and(|work| work.is_leased(now)))
+    }
+
+    /// What waits at `now`, the first to go on first: at most [`WAITS_TOLD`].
+    pub(crate) fn waits(&self, now: Timestamp) -> Vec<Wait> {
+        self.look(|job| {
+            let mut first = BinaryHeap::new();
+            for (task, work) in job.works() {
+                first.extend(work.waits_until(now).map(|until| (until, task)));
+                if first.len() > WAITS_TOLD {
+                    first.pop();
+                }
+            }
+            let waits = first.into_sorted_vec().into_iter();
+            waits.filter_map(|(_, task)| job.work(task)?.told_wait(task)).collect()
+        })
+    }
+
+    /// The state.
+    ///
+    /// A job of which every task ended well has succeeded, whatever was asked of it meanwhile: nothing can
+    /// change it any more, so that all who look agree. Short of that, a cancellation outranks everything, rounds
+    /// included.
+    pub(crate) fn state(&self) -> State {
+        match self.tallied.as_ref().map(|tallied| (tallied, &tallied.tasks)) {
+            Some((tallied, tasks)) if tasks.pending + tasks.failed + tasks.incomplete == 0 => match tallied.lacks_items
+            {
+                true => State::Partial,
+                false => State::Succeeded,
+            },
+            _ if self.cancelled.is_some() => State::Cancelled,
+            None if self.plan_failed.is_some() => State::Failed,
+            None if self.started.is_some() => State::Planning,
+            None => State::Queued,
+            Some((_, tasks)) if tasks.pending > 0 => State::Running,
+            Some((_, tasks)) if tasks.failed < tasks.total => State::Partial,
+            Some(_) => State::Failed,
+        }
+    }
+}
+
+impl Ledger {
+    /// The latest round of a job.
+    pub async fn round(&self, job: JobId) -> Result<u32, LedgerError> {
+        Ok(self.facts(job).await?.round)
+    }
+
+    /// Everything that was committed before this call.
+    pub(crate) async fn facts(&self, job: JobId) -> Result<Facts, LedgerError> {
+        self.facts_as_of(job, AsOf::Now).await
+    }
+
+    /// One LIST of the journal of the job's hour, which many who ask at once share. Where no planning has begun, also one of
+    /// the job's folder: it tells whether the job is there.
+    pub(crate) async fn facts_as_of(&self, job: JobId, as_of: AsOf) -> Result<Facts, LedgerError> {
+        let Some(source) = self.source(job).await? else {
+            let folder = self.folder(job).await?;
+            let cancelled = folder.is_cancelled.then(|| job.submitted());
+            return Ok(Facts { exists: folder.exists, cancelled, ..Facts::at_once(job, &Job::default()) });
+        };
+        let hour = self.memory.jobs.hour(&source, job, as_of).await?;
+        if hour.read(|hour| hour.job(job).is_some_and(|job| job.started.is_some())) {
+            return Ok(Facts::of(job, true, hour));
+        }
+        let folder = self.folder(job).await?;
+        self.adopt(&source, job, &folder, &hour).await?;
+        Ok(Facts::of(job, folder.exists, hour))
+    }
+}

@@ -1,0 +1,132 @@
+//! The facts in the bucket, for people and for checks that trust no status.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use waybill_journal::Unreadable;
+
+use crate::{
+    Done, Failure, JobId, Lease, Ledger, LedgerError, Wait,
+    jobs::{Ended, Job, hour_of},
+    journals::{self, AsOf, JOBS},
+};
+
+/// Hours of a source: ten years.
+const HOURS: usize = 100_000;
+
+/// The jobs of one hour.
+#[derive(Debug, Clone)]
+pub struct HourFacts {
+    /// By id.
+    pub jobs: Vec<JobFacts>,
+    /// Objects of the hour's journal that could not be read: facts may be missing.
+    pub unreadable: Vec<Arc<Unreadable>>,
+}
+
+/// What counts of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobFacts {
+    /// The job.
+    pub job: JobId,
+    /// When a worker first began to plan.
+    pub started: Option<Timestamp>,
+    /// When the plan was written.
+    pub planned: Option<Timestamp>,
+    /// How many tasks the plan has.
+    pub tasks: Option<u32>,
+    /// How the planning was given up, unless it is being tried again.
+    pub plan_failed: Option<Failure>,
+    /// The latest round.
+    pub round: u32,
+    /// Whether every task that was pending in this round was published.
+    pub is_sent: bool,
+    /// When it was cancelled.
+    pub cancelled: Option<Timestamp>,
+    /// The outcomes that count, by task.
+    pub outcomes: Vec<TaskOutcome>,
+    /// What is known of work that has not ended.
+    pub work: Vec<WorkFacts>,
+}
+
+/// How a task ended: the outcome that counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskOutcome {
+    /// The task's number.
+    pub task: u32,
+    /// The round that it ended in; none where it ended for good.
+    pub round: Option<u32>,
+    /// How, if well; in a round, where items are missing.
+    pub done: Option<Done>,
+    /// Why it was given up, if it was.
+    pub failure: Option<Failure>,
+}
+
+/// A task, or the planning, that has not ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkFacts {
+    /// The task's number; none for the planning.
+    pub task: Option<u32>,
+    /// The round.
+    pub round: u32,
+    /// How often it was begun again.
+    pub attempts: u32,
+    /// Valid and expired.
+    pub leases: Vec<Lease>,
+    /// What it waits for, or waited for last.
+    pub wait: Option<Wait>,
+}
+
+impl TaskOutcome {
+    fn of((task, ended): (&u32, &Ended)) -> Self {
+        let (round, done, failure) = match ended.clone() {
+            Ended::Failed(round, failure) => (Some(round), None, Some(failure)),
+            Ended::Partial(round, done) => (Some(round), Some(done), None),
+            Ended::Done(done) => (None, Some(done), None),
+        };
+        Self { task: *task, round, done, failure }
+    }
+}
+
+impl JobFacts {
+    fn of(id: JobId, job: &Job) -> Self {
+        let work = job.works().map(|(task, work)| WorkFacts {
+            task,
+            round: work.round(),
+            attempts: work.attempts(),
+            leases: work.leases().cloned().collect(),
+            wait: work.told_wait(task),
+        });
+        Self {
+            job: id,
+            started: job.started,
+            planned: job.planned.map(|(at, _)| at),
+            tasks: job.planned.map(|(_, tasks)| tasks),
+            plan_failed: job.plan_failed().cloned(),
+            round: job.round(),
+            is_sent: job.is_sent_in(job.round()),
+            cancelled: job.cancelled,
+            outcomes: job.outcomes.iter().map(TaskOutcome::of).collect(),
+            work: work.collect(),
+        }
+    }
+}
+
+impl Ledger {
+    /// The hours of submission of which a source has a journal, oldest first.
+    pub async fn journal_hours(&self, source: &str) -> Result<Vec<String>, LedgerError> {
+        Ok(self.store.folders(&journals::folder(source, JOBS), None, HOURS).await?)
+    }
+
+    /// The hour of a job's submission, whose journal has its facts.
+    pub fn journal_hour_of(job: JobId) -> String {
+        hour_of(job)
+    }
+
+    /// The facts of an hour's jobs, or of one of them.
+    pub async fn journal_hour(&self, source: &str, hour: &str, job: Option<JobId>) -> Result<HourFacts, LedgerError> {
+        let follower = self.memory.jobs.view(source, hour.to_owned(), AsOf::Now).await?;
+        let is_wanted = |(id, _): &(JobId, &Job)| job.is_none_or(|job| job == *id);
+        let jobs = follower.read(|hour| hour.jobs().filter(is_wanted).map(|(id, job)| JobFacts::of(id, job)).collect());
+        Ok(HourFacts { jobs, unreadable: follower.unreadable() })
+    }
+}

@@ -1,0 +1,370 @@
+//! The view of one hour: of every job that was submitted in it, what counts of all that happened to it and its tasks, in the
+//! journal's algebra.
+
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use jiff::Timestamp;
+use prost::Message;
+use uuid::Uuid;
+use waybill_journal::{InvalidSnapshot, View};
+
+use crate::{
+    Failure, JobId,
+    jobs::{
+        Ended, Fact, Rank, Work,
+        entry::{fact_of, from_message, job, messages},
+        outcome::{ended, from_failure, outcome},
+        proto::{self, Entry, Snapshot},
+    },
+};
+
+/// One hour's jobs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Hour {
+    jobs: BTreeMap<JobId, Job>,
+    /// Of all jobs.
+    tasks: usize,
+}
+
+/// What counts of a job.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Job {
+    pub(crate) started: Option<Timestamp>,
+    /// When, and how many tasks.
+    pub(crate) planned: Option<(Timestamp, u32)>,
+    plan_failed: Option<(u32, Failure)>,
+    sent: Option<u32>,
+    round: Option<(u32, Timestamp)>,
+    pub(crate) cancelled: Option<Timestamp>,
+    pub(crate) outcomes: JobOutcomes,
+    /// Tasks, and the planning (`None`), that have not ended.
+    works: BTreeMap<Option<u32>, Work>,
+}
+
+/// The outcomes of a job's tasks, by number: about 300 bytes each.
+pub(crate) type JobOutcomes = BTreeMap<u32, Ended>;
+
+impl Job {
+    /// The latest round: 0, then one more for each retry.
+    pub(crate) fn round(&self) -> u32 {
+        self.round.map_or(0, |(round, _)| round)
+    }
+
+    /// How the planning was given up, unless it is being tried again.
+    pub(crate) fn plan_failed(&self) -> Option<&Failure> {
+        self.plan_failed.as_ref().filter(|(round, _)| *round >= self.round()).map(|(_, failure)| failure)
+    }
+
+    /// Whether the planning was given up in this round or a later one.
+    pub(crate) fn has_plan_failed_in(&self, round: u32) -> bool {
+        self.plan_failed.as_ref().is_some_and(|(failed, _)| *failed >= round)
+    }
+
+    /// Whether every task that was pending when a round began was sent out.
+    pub(crate) fn is_sent_in(&self, round: u32) -> bool {
+        self.sent >= Some(round)
+    }
+
+    /// How a task ended, if it did: what failed or lacked items in an earlier round is being tried again.
+    pub(crate) fn outcome(&self, task: u32) -> Option<&Ended> {
+        self.outcomes.get(&task).filter(|ended| ended.rank().counts_in(self.round()))
+    }
+
+    /// What is known of a task, or of the planning (`None`), that has not ended.
+    pub(crate) fn work(&self, task: Option<u32>) -> Option<&Work> {
+        self.works.get(&task)
+    }
+
+    /// What is known of tasks that have not ended.
+    pub(crate) fn works(&self) -> impl Iterator<Item = (Option<u32>, &Work)> {
+        self.works.iter().map(|(task, work)| (*task, work))
+    }
+
+    /// Changes when something happens to the job, but for leases that are renewed.
+    pub(crate) fn activity(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.started, self.planned, self.plan_failed.as_ref().map(|(round, _)| *round)).hash(&mut hasher);
+        (self.sent, self.round, self.cancelled).hash(&mut hasher);
+        // It grows with every outcome, also with one that takes another's place.
+        self.outcomes.values().map(|ended| ended.rank().steps()).sum::<u64>().hash(&mut hasher);
+        self.works.iter().for_each(|(task, work)| (task, work.activity()).hash(&mut hasher));
+        hasher.finish()
+    }
+
+    /// Returns by how much there are more outcomes.
+    fn add(&mut self, fact: Fact) -> usize {
+        let before = self.outcomes.len();
+        match fact {
+            Fact::Started(at) => self.started = earlier(self.started, at),
+            Fact::Planned(at, tasks) => {
+                self.planned = self.planned.max(Some((at, tasks)));
+                self.works.remove(&None);
+            }
+            Fact::PlanFailed(round, failure) => {
+                if self.plan_failed.as_ref().is_none_or(|(of, there)| plan_outranks((round, &failure), (*of, there))) {
+                    self.plan_failed = Some((round, failure));
+                }
+                self.forget_ended(None);
+            }
+            Fact::Sent(round) => self.sent = self.sent.max(Some(round)),
+            Fact::Round(round, at) => {
+                let standing = |(round, at): (u32, Timestamp)| (round, Reverse(at));
+                if self.round.is_none_or(|there| standing((round, at)) > standing(there)) {
+                    self.round = Some((round, at));
+                }
+            }
+            Fact::Cancelled(at) => self.cancelled = earlier(self.cancelled, at),
+            Fact::Work(task, work) => {
+                self.works.entry(task).or_insert_with(|| Work::of(work.round())).merge(&work);
+                self.forget_ended(task);
+            }
+            Fact::Ended(task, ended) => {
+                match self.outcomes.get_mut(&task) {
+                    Some(there) if outranks(&ended, there) => *there = ended,
+                    Some(_) => {}
+                    None => drop(self.outcomes.insert(task, ended)),
+                }
+                self.forget_ended(Some(task));
+            }
+        }
+        self.outcomes.len() - before
+    }
+
+    /// Forgets what was said of work in a round in which it has ended. Nothing makes that round's end undone.
+    fn forget_ended(&mut self, task: Option<u32>) {
+        let Some(round) = self.works.get(&task).map(Work::round) else { return };
+        let has_ended = match task {
+            Some(task) => self.outcomes.get(&task).map(Ended::rank).is_some_and(|rank: Rank| rank.counts_in(round)),
+            None => self.planned.is_some() || self.has_plan_failed_in(round),
+        };
+        if has_ended {
+            self.works.remove(&task);
+        }
+    }
+
+    /// Everything but the outcomes.
+    fn facts(&self) -> impl Iterator<Item = Fact> {
+        let started = self.started.map(Fact::Started).into_iter();
+        let planned = self.planned.map(|(at, tasks)| Fact::Planned(at, tasks));
+        let plan_failed = self.plan_failed.clone().map(|(round, failure)| Fact::PlanFailed(round, failure));
+        let round = self.round.map(|(round, at)| Fact::Round(round, at));
+        let works = self.works.iter().map(|(task, work)| Fact::Work(*task, work.clone()));
+        let facts = started.chain(planned).chain(plan_failed).chain(self.sent.map(Fact::Sent)).chain(round);
+        facts.chain(self.cancelled.map(Fact::Cancelled)).chain(works)
+    }
+}
+
+fn earlier(there: Option<Timestamp>, at: Timestamp) -> Option<Timestamp> {
+    Some(there.map_or(at, |there| there.min(at)))
+}
+
+impl Hour {
+    /// What is known of a job; `None` where nothing is.
+    pub(crate) fn job(&self, job: JobId) -> Option<&Job> {
+        self.jobs.get(&job)
+    }
+
+    /// All jobs.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.jobs.iter().map(|(id, job)| (*id, job))
+    }
+
+    /// How many tasks of all jobs have ended, and how many jobs there are.
+    pub(crate) fn len(&self) -> usize {
+        self.tasks + self.jobs.len()
+    }
+
+    fn add(&mut self, job: JobId, fact: Fact) {
+        self.tasks += self.jobs.entry(job).or_default().add(fact);
+    }
+}
+
+/// Of two outcomes of one rank, the one that was there first counts. Beyond that any rule will do that all readers
+/// have.
+fn outranks(new: &Ended, there: &Ended) -> bool {
+    let standing = |it: &Ended| (it.rank(), Reverse(it.finished()));
+    let bytes = |it: &Ended| outcome(0, it).encode_to_vec();
+    standing(new).cmp(&standing(there)).then_with(|| bytes(new).cmp(&bytes(there))).is_gt()
+}
+
+fn plan_outranks(new: (u32, &Failure), there: (u32, &Failure)) -> bool {
+    let standing = |(round, failure): (u32, &Failure)| (round, Reverse(failure.finished));
+    let bytes = |(_, failure): (u32, &Failure)| from_failure(failure).encode_to_vec();
+    standing(new).cmp(&standing(there)).then_with(|| bytes(new).cmp(&bytes(there))).is_gt()
+}
+
+impl View for Hour {
+    type Entry = Entry;
+    type Snapshot = Snapshot;
+
+    // 1 had outcomes alone.
+    const SCHEMA: u16 = 2;
+
+    fn apply(&mut self, entry: &Entry) {
+        if let Some((job, fact)) = fact_of(entry) {
+            self.add(job, fact);
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (id, job) in &other.jobs {
+            let there = self.jobs.entry(*id).or_default();
+            let outcomes = job.outcomes.iter().map(|(task, ended)| Fact::Ended(*task, ended.clone()));
+            self.tasks += job.facts().chain(outcomes).map(|fact| there.add(fact)).sum::<usize>();
+        }
+    }
+
+    fn to_snapshot(&self) -> Snapshot {
+        let job = |(id, job): (&JobId, &Job)| proto::Job {
+            job: Uuid::from(*id).as_bytes().to_vec(),
+            outcomes: job.outcomes.iter().map(|(task, ended)| outcome(*task, ended)).collect(),
+            facts: job.facts().flat_map(|fact| messages(&fact)).collect(),
+        };
+        Snapshot { jobs: self.jobs.iter().map(job).collect() }
+    }
+
+    fn from_snapshot(snapshot: Snapshot) -> Result<Self, InvalidSnapshot> {
+        let mut hour = Self::default();
+        for proto::Job { job: id, outcomes, facts } in snapshot.jobs {
+            let id = job(&id).ok_or("a job has no id")?;
+            let mut job = Job::default();
+            for outcome in outcomes {
+                let ended =
+                    ended(&outcome).ok_or_else(|| format!("task {} of job {id} has no outcome", outcome.task))?;
+                if job.outcomes.insert(outcome.task, ended).is_some() {
+                    return Err(format!("task {} of job {id} comes twice", outcome.task).into());
+                }
+            }
+            for fact in facts {
+                job.add(from_message(&fact).ok_or_else(|| format!("a fact of job {id} makes no sense"))?);
+            }
+            hour.tasks += job.outcomes.len();
+            if hour.jobs.insert(id, job).is_some() {
+                return Err(format!("job {id} comes twice").into());
+            }
+        }
+        Ok(hour)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        Lease, Outcome,
+        jobs::entries,
+        testing::{at, attempt, done, failure, id, lease, partial},
+    };
+
+    /// Few values, so that facts meet.
+    fn fact() -> impl Strategy<Value = Vec<Entry>> {
+        let ended = prop_oneof![
+            (any::<bool>(), 0..3_i64).prop_map(|(is_stored, second)| {
+                let outcome = if is_stored { Outcome::Stored } else { Outcome::Unchanged };
+                Ended::Done(done(outcome, second))
+            }),
+            (0..3_u32, 0..3_i64).prop_map(|(round, second)| Ended::Partial(round, partial(second))),
+            (0..3_u32, 0..3_i64, "[ab]")
+                .prop_map(|(round, second, reason)| { Ended::Failed(round, failure(&reason, second)) }),
+        ];
+        let work = (0..3_u32, 0..2_u128, 0..3_u32, any::<bool>(), 0..3_i64, 0..3_u32).prop_map(
+            |(round, n, renewal, flag, second, kind)| match kind {
+                0 => Work::attempt(round, attempt(n), flag),
+                1 => Work::lease(round, Lease { renewal, until: at(second), ..lease(["one", "two"][n as usize], 0) }),
+                _ => Work::wait(round, (renewal, at(second), ["a", "b"][n as usize].to_owned())),
+            },
+        );
+        let fact = prop_oneof![
+            3 => (0..3_u32, ended).prop_map(|(task, ended)| Fact::Ended(task, ended)),
+            3 => (prop::option::of(0..3_u32), work).prop_map(|(task, work)| Fact::Work(task, work)),
+            1 => (0..3_i64).prop_map(|second| Fact::Started(at(second))),
+            1 => (0..3_i64, 0..3_u32).prop_map(|(second, tasks)| Fact::Planned(at(second), tasks)),
+            1 => (0..3_u32, 0..3_i64, "[ab]")
+                .prop_map(|(round, second, reason)| Fact::PlanFailed(round, failure(&reason, second))),
+            1 => (0..3_u32).prop_map(Fact::Sent),
+            1 => (0..3_u32, 0..3_i64).prop_map(|(round, second)| Fact::Round(round, at(second))),
+            1 => (0..3_i64).prop_map(|second| Fact::Cancelled(at(second))),
+        ];
+        (0..2_u64, fact).prop_map(|(job, fact)| entries(id(0, job), &fact))
+    }
+
+    fn hour(entries: &[Entry]) -> Hour {
+        let mut hour = Hour::default();
+        entries.iter().for_each(|entry| hour.apply(entry));
+        hour
+    }
+
+    fn merged(left: &Hour, right: &Hour) -> Hour {
+        let mut merged = left.clone();
+        merged.merge(right);
+        merged
+    }
+
+    fn some() -> impl Strategy<Value = Vec<Entry>> {
+        prop::collection::vec(fact(), 0..12).prop_map(|facts| facts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn the_laws_of_a_view(a in some(), b in some(), c in some()) {
+            let [x, y, z] = [&a, &b, &c].map(|entries| hour(entries));
+            prop_assert_eq!(&merged(&x, &x), &x);
+            prop_assert_eq!(merged(&x, &y), merged(&y, &x));
+            prop_assert_eq!(merged(&merged(&x, &y), &z), merged(&x, &merged(&y, &z)));
+            prop_assert_eq!(&merged(&x, &Hour::default()), &x);
+            prop_assert_eq!(merged(&x, &y), hour(&[a, b].concat()));
+            prop_assert_eq!(Hour::from_snapshot(x.to_snapshot()).unwrap(), x);
+        }
+    }
+
+    #[test]
+    fn an_outcome_is_read_back_as_it_was_written() {
+        for ended in [
+            Ended::Done(done(Outcome::Unchanged, 3)),
+            Ended::Partial(2, partial(4)),
+            Ended::Failed(1, failure("gone", 5)),
+            Ended::Failed(0, crate::Failure { quarantine: Some("quarantine/x".to_owned()), ..failure("bad", 6) }),
+        ] {
+            let hour = hour(&entries(id(0, 1), &Fact::Ended(7, ended.clone())));
+            assert_eq!(hour.job(id(0, 1)).unwrap().outcomes[&7], ended);
+            assert_eq!((hour.len(), hour.job(id(0, 2))), (2, None));
+        }
+    }
+
+    /// What a later release or a broken writer may have put there.
+    #[test]
+    fn an_entry_that_makes_no_sense_is_no_fact() {
+        let good = entries(id(0, 1), &Fact::Ended(7, Ended::Failed(0, failure("gone", 5)))).remove(0);
+        let no_job = Entry { job: b"job".to_vec(), ..good.clone() };
+        let no_fact = Entry { outcome: None, ..good.clone() };
+        let mut no_end = good;
+        no_end.outcome.as_mut().unwrap().end = None;
+        assert_eq!(hour(&[no_job, no_fact, no_end]), Hour::default());
+    }
+
+    /// What is said of work late, after it has ended in that round, is not kept; in a later round it is.
+    #[test]
+    fn nothing_is_kept_of_work_that_has_ended() {
+        let mut job = Job::default();
+        let work = |round, n| Fact::Work(Some(1), Work::attempt(round, attempt(n), false));
+        job.add(work(0, 1));
+        assert!(job.work(Some(1)).is_some());
+        job.add(Fact::Ended(1, Ended::Failed(0, failure("gone", 1))));
+        job.add(work(0, 2));
+        assert!(job.work(Some(1)).is_none());
+        job.add(work(1, 3));
+        assert!(job.work(Some(1)).is_some_and(Work::has_attempts));
+        job.add(Fact::Ended(1, Ended::Done(done(Outcome::Stored, 2))));
+        job.add(work(2, 4));
+        assert!(job.work(Some(1)).is_none());
+        job.add(Fact::Work(None, Work::lease(0, lease("one", 9))));
+        job.add(Fact::Planned(at(1), 2));
+        assert!(job.work(None).is_none());
+    }
+}
