@@ -53,7 +53,7 @@ impl Default for Options {
             segment_entries: 10_000,
             segment_bytes: 4 * MIB,
             queue_bytes: 16 * MIB,
-            linger: Duration::from_millis(2),
+            linger: Duration::from_millis(10),
             relaxed_linger: Duration::from_millis(100),
             retry_wait: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(5),

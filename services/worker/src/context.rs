@@ -87,21 +87,34 @@ impl Context {
         self.counts.get(source).unwrap_or(&self.unknown)
     }
 
-    /// Whether a job is cancelled; what is said of it may be a tenth of a second old. Small tasks would else ask more
-    /// than they do.
+    /// Whether a job is cancelled; what is said of it may be a tenth of a second old, and older by the time that the next look
+    /// takes. Small tasks would else ask more than they do.
     pub(crate) async fn is_cancelled(&self, job: JobId) -> Result<bool, LedgerError> {
-        let now = Instant::now();
-        let is_known = |seen: &Instant| now.duration_since(*seen) < BETWEEN_LOOKS;
-        if self.uncancelled().get(&job).is_some_and(is_known) {
+        if self.is_known_uncancelled(job) {
             return Ok(false);
         }
-        let is_cancelled = self.worker.ledger.is_cancelled(job).await?;
+        let asked = self.worker.ledger.is_cancelled(job).await;
         let mut uncancelled = self.uncancelled();
-        uncancelled.retain(|_, seen| is_known(seen));
-        if !is_cancelled {
-            uncancelled.insert(job, now);
+        match asked {
+            Ok(false) => drop(uncancelled.insert(job, Instant::now())),
+            // The next task asks again.
+            Ok(true) | Err(_) => drop(uncancelled.remove(&job)),
         }
-        Ok(is_cancelled)
+        asked
+    }
+
+    /// Of those who find that it is time to look again, the first is sent to look, and the others are told what is known.
+    fn is_known_uncancelled(&self, job: JobId) -> bool {
+        let now = Instant::now();
+        let is_known = |seen: &Instant| now.duration_since(*seen) < BETWEEN_LOOKS;
+        let mut uncancelled = self.uncancelled();
+        match uncancelled.get_mut(&job) {
+            Some(seen) if is_known(seen) => return true,
+            Some(seen) => *seen = now,
+            None => {}
+        }
+        uncancelled.retain(|_, seen| is_known(seen));
+        false
     }
 
     fn uncancelled(&self) -> MutexGuard<'_, HashMap<JobId, Instant>> {

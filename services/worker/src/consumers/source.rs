@@ -5,7 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 use waybill_queue::{Lock, QueueError, QueueName};
 use waybill_source::{Definition, Limit};
 
@@ -15,11 +19,14 @@ use crate::{
     limits::{
         distributed_semaphore::{DistributedSemaphore, Permit, jittered},
         spent::Spent,
-        throttle::Throttle,
+        throttle::{SHORT_DOWNLOAD, Throttle},
     },
     retry,
 };
 
+/// Tasks in hand under one permit, while downloads are short: one has its request open, the others check, store and commit what
+/// has come, so that the upstream need not wait for the store, and commits share segments.
+const AT_ONCE: u16 = 4;
 /// Tasks of a source with a rate that run at once, at least: a slow answer must not hold up the next request.
 const LEAST_AT_ONCE: u64 = 8;
 /// At most: a task has a spool of up to 1 MiB in memory.
@@ -75,6 +82,16 @@ struct SourceConsumer {
 /// The queue will have no more messages for this process.
 struct QueueClosed;
 
+/// Why a loop takes no further messages.
+enum Left {
+    /// It may, after a pause or with another prefetch.
+    Again,
+    /// The permit is lost, or called back.
+    Permit,
+    Shutdown,
+    Queue,
+}
+
 impl SourceConsumer {
     async fn run_with_permits(self, permits: DistributedSemaphore) {
         let shutdown = self.context.shutdown.clone();
@@ -88,11 +105,10 @@ impl SourceConsumer {
         }
     }
 
-    /// Runs tasks for as long as the permit is ours; `None` at shutdown.
+    /// Runs tasks for as long as the permit is ours; `None` at shutdown. No task is in hand when it returns.
     async fn run_with(&self, permits: &DistributedSemaphore, permit: &Permit) -> Option<Result<(), QueueClosed>> {
-        let Self { context, queue_name, throttle, .. } = self;
-        let mut let_go = false;
-        while !let_go && permit.is_held() {
+        let Self { context, throttle, .. } = self;
+        while permit.is_held() {
             tokio::select! {
                 biased;
                 () = context.shutdown.cancelled() => return None,
@@ -100,32 +116,53 @@ impl SourceConsumer {
                 () = permits.called_back() => break,
                 () = throttle.open(1) => {}
             }
-            let Some(mut consumer) = run_delivery::consumer(context, queue_name, 1).await else {
-                return Some(Err(QueueClosed));
-            };
-            loop {
-                let delivery = tokio::select! {
-                    biased;
-                    () = context.shutdown.cancelled() => return None,
-                    () = permit.lost() => break,
-                    () = permits.called_back() => { let_go = true; break }
-                    () = throttle.paused() => break,
-                    delivery = consumer.next() => match delivery {
-                        Some(delivery) => delivery,
-                        None => return Some(Err(QueueClosed)),
-                    },
-                };
-                let_go = permits.is_called_back();
-                if let_go {
-                    // Before the delivery is settled, so that the broker sends no other one ahead.
-                    drop(consumer);
-                    run_delivery::run_delivery(context, queue_name, WorkDelivery::new(delivery)).await;
-                    break;
-                }
-                run_delivery::run_delivery(context, queue_name, WorkDelivery::new(delivery)).await;
+            let mut tasks = JoinSet::new();
+            let left = self.take_with(permits, permit, &mut tasks).await;
+            while tasks.join_next().await.is_some() {}
+            match left {
+                Left::Again => {}
+                Left::Permit => break,
+                Left::Shutdown => return None,
+                Left::Queue => return Some(Err(QueueClosed)),
             }
         }
         Some(Ok(()))
+    }
+
+    /// Takes messages and runs their tasks, until something is different. What was taken runs in `tasks`.
+    async fn take_with(&self, permits: &DistributedSemaphore, permit: &Permit, tasks: &mut JoinSet<()>) -> Left {
+        let Self { context, queue_name, throttle, .. } = self;
+        let at_once = if throttle.are_downloads_short() { AT_ONCE } else { 1 };
+        let Some(mut consumer) = run_delivery::consumer(context, queue_name, at_once).await else { return Left::Queue };
+        let mut last_end = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                () = context.shutdown.cancelled() => return Left::Shutdown,
+                () = permit.lost() => return Left::Permit,
+                () = permits.called_back() => return Left::Permit,
+                () = throttle.paused() => return Left::Again,
+                Some(_) = tasks.join_next() => {
+                    last_end = Instant::now();
+                    if throttle.are_downloads_short() != (at_once > 1) {
+                        return Left::Again;
+                    }
+                }
+                // What the broker sent ahead is given back: another worker may have a permit for it.
+                () = sleep_until(last_end + SHORT_DOWNLOAD * 2), if at_once > 1 && !tasks.is_empty() => return Left::Again,
+                delivery = consumer.next() => match delivery {
+                    Some(delivery) => {
+                        if tasks.is_empty() {
+                            last_end = Instant::now();
+                        }
+                        let (context, queue_name) = (context.clone(), queue_name.clone());
+                        let delivery = WorkDelivery::new(delivery);
+                        tasks.spawn(async move { run_delivery::run_delivery(&context, &queue_name, delivery).await });
+                    }
+                    None => return Left::Queue,
+                },
+            }
+        }
     }
 
     async fn run_at_a_rate(self, source: String, batch: usize) {

@@ -88,7 +88,9 @@ impl Download<'_> {
             drop(passed);
             match attempt? {
                 Ok(answer) => {
-                    counts.fetch.observe(began.elapsed().as_secs_f64());
+                    let took = began.elapsed();
+                    counts.fetch.observe(took.as_secs_f64());
+                    self.throttle.downloaded(took);
                     return Ok(answer);
                 }
                 Err(fault) => timeout_at(deadline, budget.wait(fault)).await.map_err(|_| late())??,

@@ -27,6 +27,11 @@ const CONFIRMATION: Duration = Duration::from_millis(200);
 /// How long a request waits for a lock of its source before it is left to another worker.
 const ELSEWHERE: Duration = Duration::from_secs(30);
 
+/// A download that holds up no other worker's: messages may be taken ahead of it.
+pub(crate) const SHORT_DOWNLOAD: Duration = Duration::from_secs(1);
+/// So many in a row have to be short.
+const SHORT_IN_A_ROW: u32 = 8;
+
 /// One source's.
 #[derive(Debug)]
 pub(crate) struct Throttle {
@@ -51,6 +56,8 @@ struct State {
     paused_until: Option<Instant>,
     /// How long it took to open for the next request.
     opening: Duration,
+    /// Short downloads since the last long one.
+    short_downloads: u32,
 }
 
 #[derive(Debug)]
@@ -117,7 +124,8 @@ impl Throttle {
     /// What requests wait is told to `waits`.
     pub(crate) fn new(limit: Limit, waits: Histogram) -> Self {
         let (locks, rate, paused_until) = (Vec::new(), None, None);
-        let state = Mutex::new(State { locks, open: 0, rate, paused_until, opening: Duration::ZERO });
+        let state =
+            Mutex::new(State { locks, open: 0, rate, paused_until, opening: Duration::ZERO, short_downloads: 0 });
         Self { limit, waits, state, changed: watch::Sender::default(), turn: tokio::sync::Mutex::default() }
     }
 
@@ -173,6 +181,16 @@ impl Throttle {
             state.paused_until = state.paused_until.max(Some(until));
         }
         self.changed.send_replace(());
+    }
+
+    /// Notes how long a download took.
+    pub(crate) fn downloaded(&self, took: Duration) {
+        let mut state = self.lock();
+        state.short_downloads = if took < SHORT_DOWNLOAD { state.short_downloads.saturating_add(1) } else { 0 };
+    }
+
+    pub(crate) fn are_downloads_short(&self) -> bool {
+        self.lock().short_downloads >= SHORT_IN_A_ROW
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -329,6 +347,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = waybill_store::Embedded::open(folder.path()).await.unwrap().store("bucket").unwrap();
         (Arc::new(Spent::read(&store, "weather", "one").await.unwrap()), folder)
+    }
+
+    #[test]
+    fn downloads_are_short_after_some_and_until_a_long_one() {
+        let throttle = throttle(Limit::Concurrency(2));
+        let download = |milliseconds| throttle.downloaded(Duration::from_millis(milliseconds));
+        for _ in 0..SHORT_IN_A_ROW {
+            assert!(!throttle.are_downloads_short());
+            download(999);
+        }
+        assert!(throttle.are_downloads_short());
+        download(1_000);
+        assert!(!throttle.are_downloads_short());
     }
 
     #[tokio::test]
