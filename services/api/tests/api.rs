@@ -77,7 +77,7 @@ fn serving(store: &Store, queue: Arc<dyn Queue>) -> (TestClient<BoxEndpoint<'sta
     let mut catalog = Catalog::shipped();
     catalog.insert_text("harbours.toml", HARBOURS).unwrap();
     let jobs = JobsApi::new(ledger.clone(), Arc::new(catalog), &Env::new(), now);
-    let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
+    let probes = Probes { checks: Vec::new(), warnings: Vec::new(), shutdown: CancellationToken::new() };
     (TestClient::new(poem::EndpointExt::boxed(app(jobs, probes, AppConfig::default()))), ledger)
 }
 

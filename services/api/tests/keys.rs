@@ -47,7 +47,7 @@ async fn fixture(scopes: &[&[&str]]) -> Fixture<impl Endpoint<Output = Response>
         (Arc::new(Catalog::shipped()), Env::from([("OPENWEATHER_API_KEY".to_owned(), "k".to_owned())]));
     let jobs = JobsApi::new(ledger.clone(), catalog.clone(), &env, Timestamp::now);
     let weather = WeatherApi::new(ledger, catalog, store.clone(), &env, Timestamp::now);
-    let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
+    let probes = Probes { checks: Vec::new(), warnings: Vec::new(), shutdown: CancellationToken::new() };
     let front = AppConfig { keys: ApiKeys::new(&settings).unwrap(), ..AppConfig::default() };
     Fixture {
         client: TestClient::new(app((jobs, weather), probes, front)),

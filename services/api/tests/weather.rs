@@ -58,7 +58,7 @@ async fn a_city_is_there_once_and_as_of_the_newest_complete_fetch() {
         &Env::from([("OPENWEATHER_API_KEY".to_owned(), "k".to_owned())]),
         now,
     );
-    let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
+    let probes = Probes { checks: Vec::new(), warnings: Vec::new(), shutdown: CancellationToken::new() };
     let client = TestClient::new(app(weather, probes, AppConfig::default()));
     client
         .post("/collect/")

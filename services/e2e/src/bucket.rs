@@ -43,6 +43,12 @@ impl Bucket {
         keys
     }
 
+    /// Writes an object.
+    pub async fn put(&self, key: &str, body: Vec<u8>) {
+        let put = self.client.put_object().bucket(&self.name).key(key).body(body.into());
+        put.send().await.expect("the object can be written");
+    }
+
     /// Deletes every object under a prefix.
     pub async fn delete(&self, prefix: &str) {
         for key in self.keys(prefix).await {

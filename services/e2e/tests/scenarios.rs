@@ -140,6 +140,57 @@ async fn a_lost_index_is_said_and_built_again() {
     assert!(row["fetch"]["objects"][0]["statistics"]["bus-count"].is_string(), "{row}");
 }
 
+/// Not in one process, whose bucket only it can write. Nothing that is there is deleted, and nothing stops.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_in_a_journal_is_named_and_all_else_goes_on() {
+    let system = System::start(Mode::Apart, small()).await;
+    let day = "2024-05-01";
+    system.fetch_buses(day).await;
+    let segment = system.bucket.keys("journal/buses/jobs/").await.remove(0);
+    let (whole, _) = system.bucket.read(&segment).await;
+    let (folder, _) = segment.rsplit_once('/').expect("a segment lies in a folder");
+    let hour = folder.strip_suffix("/segments").or(folder.strip_suffix("/snapshots")).expect("of an hour");
+    let newer = [&whole[..8], &[99, 0], &whole[10..]].concat();
+    let mut changed = whole.clone();
+    *changed.last_mut().expect("it has bytes") ^= 1;
+    let bad: [(&str, Vec<u8>, &str); 6] = [
+        ("0190a000-0000-7000-8000-000000000001", b"garbage".to_vec(), "neither a segment nor a snapshot"),
+        ("0190a000-0000-7000-8000-000000000002", Vec::new(), "it is empty"),
+        ("0190a000-0000-7000-8000-000000000003", whole[..whole.len() - 1].to_vec(), "bytes and has"),
+        ("0190a000-0000-7000-8000-000000000004", vec![0; 65 << 20], "at most"),
+        ("0190a000-0000-7000-8000-000000000005", newer, "run the newer release"),
+        ("0190a000-0000-7000-8000-000000000006", changed, "its checksum does not match"),
+    ];
+    let index = "journal/buses/index/2024-05";
+    for folder in [hour, index] {
+        for (name, body, _) in &bad {
+            system.bucket.put(&format!("{folder}/segments/{name}"), body.clone()).await;
+        }
+    }
+    assert_eq!(system.fetch_buses(day).await["state"], "succeeded");
+    assert_eq!(system.fetch_buses("2024-05-02").await["state"], "succeeded");
+    system.country_stats(day, "2024-05-02").await;
+    for (url, folder) in [(&system.api, hour), (&system.stats, index)] {
+        let ready = system.get(url, "/ready").await;
+        let warnings = ready["warnings"].to_string();
+        for (name, _, reason) in &bad {
+            let said = format!("{folder}/segments/{name} cannot be read: ");
+            assert!(warnings.contains(&said) && warnings.contains(reason), "{reason}: {warnings}");
+        }
+        assert_eq!(ready["status"], "ready");
+    }
+    for arguments in [&["journal", "buses", "--jobs"][..], &["journal", "buses"]] {
+        let output = run(arguments, &system.environment());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && bad.iter().all(|(name, _, _)| said.contains(name)), "{said}");
+        assert!(!output.stdout.is_empty(), "what can be read is printed");
+    }
+    for folder in [hour, index] {
+        let keys = system.bucket.keys(folder).await;
+        assert!(bad.iter().all(|(name, _, _)| keys.iter().any(|key| key.ends_with(name))), "{keys:?}");
+    }
+}
+
 async fn bad_files_go_to_quarantine_and_hold_up_nobody(mode: Mode) {
     let system = System::start(mode, small()).await;
     system.upstream.set_city_fault(1, CityFault::Html);

@@ -2,11 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio_util::sync::CancellationToken;
-use waybill_journal::{CommitError, Committer, Compactor, Follower, Journal, Options, ReadError, Urgency, View};
+use waybill_journal::{
+    CommitError, Committer, Compactor, Follower, Journal, Options, ReadError, Unreadable, Urgency, View,
+};
 use waybill_store::{Store, StoreError};
 
 use crate::cache::Cache;
@@ -26,6 +31,9 @@ pub(crate) const ROOT: &str = "journal/";
 pub(crate) fn folder(source: &str, kind: &str) -> String {
     format!("{ROOT}{source}/{kind}/")
 }
+
+/// Objects, and journals with some, that are remembered to be unreadable.
+const UNREADABLE: usize = 20;
 
 /// Counts followers in this process.
 static FOLLOWERS: AtomicU64 = AtomicU64::new(0);
@@ -59,6 +67,8 @@ pub(crate) struct Journals<V: View> {
     committers: Cache<Part, (Committer<V>, Option<u64>)>,
     followers: Cache<Part, (Follower<V>, u64)>,
     weigh: fn(&V) -> usize,
+    /// Objects that cannot be read, of journals in which there were some at the latest look.
+    unreadable: Mutex<BTreeMap<Part, Vec<Arc<Unreadable>>>>,
     options: Options,
     shutdown: CancellationToken,
 }
@@ -74,7 +84,7 @@ impl<V: View> Journals<V> {
     ) -> Self {
         let committers = Cache::new(COMMITTERS);
         let followers = Cache::weighted(kept.journals, kept.weight);
-        Self { store, kind, committers, followers, weigh: kept.weigh, options, shutdown }
+        Self { store, kind, committers, followers, weigh: kept.weigh, unreadable: Mutex::default(), options, shutdown }
     }
 
     /// Returns when the entries are durable, those of one journal together. Waits for as long as the store refuses, until
@@ -95,8 +105,25 @@ impl<V: View> Journals<V> {
             AsOf::Now => follower.fresh().await,
             AsOf::ASecondAgo => follower.recent().await,
         };
+        self.note_unreadable(&part, &follower);
         self.keep(part, &follower);
         refreshed.map(|()| follower)
+    }
+
+    fn note_unreadable(&self, part: &Part, follower: &Follower<V>) {
+        let found = follower.unreadable();
+        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.is_empty() {
+            unreadable.remove(part);
+        } else if unreadable.len() < UNREADABLE || unreadable.contains_key(part) {
+            unreadable.insert(part.clone(), found.into_iter().take(UNREADABLE).collect());
+        }
+    }
+
+    /// What could not be read at the latest looks of this process, in key order: at most [`UNREADABLE`].
+    pub(crate) fn unreadable(&self) -> Vec<Arc<Unreadable>> {
+        let unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        unreadable.values().flatten().take(UNREADABLE).cloned().collect()
     }
 
     /// The one that is kept, if it is.

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::{Timestamp, civil::Date};
 use tokio::sync::Semaphore;
-use waybill_journal::{CompactionError, Options};
+use waybill_journal::{CompactionError, Options, Unreadable};
 use waybill_queue::Queue;
 use waybill_source::Definition;
 use waybill_store::{Store, StoreError};
@@ -226,6 +226,11 @@ impl Ledger {
         let hour = self.memory.jobs.hour(&source, job, AsOf::Now).await?;
         let rank = hour.read(|hour| Some(hour.job(job)?.outcomes.get(&task)?.rank()));
         Ok(rank.is_some_and(|rank| rank.counts_in(round)))
+    }
+
+    /// Objects of jobs' journals that this process could not read at its latest looks: at most 20.
+    pub fn unreadable(&self) -> Vec<Arc<Unreadable>> {
+        self.memory.jobs.unreadable()
     }
 
     /// Does one compaction in a journal of jobs; returns whether another may be due.

@@ -266,7 +266,7 @@ impl Served {
         let now = || "2024-01-21T08:00:00Z".parse().unwrap();
         let (catalog, index) = (Arc::new(Catalog::shipped()), bucket.index.clone());
         let api = StatsApi::new(catalog, ledger.clone(), index, bucket.store.clone(), now);
-        let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
+        let probes = Probes { checks: Vec::new(), warnings: Vec::new(), shutdown: CancellationToken::new() };
         let client = TestClient::new(app(api, probes, AppConfig::default()).boxed());
         Self { bucket, ledger, client }
     }

@@ -20,7 +20,7 @@ pub use auth::api_keys::{ApiKeys, KeyError, KeySettings, NewKey, RateSettings, S
 pub use auth::browsers::refuse_foreign;
 pub use etag::matches;
 pub use metrics::Metrics;
-pub use probes::{Check, Probes};
+pub use probes::{Check, Probes, Warnings};
 pub use problem::{Details, Problem, quoted};
 pub use request::json_body::JsonBody;
 pub use request::preference::{LONGEST_WAIT, preferred_wait};

@@ -16,10 +16,15 @@ pub struct Check {
     pub run: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
 }
 
+/// Something that a person should look at, though the process is of use; in words.
+pub type Warnings = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// All the checks of a process, and whether it is going down.
 pub struct Probes {
     /// Run side by side at each `/ready`.
     pub checks: Vec<Check>,
+    /// Asked at each `/ready`.
+    pub warnings: Vec<Warnings>,
     /// Once cancelled, `/ready` is 503.
     pub shutdown: tokio_util::sync::CancellationToken,
 }
@@ -42,6 +47,9 @@ struct Report {
     status: Readiness,
     /// `ok`, or what is wrong, by check.
     checks: BTreeMap<String, String>,
+    /// What a person should look at, such as objects of a journal that cannot be read; requests can be sent here all the same.
+    #[oai(skip_serializing_if_is_empty)]
+    warnings: Vec<String>,
 }
 
 #[derive(Debug, ApiResponse)]
@@ -73,13 +81,15 @@ impl Probes {
     #[oai(path = "/ready", method = "get", operation_id = "ready")]
     async fn ready(&self) -> Answer {
         if self.shutdown.is_cancelled() {
-            return Answer::NotReady(Json(Report { status: Readiness::Draining, checks: BTreeMap::new() }));
+            let (status, checks) = (Readiness::Draining, BTreeMap::new());
+            return Answer::NotReady(Json(Report { status, checks, warnings: Vec::new() }));
         }
         let checks: BTreeMap<_, _> = join_all(self.checks.iter().map(outcome)).await.into_iter().collect();
+        let warnings = self.warnings.iter().flat_map(|warnings| warnings()).collect();
         if checks.values().all(|outcome| outcome == "ok") {
-            Answer::Ready(Json(Report { status: Readiness::Ready, checks }))
+            Answer::Ready(Json(Report { status: Readiness::Ready, checks, warnings }))
         } else {
-            Answer::NotReady(Json(Report { status: Readiness::Unready, checks }))
+            Answer::NotReady(Json(Report { status: Readiness::Unready, checks, warnings }))
         }
     }
 }

@@ -80,7 +80,7 @@ impl Things {
 
 fn probes(checks: Vec<Check>) -> (Probes, CancellationToken) {
     let shutdown = CancellationToken::new();
-    (Probes { checks, shutdown: shutdown.clone() }, shutdown)
+    (Probes { checks, warnings: Vec::new(), shutdown: shutdown.clone() }, shutdown)
 }
 
 fn client() -> TestClient<impl Endpoint<Output = Response>> {
@@ -316,6 +316,14 @@ async fn ready_runs_the_checks_side_by_side() {
     200 OK
     content-type: application/json; charset=utf-8
     {"checks":{"queue":"ok","store":"ok"},"status":"ready"}
+    "#);
+
+    let (mut doubtful, _) = probes(vec![check("store", Some(Ok(())))]);
+    doubtful.warnings.push(Box::new(|| vec!["journal/buses/jobs/x cannot be read: it is empty".to_owned()]));
+    insta::assert_snapshot!(seen(TestClient::new(app((), doubtful, AppConfig::default())).get("/ready")).await, @r#"
+    200 OK
+    content-type: application/json; charset=utf-8
+    {"checks":{"store":"ok"},"status":"ready","warnings":["journal/buses/jobs/x cannot be read: it is empty"]}
     "#);
 
     let slow = (0..5).map(|at| check(["a", "b", "c", "d", "e"][at], None));

@@ -57,7 +57,7 @@ fn room() -> Room<impl Endpoint<Output = Response>> {
     let metrics = Metrics::register(&mut registry);
     let registry = Arc::new(registry);
     let front = AppConfig { keys: ApiKeys::new(&settings).unwrap(), metrics, registry: Arc::clone(&registry) };
-    let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
+    let probes = Probes { checks: Vec::new(), warnings: Vec::new(), shutdown: CancellationToken::new() };
     Room { client: TestClient::new(app(Things, probes, front)), registry, keys }
 }
 

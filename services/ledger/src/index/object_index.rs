@@ -82,6 +82,11 @@ impl Index {
         Self { store, shared: Arc::new(shared) }
     }
 
+    /// Objects of the index's journals that this process could not read at its latest looks: at most 20.
+    pub fn unreadable(&self) -> Vec<Arc<Unreadable>> {
+        self.shared.journals.unreadable()
+    }
+
     /// Returns when the entries are durable. Waits for as long as the store refuses, until the shutdown.
     ///
     /// # Errors

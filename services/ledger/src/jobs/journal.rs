@@ -1,7 +1,9 @@
 //! The journals of jobs: what a process commits to them, and what of them stays in memory.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
-use waybill_journal::{CommitError, CompactionError, Follower, Options, ReadError};
+use waybill_journal::{CommitError, CompactionError, Follower, Options, ReadError, Unreadable};
 use waybill_store::Store;
 
 use crate::{
@@ -40,6 +42,10 @@ impl Jobs {
 
     pub(super) async fn view(&self, source: &str, hour: String, as_of: AsOf) -> Result<Follower<Hour>, ReadError> {
         self.journals.view((source.to_owned(), hour), as_of).await
+    }
+
+    pub(crate) fn unreadable(&self) -> Vec<Arc<Unreadable>> {
+        self.journals.unreadable()
     }
 
     /// Does one compaction in an hour's journal; returns whether another may be due.

@@ -26,7 +26,7 @@ use waybill_ledger::{Ledger, index::Index};
 use waybill_queue::Queue;
 use waybill_stats::StatsApi;
 use waybill_store::{Embedded, Store};
-use waybill_web::{AppConfig, Check, Probes, Problem, Serving};
+use waybill_web::{AppConfig, Check, Probes, Problem, Serving, Warnings};
 use waybill_worker::{RetryPolicy, Worker};
 
 use crate::{
@@ -104,22 +104,10 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
 
     let (app, worker) = match target {
         Target::Stats => {
-            let probes = probes(&store, None, &shutdown);
+            let (ledger, index) = (Ledger::read_only(store.clone()), Index::new(store.clone(), shutdown.clone()));
+            let probes = probes(&store, None, &shutdown, warnings(&ledger, [&index]));
             let front = AppConfig { keys, metrics: http.clone(), registry: Arc::new(registry) };
-            (
-                boxed(waybill_web::app(
-                    StatsApi::new(
-                        catalog,
-                        Ledger::read_only(store.clone()),
-                        Index::new(store.clone(), shutdown.clone()),
-                        store,
-                        Timestamp::now,
-                    ),
-                    probes,
-                    front,
-                )),
-                None,
-            )
+            (boxed(waybill_web::app(StatsApi::new(catalog, ledger, index, store, Timestamp::now), probes, front)), None)
         }
         Target::Up | Target::Api | Target::Worker => {
             let queue = backends::queue(settings, target, &waybill_queue::Metrics::register(metrics))?;
@@ -128,8 +116,9 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             let worker_metrics = waybill_worker::Metrics::register(metrics);
             let jobs_metrics = (target != Target::Worker).then(|| waybill_api::Metrics::register(metrics, names()));
             let front = AppConfig { keys, metrics: http.clone(), registry: Arc::new(registry) };
-            let probes = probes(&store, Some(&queue), &shutdown);
             let ledger = Ledger::new(store.clone(), Arc::clone(&queue)).with_metrics(ledger_metrics);
+            let index = (target == Target::Up).then(|| Index::new(store.clone(), shutdown.clone()));
+            let probes = probes(&store, Some(&queue), &shutdown, warnings(&ledger, &index));
             let env = catalog::environment(&catalog);
             let app = match jobs_metrics {
                 None => boxed(waybill_web::app((), probes, front)),
@@ -140,8 +129,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                         .with_shutdown(shutdown.clone());
                     let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, now)
                         .with_metrics(&metrics);
-                    if target == Target::Up {
-                        let index = Index::new(store.clone(), shutdown.clone());
+                    if let Some(index) = index {
                         let statistics = StatsApi::new(Arc::clone(&catalog), ledger.clone(), index, store.clone(), now);
                         boxed(waybill_web::app((jobs, weather, statistics), probes, front))
                     } else {
@@ -234,7 +222,23 @@ fn boxed(app: impl Endpoint<Output = Response> + 'static) -> BoxEndpoint<'static
     app.boxed()
 }
 
-fn probes(store: &Store, queue: Option<&Arc<dyn Queue>>, shutdown: &CancellationToken) -> Probes {
+/// Names what this process finds unreadable in journals: everything else goes on, and nothing repairs it by itself.
+fn warnings<'a>(ledger: &Ledger, indexes: impl IntoIterator<Item = &'a Index>) -> Vec<Warnings> {
+    let ledger = ledger.clone();
+    let mut warnings: Vec<Warnings> =
+        vec![Box::new(move || ledger.unreadable().iter().map(ToString::to_string).collect())];
+    for index in indexes.into_iter().cloned() {
+        warnings.push(Box::new(move || index.unreadable().iter().map(ToString::to_string).collect()));
+    }
+    warnings
+}
+
+fn probes(
+    store: &Store,
+    queue: Option<&Arc<dyn Queue>>,
+    shutdown: &CancellationToken,
+    warnings: Vec<Warnings>,
+) -> Probes {
     // Statistics are only read, but for what is derived.
     let (store, writes) = (store.clone(), queue.is_some());
     let mut checks = vec![Check {
@@ -254,7 +258,7 @@ fn probes(store: &Store, queue: Option<&Arc<dyn Queue>>, shutdown: &Cancellation
             }),
         });
     }
-    Probes { checks, shutdown: shutdown.clone() }
+    Probes { checks, warnings, shutdown: shutdown.clone() }
 }
 
 /// What people read when it is up; scripts read the address from its second line.
