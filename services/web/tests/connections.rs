@@ -54,7 +54,7 @@ impl Port {
     }
 
     async fn things(connections: usize) -> Self {
-        let probes = Probes { checks: Vec::new(), shutdown: CancellationToken::new() };
+        let probes = Probes { checks: Vec::new(), warnings: Vec::new(), shutdown: CancellationToken::new() };
         Self::open(app(Things, probes, AppConfig::default()), connections).await
     }
 
@@ -218,7 +218,7 @@ async fn a_request_that_is_answered_is_not_closed_for_another() {
         };
         waybill_web::Check { name: "slow", run: Box::new(run) }
     };
-    let probes = Probes { checks: vec![slow], shutdown: CancellationToken::new() };
+    let probes = Probes { checks: vec![slow], warnings: Vec::new(), shutdown: CancellationToken::new() };
     let port = Port::open(app((), probes, AppConfig::default()), 2).await;
     let mut stream = port.connect().await;
     stream.write_all(b"GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();

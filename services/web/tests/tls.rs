@@ -30,7 +30,7 @@ async fn requests_are_answered_over_tls_and_nothing_else_is() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let probes = Probes { checks: Vec::new(), shutdown: stop.clone() };
+    let probes = Probes { checks: Vec::new(), warnings: Vec::new(), shutdown: stop.clone() };
     let timeouts = ClientTimeouts { head: Duration::from_secs(2), ..ClientTimeouts::default() };
     let serving = Serving { tls: Some(tls), timeouts, ..Serving::default() };
     let serving = tokio::spawn(serve(listener, app((), probes, AppConfig::default()), serving, stop.clone()));
