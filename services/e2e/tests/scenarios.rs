@@ -149,7 +149,7 @@ async fn what_cannot_be_read_in_a_journal_is_named_and_all_else_goes_on() {
     let segment = system.bucket.keys("journal/buses/jobs/").await.remove(0);
     let (whole, _) = system.bucket.read(&segment).await;
     let (folder, _) = segment.rsplit_once('/').expect("a segment lies in a folder");
-    let hour = folder.strip_suffix("/segments").or(folder.strip_suffix("/snapshots")).expect("of an hour");
+    let slot = folder.strip_suffix("/segments").or(folder.strip_suffix("/snapshots")).expect("of a slot");
     let newer = [&whole[..8], &[99, 0], &whole[10..]].concat();
     let mut changed = whole.clone();
     *changed.last_mut().expect("it has bytes") ^= 1;
@@ -162,7 +162,7 @@ async fn what_cannot_be_read_in_a_journal_is_named_and_all_else_goes_on() {
         ("0190a000-0000-7000-8000-000000000006", changed, "its checksum does not match"),
     ];
     let index = "journal/buses/index/2024-05";
-    for folder in [hour, index] {
+    for folder in [slot, index] {
         for (name, body, _) in &bad {
             system.bucket.put(&format!("{folder}/segments/{name}"), body.clone()).await;
         }
@@ -170,7 +170,7 @@ async fn what_cannot_be_read_in_a_journal_is_named_and_all_else_goes_on() {
     assert_eq!(system.fetch_buses(day).await["state"], "succeeded");
     assert_eq!(system.fetch_buses("2024-05-02").await["state"], "succeeded");
     system.country_stats(day, "2024-05-02").await;
-    for (url, folder) in [(&system.api, hour), (&system.stats, index)] {
+    for (url, folder) in [(&system.api, slot), (&system.stats, index)] {
         let ready = system.get(url, "/ready").await;
         let warnings = ready["warnings"].to_string();
         for (name, _, reason) in &bad {
@@ -185,7 +185,7 @@ async fn what_cannot_be_read_in_a_journal_is_named_and_all_else_goes_on() {
         assert!(!output.status.success() && bad.iter().all(|(name, _, _)| said.contains(name)), "{said}");
         assert!(!output.stdout.is_empty(), "what can be read is printed");
     }
-    for folder in [hour, index] {
+    for folder in [slot, index] {
         let keys = system.bucket.keys(folder).await;
         assert!(bad.iter().all(|(name, _, _)| keys.iter().any(|key| key.ends_with(name))), "{keys:?}");
     }

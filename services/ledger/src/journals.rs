@@ -21,7 +21,7 @@ const COMMITTERS: usize = 64;
 
 /// The folder of a source's object index below `journal/{source}/`: a journal for each month.
 pub const INDEX: &str = "index";
-/// Of its jobs: a journal for each hour of submission.
+/// Of its jobs: a journal for each slot, of five minutes of submission.
 pub const JOBS: &str = "jobs";
 
 /// What all keys of journals begin with.
@@ -38,7 +38,7 @@ const UNREADABLE: usize = 20;
 /// Counts followers in this process.
 static FOLLOWERS: AtomicU64 = AtomicU64::new(0);
 
-/// A source, and which of its journals of a kind: a month or an hour.
+/// A source, and which of its journals of a kind: a month or a slot.
 pub(crate) type Part = (String, String);
 
 /// What has to be in a view.
@@ -50,7 +50,7 @@ pub(crate) enum AsOf {
     ASecondAgo,
 }
 
-/// How much of an hour or a month stays in memory.
+/// How much of a slot or a month stays in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept<V> {
     pub(crate) journals: usize,

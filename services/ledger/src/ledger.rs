@@ -17,7 +17,7 @@ use crate::{
     Done, Failure, JobId, LedgerError, Metrics, MissingItem, Plan, Request,
     cache::Cache,
     changes::{plan::Outline, submit::MAX_PUBLISHING},
-    jobs::{Ended, Fact, Jobs, hour_of},
+    jobs::{Ended, Fact, Jobs, slot_of},
     journals::{self, AsOf},
     layout::{
         keys::{self, Name},
@@ -204,7 +204,7 @@ impl Ledger {
         match tokio::time::timeout(ENTER_TIMEOUT, self.memory.jobs.commit(&source, job, &facts)).await {
             Ok(committed) => Ok(committed?),
             Err(_) => {
-                let key = format!("{}{}/", journals::folder(&source, journals::JOBS), hour_of(job));
+                let key = format!("{}{}/", journals::folder(&source, journals::JOBS), slot_of(job));
                 let reason = format!("it took no entry within {} s", ENTER_TIMEOUT.as_secs());
                 Err(StoreError::Unavailable { operation: "PutObject", key, reason }.into())
             }
@@ -223,8 +223,8 @@ impl Ledger {
     /// Whether a task ended for good, or in this round: a message of it needs no more work.
     pub async fn has_task_ended(&self, job: JobId, task: u32, round: u32) -> Result<bool, LedgerError> {
         let Some(source) = self.source(job).await? else { return Ok(false) };
-        let hour = self.memory.jobs.hour(&source, job, AsOf::Now).await?;
-        let rank = hour.read(|hour| Some(hour.job(job)?.outcomes.get(&task)?.rank()));
+        let slot = self.memory.jobs.slot(&source, job, AsOf::Now).await?;
+        let rank = slot.read(|slot| Some(slot.job(job)?.outcomes.get(&task)?.rank()));
         Ok(rank.is_some_and(|rank| rank.counts_in(round)))
     }
 
@@ -234,8 +234,8 @@ impl Ledger {
     }
 
     /// Does one compaction in a journal of jobs; returns whether another may be due.
-    pub async fn compact_jobs(&self, source: &str, hour: &str) -> Result<bool, CompactionError> {
-        self.memory.jobs.compact(source, hour).await
+    pub async fn compact_jobs(&self, source: &str, slot: &str) -> Result<bool, CompactionError> {
+        self.memory.jobs.compact(source, slot).await
     }
 }
 

@@ -1,8 +1,8 @@
 //! The state of jobs, kept in the bucket: what was asked, planned, done and failed.
 //!
 //! There is no database. A job is an object that is created once, and what happens to it is written down in journals, so that
-//! any process may die at any instruction, and a reader needs one LIST to know the state of every job of an hour. The only
-//! derived object is the summary, which may be written again at any time.
+//! any process may die at any instruction, and a reader needs one LIST to know the state of every job that was submitted in
+//! the same five minutes. The only derived object is the summary, which may be written again at any time.
 //!
 //! Times come in as arguments: nothing here reads a clock.
 
@@ -28,7 +28,7 @@ pub use changes::submit::{Submission, SubmitError, Submitted};
 pub use changes::task_items;
 pub use errors::LedgerError;
 pub use jobs::work::{Lease, Wait};
-pub use jobs::{HourFacts, JobFacts, TaskOutcome, WorkFacts};
+pub use jobs::{JobFacts, SlotFacts, TaskOutcome, WorkFacts};
 pub use layout::id::{JobId, JobIdError};
 pub use layout::job::{Done, Failure, MissingItem, Outcome, Plan, Request};
 pub use ledger::Ledger;

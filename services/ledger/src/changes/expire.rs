@@ -1,4 +1,4 @@
-//! Deletes jobs after 90 days, in an order in which no half-deleted job runs again, and the outcomes of an hour's tasks after
+//! Deletes jobs after 90 days, in an order in which no half-deleted job runs again, and the journals of a day's slots after
 //! the last job of its day. Their data is kept: nothing here names data/.
 
 use std::pin::pin;
@@ -20,9 +20,9 @@ use crate::{
 const KEPT: i64 = 90;
 /// Jobs deleted by one call.
 const AT_ONCE: u64 = 1_000;
-/// Sources, and hours of each, whose outcomes are looked at in one call.
+/// Sources, and slots of each, whose journals are looked at in one call.
 const SOURCES: usize = 1_000;
-const HOURS: usize = 1_000;
+const SLOTS: usize = 1_000;
 /// Objects that S3 deletes in one request, and lists in one answer.
 const PAGE: usize = 1_000;
 
@@ -62,23 +62,23 @@ impl Ledger {
                 }
             }
         }
-        self.expire_outcomes(kept_from).await?;
+        self.expire_journals(kept_from).await?;
         Ok(deleted)
     }
 
-    /// Deletes the outcomes of hours before a day that has no jobs any more.
-    async fn expire_outcomes(&self, kept_from: Date) -> Result<(), LedgerError> {
+    /// Deletes the journals of slots before a day that has no jobs any more.
+    async fn expire_journals(&self, kept_from: Date) -> Result<(), LedgerError> {
         let oldest = self.days(None).await?.first().copied().map_or(kept_from, |day| day.min(kept_from));
         for source in self.store.folders(journals::ROOT, None, SOURCES).await? {
             let folder = journals::folder(&source, JOBS);
-            let hours = self.store.folders(&folder, None, HOURS).await?;
-            for hour in hours.into_iter().take_while(|hour| *hour < oldest.to_string()) {
-                let of_hour = format!("{folder}{hour}/");
-                let mut pages = pin!(self.store.pages(&of_hour));
+            let slots = self.store.folders(&folder, None, SLOTS).await?;
+            for slot in slots.into_iter().take_while(|slot| *slot < oldest.to_string()) {
+                let of_slot = format!("{folder}{slot}/");
+                let mut pages = pin!(self.store.pages(&of_slot));
                 while let Some(page) = pages.try_next().await? {
                     self.store.delete(&page.into_iter().map(|entry| entry.key).collect::<Vec<_>>()).await?;
                 }
-                tracing::info!(source, hour, "deleted the outcomes of expired jobs");
+                tracing::info!(source, slot, "deleted the journal of expired jobs");
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use waybill_journal::Follower;
 
 use crate::{
     JobId, Ledger, LedgerError,
-    jobs::{End, Ended, Fact, Hour, Job, Rank},
+    jobs::{End, Ended, Fact, Job, Rank, Slot},
     layout::{
         keys::{self, Name},
         objects::SMALL,
@@ -83,14 +83,14 @@ impl Ledger {
         source: &str,
         job: JobId,
         folder: &Folder,
-        hour: &Follower<Hour>,
+        slot: &Follower<Slot>,
     ) -> Result<(), LedgerError> {
-        if self.news(job, folder, hour).is_empty() {
+        if self.news(job, folder, slot).is_empty() {
             return Ok(());
         }
         // The view may be a second old.
-        hour.fresh().await?;
-        let news = self.news(job, folder, hour);
+        slot.fresh().await?;
+        let news = self.news(job, folder, slot);
         if news.is_empty() {
             return Ok(());
         }
@@ -99,13 +99,13 @@ impl Ledger {
             let reads = stream::iter(some.to_vec()).map(|name| self.said_by(job, name)).buffer_unordered(AT_ONCE);
             self.enter(job, reads.try_collect::<Vec<_>>().await?.concat()).await?;
         }
-        Ok(hour.fresh().await?)
+        Ok(slot.fresh().await?)
     }
 
-    fn news(&self, job: JobId, folder: &Folder, hour: &Follower<Hour>) -> Vec<Name> {
-        hour.read(|hour| {
+    fn news(&self, job: JobId, folder: &Folder, slot: &Follower<Slot>) -> Vec<Name> {
+        slot.read(|slot| {
             let nothing = Job::default();
-            let known = hour.job(job).unwrap_or(&nothing);
+            let known = slot.job(job).unwrap_or(&nothing);
             folder.names.iter().copied().filter(|name| is_news(*name, known)).collect()
         })
     }

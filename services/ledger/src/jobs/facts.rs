@@ -7,7 +7,7 @@ use waybill_journal::Follower;
 
 use crate::{
     Failure, JobId, Ledger, LedgerError, State, Wait,
-    jobs::{Hour, Job, Tallied, tally},
+    jobs::{Job, Slot, Tallied, tally},
     journals::AsOf,
 };
 
@@ -39,16 +39,16 @@ pub(crate) struct Facts {
     /// Changes with every fact, but for leases that are renewed.
     pub(crate) activity: u64,
     /// What it was read from; none where the job has no readable request.
-    hour: Option<Follower<Hour>>,
+    slot: Option<Follower<Slot>>,
 }
 
 impl Facts {
-    fn of(job: JobId, exists: bool, hour: Follower<Hour>) -> Self {
-        let facts = hour.read(|hour| match hour.job(job) {
+    fn of(job: JobId, exists: bool, slot: Follower<Slot>) -> Self {
+        let facts = slot.read(|slot| match slot.job(job) {
             Some(facts) => Self::at_once(job, facts),
             None => Self::at_once(job, &Job::default()),
         });
-        Self { exists, hour: Some(hour), ..facts }
+        Self { exists, slot: Some(slot), ..facts }
     }
 
     fn at_once(id: JobId, job: &Job) -> Self {
@@ -66,14 +66,14 @@ impl Facts {
             ended_tasks: job.outcomes.len() as u64,
             has_retries: job.works().any(|(task, work)| task.is_some() && work.has_attempts()),
             activity: job.activity(),
-            hour: None,
+            slot: None,
         }
     }
 
     /// Looks at the job once more, as it is now.
     pub(crate) fn look<T: Default>(&self, look: impl FnOnce(&Job) -> T) -> T {
-        let Some(hour) = &self.hour else { return T::default() };
-        hour.read(|hour| hour.job(self.job).map(look)).unwrap_or_default()
+        let Some(slot) = &self.slot else { return T::default() };
+        slot.read(|slot| slot.job(self.job).map(look)).unwrap_or_default()
     }
 
     /// Tasks that have not ended, from this number on.
@@ -141,7 +141,7 @@ impl Ledger {
         self.facts_as_of(job, AsOf::Now).await
     }
 
-    /// One LIST of the journal of the job's hour, which many who ask at once share. Where no planning has begun, also one of
+    /// One LIST of the journal of the job's slot, which many who ask at once share. Where no planning has begun, also one of
     /// the job's folder: it tells whether the job is there.
     pub(crate) async fn facts_as_of(&self, job: JobId, as_of: AsOf) -> Result<Facts, LedgerError> {
         let Some(source) = self.source(job).await? else {
@@ -149,12 +149,12 @@ impl Ledger {
             let cancelled = folder.is_cancelled.then(|| job.submitted());
             return Ok(Facts { exists: folder.exists, cancelled, ..Facts::at_once(job, &Job::default()) });
         };
-        let hour = self.memory.jobs.hour(&source, job, as_of).await?;
-        if hour.read(|hour| hour.job(job).is_some_and(|job| job.started.is_some())) {
-            return Ok(Facts::of(job, true, hour));
+        let slot = self.memory.jobs.slot(&source, job, as_of).await?;
+        if slot.read(|slot| slot.job(job).is_some_and(|job| job.started.is_some())) {
+            return Ok(Facts::of(job, true, slot));
         }
         let folder = self.folder(job).await?;
-        self.adopt(&source, job, &folder, &hour).await?;
-        Ok(Facts::of(job, folder.exists, hour))
+        self.adopt(&source, job, &folder, &slot).await?;
+        Ok(Facts::of(job, folder.exists, slot))
     }
 }

@@ -8,23 +8,28 @@ use waybill_store::Store;
 
 use crate::{
     JobId,
-    jobs::{Fact, Hour, entry::entries, hour_of},
+    jobs::{Fact, Slot, entry::entries, slot_of},
     journals::{AsOf, JOBS, Journals, Kept},
 };
 
-/// Hours that stay in memory, and how many outcomes and jobs together: 90 MB.
-const HOURS_KEPT: usize = 64;
+/// Slots that stay in memory, and how many outcomes and jobs together, of 320 bytes each. One of more counts as half of that:
+/// two such stay, whatever they weigh, since a look would else read all of it again.
+const SLOTS_KEPT: usize = 64;
 const OUTCOMES_KEPT: usize = 300_000;
+
+fn weigh(slot: &Slot) -> usize {
+    slot.len().min(OUTCOMES_KEPT / 2)
+}
 
 /// The jobs of every source in a bucket.
 #[derive(Debug)]
 pub(crate) struct Jobs {
-    journals: Journals<Hour>,
+    journals: Journals<Slot>,
 }
 
 impl Jobs {
     pub(crate) fn new(store: Store, options: Options) -> Self {
-        let kept = Kept { journals: HOURS_KEPT, weight: OUTCOMES_KEPT, weigh: Hour::len };
+        let kept = Kept { journals: SLOTS_KEPT, weight: OUTCOMES_KEPT, weigh };
         // It ends with its process: whoever waits for a commit stops waiting.
         Self { journals: Journals::new(store, JOBS, kept, options, CancellationToken::new()) }
     }
@@ -32,24 +37,52 @@ impl Jobs {
     /// Returns when the facts are durable, all together. Waits for as long as the store refuses.
     pub(crate) async fn commit(&self, source: &str, job: JobId, facts: &[Fact]) -> Result<(), CommitError> {
         let entries = facts.iter().flat_map(|fact| entries(job, fact)).collect();
-        self.journals.commit((source.to_owned(), hour_of(job)), entries).await
+        self.journals.commit((source.to_owned(), slot_of(job)), entries).await
     }
 
-    /// The hour of a job.
-    pub(crate) async fn hour(&self, source: &str, job: JobId, as_of: AsOf) -> Result<Follower<Hour>, ReadError> {
-        self.view(source, hour_of(job), as_of).await
+    /// The slot of a job.
+    pub(crate) async fn slot(&self, source: &str, job: JobId, as_of: AsOf) -> Result<Follower<Slot>, ReadError> {
+        self.view(source, slot_of(job), as_of).await
     }
 
-    pub(super) async fn view(&self, source: &str, hour: String, as_of: AsOf) -> Result<Follower<Hour>, ReadError> {
-        self.journals.view((source.to_owned(), hour), as_of).await
+    pub(super) async fn view(&self, source: &str, slot: String, as_of: AsOf) -> Result<Follower<Slot>, ReadError> {
+        self.journals.view((source.to_owned(), slot), as_of).await
     }
 
     pub(crate) fn unreadable(&self) -> Vec<Arc<Unreadable>> {
         self.journals.unreadable()
     }
 
-    /// Does one compaction in an hour's journal; returns whether another may be due.
-    pub(crate) async fn compact(&self, source: &str, hour: &str) -> Result<bool, CompactionError> {
-        Ok(self.journals.compactor(&(source.to_owned(), hour.to_owned())).compact().await?.is_some())
+    /// Does one compaction in a slot's journal; returns whether another may be due.
+    pub(crate) async fn compact(&self, source: &str, slot: &str) -> Result<bool, CompactionError> {
+        Ok(self.journals.compactor(&(source.to_owned(), slot.to_owned())).compact().await?.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Outcome,
+        jobs::Ended,
+        testing::{Fixture, done, id},
+    };
+
+    /// Every look would else read it whole.
+    #[tokio::test]
+    async fn a_slot_that_is_heavier_than_the_bound_stays_in_memory() {
+        let fixture = Fixture::new().await;
+        let kept = Kept { journals: 4, weight: 10, weigh: |slot: &Slot| slot.len().min(5) };
+        let journals = Journals::new(fixture.store.clone(), JOBS, kept, Options::default(), CancellationToken::new());
+        let part = |number: u64| ("buses".to_owned(), slot_of(id(300 * number.cast_signed(), number)));
+        for number in 0..3_u64 {
+            let ended = |task| Fact::Ended(task, Ended::Done(done(Outcome::Stored, 3)));
+            let job = id(300 * number.cast_signed(), number);
+            journals.commit(part(number), (0..40).flat_map(|task| entries(job, &ended(task))).collect()).await.unwrap();
+            let view = journals.view(part(number), AsOf::Now).await.unwrap();
+            assert_eq!(view.read(Slot::len), 41);
+        }
+        let is_kept = |number| journals.kept(&part(number)).is_some();
+        assert_eq!([is_kept(0), is_kept(1), is_kept(2)], [false, true, true]);
     }
 }

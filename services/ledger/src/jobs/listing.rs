@@ -7,19 +7,19 @@ use waybill_journal::Unreadable;
 
 use crate::{
     Done, Failure, JobId, Lease, Ledger, LedgerError, Wait,
-    jobs::{Ended, Job, hour_of},
+    jobs::{Ended, Job, slot_of},
     journals::{self, AsOf, JOBS},
 };
 
-/// Hours of a source: ten years.
-const HOURS: usize = 100_000;
+/// Slots of a source: those of 90 days are 25,920.
+const SLOTS: usize = 100_000;
 
-/// The jobs of one hour.
+/// The jobs of one slot.
 #[derive(Debug, Clone)]
-pub struct HourFacts {
+pub struct SlotFacts {
     /// By id.
     pub jobs: Vec<JobFacts>,
-    /// Objects of the hour's journal that could not be read: facts may be missing.
+    /// Objects of the slot's journal that could not be read: facts may be missing.
     pub unreadable: Vec<Arc<Unreadable>>,
 }
 
@@ -112,21 +112,21 @@ impl JobFacts {
 }
 
 impl Ledger {
-    /// The hours of submission of which a source has a journal, oldest first.
-    pub async fn journal_hours(&self, source: &str) -> Result<Vec<String>, LedgerError> {
-        Ok(self.store.folders(&journals::folder(source, JOBS), None, HOURS).await?)
+    /// The slots, of five minutes of submission, of which a source has a journal, oldest first.
+    pub async fn journal_slots(&self, source: &str) -> Result<Vec<String>, LedgerError> {
+        Ok(self.store.folders(&journals::folder(source, JOBS), None, SLOTS).await?)
     }
 
-    /// The hour of a job's submission, whose journal has its facts.
-    pub fn journal_hour_of(job: JobId) -> String {
-        hour_of(job)
+    /// The slot of a job, whose journal has its facts.
+    pub fn journal_slot_of(job: JobId) -> String {
+        slot_of(job)
     }
 
-    /// The facts of an hour's jobs, or of one of them.
-    pub async fn journal_hour(&self, source: &str, hour: &str, job: Option<JobId>) -> Result<HourFacts, LedgerError> {
-        let follower = self.memory.jobs.view(source, hour.to_owned(), AsOf::Now).await?;
+    /// The facts of a slot's jobs, or of one of them.
+    pub async fn journal_slot(&self, source: &str, slot: &str, job: Option<JobId>) -> Result<SlotFacts, LedgerError> {
+        let follower = self.memory.jobs.view(source, slot.to_owned(), AsOf::Now).await?;
         let is_wanted = |(id, _): &(JobId, &Job)| job.is_none_or(|job| job == *id);
-        let jobs = follower.read(|hour| hour.jobs().filter(is_wanted).map(|(id, job)| JobFacts::of(id, job)).collect());
-        Ok(HourFacts { jobs, unreadable: follower.unreadable() })
+        let jobs = follower.read(|slot| slot.jobs().filter(is_wanted).map(|(id, job)| JobFacts::of(id, job)).collect());
+        Ok(SlotFacts { jobs, unreadable: follower.unreadable() })
     }
 }

@@ -1,4 +1,4 @@
-//! What happened to jobs and their tasks: entries of journals, one for each source and hour of submission ([`hour_of`]), so
+//! What happened to jobs and their tasks: entries of journals, one for each source and slot, the five minutes of submission ([`slot_of`]), so
 //! that many jobs share a segment, and nobody reads a month of jobs to look at one.
 
 mod earlier;
@@ -16,11 +16,11 @@ pub(crate) mod work;
 
 #[cfg(test)]
 pub(crate) use entry::entries;
-pub(crate) use entry::{Fact, hour_of};
+pub(crate) use entry::{Fact, slot_of};
 pub(crate) use facts::Facts;
 pub(crate) use journal::Jobs;
-pub use listing::{HourFacts, JobFacts, TaskOutcome, WorkFacts};
+pub use listing::{JobFacts, SlotFacts, TaskOutcome, WorkFacts};
 pub(crate) use outcome::{End, Ended, Rank};
 pub(crate) use tally::{Tallied, tally};
-pub(crate) use view::{Hour, Job, JobOutcomes};
+pub(crate) use view::{Job, JobOutcomes, Slot};
 pub(crate) use work::Work;

@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        jobs::{Fact, Hour, entries},
+        jobs::{Fact, Slot, entries},
         testing::{at, done, failure, id, partial},
     };
 
@@ -104,8 +104,8 @@ mod tests {
         first(&|ended| matches!(ended, Ended::Done(_))).or(in_rounds)
     }
 
-    fn outcomes(hour: &Hour) -> JobOutcomes {
-        hour.job(id(0, 1)).map(|job| job.outcomes.clone()).unwrap_or_default()
+    fn outcomes(slot: &Slot) -> JobOutcomes {
+        slot.job(id(0, 1)).map(|job| job.outcomes.clone()).unwrap_or_default()
     }
 
     proptest! {
@@ -121,19 +121,19 @@ mod tests {
             for (n, (_, ended)) in (0..).zip(&mut said) {
                 ended.finish(at(n * 7_919 % 1_009));
             }
-            let mut hour = Hour::default();
+            let mut slot = Slot::default();
             let (mut seen, mut ended_before) = (0, 0);
             for look in 1..=looks {
                 let until = said.len() * look / looks;
                 for (task, ended) in &said[seen..until] {
-                    entries(id(0, 1), &Fact::Ended(*task, ended.clone())).iter().for_each(|entry| hour.apply(entry));
+                    entries(id(0, 1), &Fact::Ended(*task, ended.clone())).iter().for_each(|entry| slot.apply(entry));
                 }
                 seen = until;
-                let all = tally(&outcomes(&hour), TOTAL, round);
+                let all = tally(&outcomes(&slot), TOTAL, round);
                 prop_assert!(all.tasks.total - all.tasks.pending >= ended_before);
                 ended_before = all.tasks.total - all.tasks.pending;
             }
-            let all = tally(&outcomes(&hour), TOTAL, round);
+            let all = tally(&outcomes(&slot), TOTAL, round);
             let counts: Vec<_> = (0..TOTAL).map(|task| naive(&said, task, round)).collect();
             let count = |is: &dyn Fn(&Ended) -> bool| counts.iter().flatten().filter(|ended| is(ended)).count() as u64;
             let well = |ended: &Ended, outcome| matches!(ended, Ended::Done(done) | Ended::Partial(_, done) if done.outcome == outcome);

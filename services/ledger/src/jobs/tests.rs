@@ -30,7 +30,7 @@ async fn tasks_of_many_jobs_share_segments_and_a_compaction_changes_no_answer() 
             fixture.ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap();
         })
         .await;
-    let prefix = "journal/buses/jobs/2024-05-01T08/";
+    let prefix = "journal/buses/jobs/2024-05-01T0800/";
     let shared = keys_under(&fixture, prefix).await.len();
     assert!(shared < 100, "{shared} segments for 200 tasks");
     // Said once more by others, each in a segment of its own.
@@ -38,16 +38,16 @@ async fn tasks_of_many_jobs_share_segments_and_a_compaction_changes_no_answer() 
         fixture.another().record_done(*job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
     }
     assert!(keys_under(&fixture, "jobs/").await.iter().all(|key| !key.contains("/tasks/")));
-    while fixture.another().compact_jobs("buses", "2024-05-01T08").await.unwrap() {}
+    while fixture.another().compact_jobs("buses", "2024-05-01T0800").await.unwrap() {}
     assert_eq!(keys_under(&fixture, prefix).await.len(), 1);
     for job in jobs {
         let status = fixture.another().status(job).await.unwrap().unwrap();
         assert_eq!((status.state, status.tasks.stored, status.bytes), (State::Succeeded, 5, 5_000));
     }
-    let listed = fixture.another().journal_hour("buses", "2024-05-01T08", None).await.unwrap();
+    let listed = fixture.another().journal_slot("buses", "2024-05-01T0800", None).await.unwrap();
     let outcomes: usize = listed.jobs.iter().map(|job| job.outcomes.len()).sum();
     assert_eq!((listed.jobs.len(), outcomes, listed.unreadable.len()), (40, 200, 0));
-    assert_eq!(fixture.ledger.journal_hours("buses").await.unwrap(), ["2024-05-01T08"]);
+    assert_eq!(fixture.ledger.journal_slots("buses").await.unwrap(), ["2024-05-01T0800"]);
 }
 
 /// A job that an earlier release began, failed, was asked to retry, and left when it was replaced.
@@ -168,12 +168,12 @@ async fn outcomes_are_deleted_after_the_last_job_of_their_day() {
         fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
     }
     fixture.ledger.record_done(young, 1, 0, &done(Outcome::Stored, 3)).await.unwrap();
-    let hours = async || fixture.ledger.journal_hours("buses").await.unwrap();
+    let slots = async || fixture.ledger.journal_slots("buses").await.unwrap();
     // One task of the old one has not ended: it is cancelled, and there for some time yet.
     assert_eq!(fixture.another().expire(at(91 * DAY)).await.unwrap(), 0);
-    assert_eq!(hours().await, ["2024-05-01T08", "2024-05-02T08"]);
+    assert_eq!(slots().await, ["2024-05-01T0800", "2024-05-02T0800"]);
     assert_eq!(fixture.another().expire(at(91 * DAY + 60)).await.unwrap(), 1);
-    assert_eq!(hours().await, ["2024-05-02T08"]);
+    assert_eq!(slots().await, ["2024-05-02T0800"]);
     assert_eq!(fixture.another().expire(at(92 * DAY)).await.unwrap(), 1);
     assert_eq!(keys_under(&fixture, "journal/").await, [""; 0]);
 }

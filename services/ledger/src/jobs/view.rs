@@ -1,4 +1,4 @@
-//! The view of one hour: of every job that was submitted in it, what counts of all that happened to it and its tasks, in the
+//! The view of one slot, of five minutes: of every job that was submitted in it, what counts of all that happened to it and its tasks, in the
 //! journal's algebra.
 
 use std::{
@@ -22,9 +22,9 @@ use crate::{
     },
 };
 
-/// One hour's jobs.
+/// The jobs that were submitted in one slot.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Hour {
+pub(crate) struct Slot {
     jobs: BTreeMap<JobId, Job>,
     /// Of all jobs.
     tasks: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Job {
     works: BTreeMap<Option<u32>, Work>,
 }
 
-/// The outcomes of a job's tasks, by number: about 300 bytes each.
+/// The outcomes of a job's tasks, by number: about 320 bytes each.
 pub(crate) type JobOutcomes = BTreeMap<u32, Ended>;
 
 impl Job {
@@ -162,7 +162,7 @@ fn earlier(there: Option<Timestamp>, at: Timestamp) -> Option<Timestamp> {
     Some(there.map_or(at, |there| there.min(at)))
 }
 
-impl Hour {
+impl Slot {
     /// What is known of a job; `None` where nothing is.
     pub(crate) fn job(&self, job: JobId) -> Option<&Job> {
         self.jobs.get(&job)
@@ -197,7 +197,7 @@ fn plan_outranks(new: (u32, &Failure), there: (u32, &Failure)) -> bool {
     standing(new).cmp(&standing(there)).then_with(|| bytes(new).cmp(&bytes(there))).is_gt()
 }
 
-impl View for Hour {
+impl View for Slot {
     type Entry = Entry;
     type Snapshot = Snapshot;
 
@@ -228,7 +228,7 @@ impl View for Hour {
     }
 
     fn from_snapshot(snapshot: Snapshot) -> Result<Self, InvalidSnapshot> {
-        let mut hour = Self::default();
+        let mut slot = Self::default();
         for proto::Job { job: id, outcomes, facts } in snapshot.jobs {
             let id = job(&id).ok_or("a job has no id")?;
             let mut job = Job::default();
@@ -242,12 +242,12 @@ impl View for Hour {
             for fact in facts {
                 job.add(from_message(&fact).ok_or_else(|| format!("a fact of job {id} makes no sense"))?);
             }
-            hour.tasks += job.outcomes.len();
-            if hour.jobs.insert(id, job).is_some() {
+            slot.tasks += job.outcomes.len();
+            if slot.jobs.insert(id, job).is_some() {
                 return Err(format!("job {id} comes twice").into());
             }
         }
-        Ok(hour)
+        Ok(slot)
     }
 }
 
@@ -294,13 +294,13 @@ mod tests {
         (0..2_u64, fact).prop_map(|(job, fact)| entries(id(0, job), &fact))
     }
 
-    fn hour(entries: &[Entry]) -> Hour {
-        let mut hour = Hour::default();
-        entries.iter().for_each(|entry| hour.apply(entry));
-        hour
+    fn slot(entries: &[Entry]) -> Slot {
+        let mut slot = Slot::default();
+        entries.iter().for_each(|entry| slot.apply(entry));
+        slot
     }
 
-    fn merged(left: &Hour, right: &Hour) -> Hour {
+    fn merged(left: &Slot, right: &Slot) -> Slot {
         let mut merged = left.clone();
         merged.merge(right);
         merged
@@ -313,13 +313,13 @@ mod tests {
     proptest! {
         #[test]
         fn the_laws_of_a_view(a in some(), b in some(), c in some()) {
-            let [x, y, z] = [&a, &b, &c].map(|entries| hour(entries));
+            let [x, y, z] = [&a, &b, &c].map(|entries| slot(entries));
             prop_assert_eq!(&merged(&x, &x), &x);
             prop_assert_eq!(merged(&x, &y), merged(&y, &x));
             prop_assert_eq!(merged(&merged(&x, &y), &z), merged(&x, &merged(&y, &z)));
-            prop_assert_eq!(&merged(&x, &Hour::default()), &x);
-            prop_assert_eq!(merged(&x, &y), hour(&[a, b].concat()));
-            prop_assert_eq!(Hour::from_snapshot(x.to_snapshot()).unwrap(), x);
+            prop_assert_eq!(&merged(&x, &Slot::default()), &x);
+            prop_assert_eq!(merged(&x, &y), slot(&[a, b].concat()));
+            prop_assert_eq!(Slot::from_snapshot(x.to_snapshot()).unwrap(), x);
         }
     }
 
@@ -331,9 +331,9 @@ mod tests {
             Ended::Failed(1, failure("gone", 5)),
             Ended::Failed(0, crate::Failure { quarantine: Some("quarantine/x".to_owned()), ..failure("bad", 6) }),
         ] {
-            let hour = hour(&entries(id(0, 1), &Fact::Ended(7, ended.clone())));
-            assert_eq!(hour.job(id(0, 1)).unwrap().outcomes[&7], ended);
-            assert_eq!((hour.len(), hour.job(id(0, 2))), (2, None));
+            let slot = slot(&entries(id(0, 1), &Fact::Ended(7, ended.clone())));
+            assert_eq!(slot.job(id(0, 1)).unwrap().outcomes[&7], ended);
+            assert_eq!((slot.len(), slot.job(id(0, 2))), (2, None));
         }
     }
 
@@ -345,7 +345,7 @@ mod tests {
         let no_fact = Entry { outcome: None, ..good.clone() };
         let mut no_end = good;
         no_end.outcome.as_mut().unwrap().end = None;
-        assert_eq!(hour(&[no_job, no_fact, no_end]), Hour::default());
+        assert_eq!(slot(&[no_job, no_fact, no_end]), Slot::default());
     }
 
     /// What is said of work late, after it has ended in that round, is not kept; in a later round it is.

@@ -208,8 +208,8 @@ impl Ledger {
         look: impl FnOnce(Option<&Work>) -> T,
     ) -> Result<T, LedgerError> {
         let Some(source) = self.source(job).await? else { return Ok(look(None)) };
-        let hour = self.memory.jobs.hour(&source, job, as_of).await?;
-        Ok(hour.read(|hour| look(hour.job(job).and_then(|job| job.work(task)))))
+        let slot = self.memory.jobs.slot(&source, job, as_of).await?;
+        Ok(slot.read(|slot| look(slot.job(job).and_then(|job| job.work(task)))))
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use waybill_ledger::{
-    HourFacts, JobFacts, JobId, Ledger, TaskOutcome, WorkFacts,
+    JobFacts, JobId, Ledger, SlotFacts, TaskOutcome, WorkFacts,
     index::{Index, IndexedFetch, IndexedObject, Rebuilt, Row, Rows},
 };
 use waybill_store::Store;
@@ -39,20 +39,20 @@ pub(crate) async fn print(flags: cli::Journal) -> anyhow::Result<ExitCode> {
 async fn print_jobs(flags: &cli::Journal, job: Option<JobId>) -> anyhow::Result<ExitCode> {
     let (store, _) = open(&flags.server, &flags.source).await?;
     let ledger = Ledger::read_only(store);
-    let hours = match job {
+    let slots = match job {
         Some(job) => {
             let request = ledger.request(job).await?.with_context(|| format!("there is no job {job}"))?;
             if request.source != flags.source {
                 bail!("job {job} is of the source `{}`", request.source);
             }
-            vec![Ledger::journal_hour_of(job)]
+            vec![Ledger::journal_slot_of(job)]
         }
-        None => ledger.journal_hours(&flags.source).await?,
+        None => ledger.journal_slots(&flags.source).await?,
     };
     let mut code = ExitCode::SUCCESS;
     let mut out = BufWriter::new(io::stdout().lock());
-    for hour in hours {
-        let HourFacts { jobs, unreadable } = ledger.journal_hour(&flags.source, &hour, job).await?;
+    for slot in slots {
+        let SlotFacts { jobs, unreadable } = ledger.journal_slot(&flags.source, &slot, job).await?;
         for object in unreadable {
             eprintln!("{object}");
             code = ExitCode::FAILURE;
