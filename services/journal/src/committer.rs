@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use waybill_store::StoreError;
 
-use crate::{Follower, Journal, Options, View, frame, name::Name};
+use crate::{Follower, Journal, Options, View, follower::WeakFollower, frame, name::Name};
 
 /// Bytes that a caller's entries take besides their own.
 const GROUP_OVERHEAD: usize = 256;
@@ -65,7 +65,8 @@ pub struct Committer<V: View> {
 #[derive(Debug)]
 pub struct CommitterTask<V: View> {
     journal: Journal<V>,
-    follower: Option<Follower<V>>,
+    /// For as long as somebody else has it: who commits to a journal need not hold all of it in memory.
+    follower: Option<WeakFollower<V>>,
     groups: mpsc::UnboundedReceiver<Group<V>>,
     room: Arc<Semaphore>,
     shutdown: CancellationToken,
@@ -84,7 +85,8 @@ struct Group<V: View> {
 }
 
 impl<V: View> Committer<V> {
-    /// A committer and the task to spawn for it. What it commits is in the view of `follower` before callers are told.
+    /// A committer and the task to spawn for it. What it commits is in the view of `follower` before callers are told, for as
+    /// long as anybody has that.
     ///
     /// The task ends when all clones of the committer are dropped, or after `shutdown`: then it writes what was handed
     /// in before, for as long as [`Options::shutdown_grace`].
@@ -96,7 +98,7 @@ impl<V: View> Committer<V> {
         let (sender, groups) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(journal.options.queue_bytes));
         let committer = Self { groups: sender, room: Arc::clone(&room), options: Arc::clone(&journal.options) };
-        let (journal, follower) = (journal.clone(), follower.cloned());
+        let (journal, follower) = (journal.clone(), follower.map(Follower::downgrade));
         (committer, CommitterTask { journal, follower, groups, room, shutdown, end: OnceLock::new() })
     }
 
@@ -216,7 +218,9 @@ impl<V: View> CommitterTask<V> {
         let entries = groups.iter().flat_map(|group| &group.entries);
         let segment = frame::encode_segment::<V>(entries.map(|entry| Bytes::from(entry.encode_to_vec())));
         let result = self.put(&self.journal.key(name), segment).await;
-        if let (Ok(()), Some(follower)) = (&result, &self.follower) {
+        if result.is_ok()
+            && let Some(follower) = self.follower.as_ref().and_then(WeakFollower::upgrade)
+        {
             follower.absorb(name, groups.iter_mut().flat_map(|group| std::mem::take(&mut group.entries)));
         }
         answer(groups, &result);

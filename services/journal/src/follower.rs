@@ -10,7 +10,7 @@ use std::{
     fmt,
     pin::pin,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -51,6 +51,11 @@ pub struct Follower<V> {
     inner: Arc<Inner<V>>,
 }
 
+/// A follower that does not keep its view in memory.
+pub(crate) struct WeakFollower<V> {
+    inner: Weak<Inner<V>>,
+}
+
 struct Inner<V> {
     journal: Journal<V>,
     state: RwLock<State<V>>,
@@ -84,7 +89,24 @@ struct Refresh {
     result: Result<(), ReadError>,
 }
 
+impl<V: View> WeakFollower<V> {
+    /// Unless nobody has it any more.
+    pub(crate) fn upgrade(&self) -> Option<Follower<V>> {
+        self.inner.upgrade().map(|inner| Follower { inner })
+    }
+}
+
+impl<V> fmt::Debug for WeakFollower<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakFollower").finish_non_exhaustive()
+    }
+}
+
 impl<V: View> Follower<V> {
+    pub(crate) fn downgrade(&self) -> WeakFollower<V> {
+        WeakFollower { inner: Arc::downgrade(&self.inner) }
+    }
+
     /// Follows `journal` from the first call on; asks the store nothing yet.
     pub fn new(journal: &Journal<V>) -> Self {
         let state = State { view: V::default(), listing: 0, merged: HashMap::new(), unreadable: HashMap::new() };

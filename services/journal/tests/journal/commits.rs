@@ -1,11 +1,14 @@
 //! What a committer promises its callers while the store is well, away, and gone.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
-use waybill_journal::{CommitError, Committer, Follower, Journal, Options, Urgency};
+use waybill_journal::{CommitError, Committer, Follower, InvalidSnapshot, Journal, Options, Urgency, View};
 
 use crate::{
     model::Model,
@@ -165,4 +168,52 @@ async fn a_process_sees_its_own_commit_without_a_request() {
     assert_eq!((model.lists(), model.gets()), (0, 0));
     follower.fresh().await.unwrap();
     assert_eq!(model.gets(), 0, "what was written here is not read");
+}
+
+/// Counts how many of it are in memory.
+struct Counted;
+
+static COUNTED: AtomicUsize = AtomicUsize::new(0);
+
+impl Default for Counted {
+    fn default() -> Self {
+        COUNTED.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        COUNTED.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl View for Counted {
+    type Entry = ();
+    type Snapshot = ();
+
+    const SCHEMA: u16 = 1;
+
+    fn apply(&mut self, (): &()) {}
+
+    fn merge(&mut self, _: &Self) {}
+
+    fn to_snapshot(&self) {}
+
+    fn from_snapshot((): ()) -> Result<Self, InvalidSnapshot> {
+        Ok(Self::default())
+    }
+}
+
+#[tokio::test]
+async fn a_committer_keeps_no_view_in_memory() {
+    let journal: Journal<Counted> = Journal::new(Model::default(), "buses", options());
+    let follower = Follower::new(&journal);
+    let (committer, task) = Committer::new(&journal, Some(&follower), CancellationToken::new());
+    tokio::spawn(task.run());
+    committer.commit(()).await.unwrap();
+    assert_eq!(COUNTED.load(Ordering::SeqCst), 1);
+    drop(follower);
+    assert_eq!(COUNTED.load(Ordering::SeqCst), 0);
+    committer.commit(()).await.unwrap();
 }
