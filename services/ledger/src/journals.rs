@@ -122,7 +122,9 @@ impl<V: View> Journals<V> {
 
     /// What could not be read at the latest looks of this process, in key order: at most [`UNREADABLE`].
     pub(crate) fn unreadable(&self) -> Vec<Arc<Unreadable>> {
-        let unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody looks at the others any more.
+        unreadable.retain(|part, _| self.kept(part).is_some());
         unreadable.values().flatten().take(UNREADABLE).cloned().collect()
     }
 

@@ -44,7 +44,7 @@ impl Ledger {
         match status.state {
             State::Cancelled => {
                 // Whoever cancelled it may have died before it told the workers.
-                self.mark_cancelled(job, status.finished.unwrap_or(now)).await?;
+                self.tell_workers(job, status.finished.unwrap_or(now)).await?;
                 return Ok(status);
             }
             // Its tasks may be running.
@@ -67,7 +67,11 @@ impl Ledger {
     /// dies in between, tasks run on, and the job is cancelled all the same.
     pub(crate) async fn mark_cancelled(&self, job: JobId, now: Timestamp) -> Result<(), LedgerError> {
         self.enter(job, vec![Fact::Cancelled(now)]).await?;
-        self.create(&keys::of(job, Name::Cancelled), &Cancelled { cancelled: now }, SMALL).await?;
+        self.tell_workers(job, now).await
+    }
+
+    pub(crate) async fn tell_workers(&self, job: JobId, cancelled: Timestamp) -> Result<(), LedgerError> {
+        self.create(&keys::of(job, Name::Cancelled), &Cancelled { cancelled }, SMALL).await?;
         self.memory.cancelled.insert(job, (), 1);
         Ok(())
     }

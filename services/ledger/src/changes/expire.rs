@@ -86,9 +86,13 @@ impl Ledger {
 
     /// Returns whether the job is gone.
     async fn expire_job(&self, job: JobId, now: Timestamp) -> Result<bool, LedgerError> {
-        let facts = self.facts(job).await?;
-        if facts.exists {
-            let has_ended = facts.cancelled.is_some() || facts.state().is_terminal();
+        let (exists, has_ended) = match self.facts(job).await {
+            Ok(facts) => (facts.exists, facts.cancelled.is_some() || facts.state().is_terminal()),
+            // Of an object of an earlier release: its tasks may be running.
+            Err(LedgerError::Damaged { .. }) => (true, self.is_cancelled(job).await?),
+            Err(error) => return Err(error),
+        };
+        if exists {
             // From here on it is cancelled, whatever else of it is there.
             self.mark_cancelled(job, now).await?;
             if !has_ended {

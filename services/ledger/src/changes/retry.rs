@@ -72,7 +72,7 @@ impl Ledger {
             // Nothing could be sent of a plan that cannot be read.
             self.outline(job).await?;
         }
-        let round = facts.round + 1;
+        let round = facts.look(|job| job.last_known_round()) + 1;
         let fact = Round { retried: now };
         // First where recovery looks: it no longer looks at a job that has ended, and would not find the round where
         // this process dies now. Of calls at the same moment it also tells one that the round is its own.

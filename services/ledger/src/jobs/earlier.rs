@@ -17,10 +17,8 @@ use crate::{
     },
 };
 
-/// Objects read at once.
+/// Objects read and entered at once.
 const AT_ONCE: usize = 64;
-/// Facts entered at once.
-const ENTERED: usize = 1_000;
 
 /// What the objects in a job's folder say by their names.
 #[derive(Debug, Default)]
@@ -95,9 +93,15 @@ impl Ledger {
             return Ok(());
         }
         tracing::info!(%job, source, objects = news.len(), "entering what the objects of a job say");
-        for some in news.chunks(ENTERED) {
-            let reads = stream::iter(some.to_vec()).map(|name| self.said_by(job, name)).buffer_unordered(AT_ONCE);
-            self.enter(job, reads.try_collect::<Vec<_>>().await?.concat()).await?;
+        // Last what says that a look need not list the folder any more.
+        let (last, first): (Vec<_>, Vec<_>) =
+            news.into_iter().partition(|name| matches!(name, Name::Started | Name::Plan));
+        for names in [first, last] {
+            stream::iter(names)
+                .map(async |name| self.enter(job, self.said_by(job, name).await?).await)
+                .buffer_unordered(AT_ONCE)
+                .try_collect::<()>()
+                .await?;
         }
         Ok(slot.fresh().await?)
     }

@@ -39,8 +39,13 @@ const SLOT: i64 = 5;
 
 /// The journal of a job: the five minutes in which it was submitted, by their beginning, `2024-05-01T0805`.
 pub(crate) fn slot_of(job: JobId) -> String {
-    let second = job.submitted().as_second();
-    let begin = Timestamp::from_second(second - second.rem_euclid(SLOT * 60)).unwrap_or_else(|_| job.submitted());
+    slot_at(job.submitted())
+}
+
+/// The journal of jobs that are submitted at this time.
+pub(crate) fn slot_at(time: Timestamp) -> String {
+    let second = time.as_second();
+    let begin = Timestamp::from_second(second - second.rem_euclid(SLOT * 60)).unwrap_or(time);
     begin.strftime("%Y-%m-%dT%H%M").to_string()
 }
 

@@ -7,7 +7,7 @@ use waybill_journal::Follower;
 
 use crate::{
     Failure, JobId, Ledger, LedgerError, State, Wait,
-    jobs::{Job, Slot, Tallied, tally},
+    jobs::{Job, Slot, Tallied, Work, tally},
     journals::AsOf,
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct Facts {
     pub(crate) ended_tasks: u64,
     /// Whether a task that has not ended had more than one attempt: it may wait in a delay queue.
     pub(crate) has_retries: bool,
-    /// Changes with every fact, but for leases that are renewed.
+    /// Changes with every fact, but for leases that are renewed and attempts that are withdrawn.
     pub(crate) activity: u64,
     /// What it was read from; none where the job has no readable request.
     slot: Option<Follower<Slot>>,
@@ -96,7 +96,8 @@ impl Facts {
     pub(crate) fn waits(&self, now: Timestamp) -> Vec<Wait> {
         self.look(|job| {
             let mut first = BinaryHeap::new();
-            for (task, work) in job.works() {
+            let is_open = |(task, _): &(Option<u32>, &Work)| task.is_some() || job.planned.is_none();
+            for (task, work) in job.works().filter(is_open) {
                 first.extend(work.waits_until(now).map(|until| (until, task)));
                 if first.len() > WAITS_TOLD {
                     first.pop();

@@ -7,7 +7,7 @@ use waybill_journal::Unreadable;
 
 use crate::{
     Done, Failure, JobId, Lease, Ledger, LedgerError, Wait,
-    jobs::{Ended, Job, slot_of},
+    jobs::{Ended, Job, slot_at, slot_of},
     journals::{self, AsOf, JOBS},
 };
 
@@ -120,6 +120,11 @@ impl Ledger {
     /// The slot of a job, whose journal has its facts.
     pub fn journal_slot_of(job: JobId) -> String {
         slot_of(job)
+    }
+
+    /// The slot of jobs that are submitted at this time.
+    pub fn journal_slot_at(time: Timestamp) -> String {
+        slot_at(time)
     }
 
     /// The facts of a slot's jobs, or of one of them.

@@ -119,10 +119,11 @@ async fn an_object_and_its_entry_that_a_process_died_between() {
     assert_eq!((state().await, fixture.queue.sent().len()), (State::Running, 2));
 
     fixture.ledger.enter(job, vec![Fact::Cancelled(at(5))]).await.unwrap();
-    assert_eq!(state().await, State::Cancelled);
     assert!(!fixture.another().is_cancelled(job).await.unwrap(), "workers run on");
-    assert_eq!(fixture.another().cancel(job, at(9)).await.unwrap().finished, Some(at(5)));
+    // Until somebody looks.
+    assert_eq!(state().await, State::Cancelled);
     assert!(fixture.another().is_cancelled(job).await.unwrap());
+    assert_eq!(fixture.another().cancel(job, at(9)).await.unwrap().finished, Some(at(5)));
 }
 
 /// What had not succeeded begins again; what was cancelled stays so.
@@ -142,6 +143,52 @@ async fn where_the_journal_is_lost_unfinished_jobs_are_planned_and_pending() {
     let entered = keys_under(&fixture, "journal/").await;
     fixture.another().status(running).await.unwrap();
     assert_eq!(keys_under(&fixture, "journal/").await, entered);
+}
+
+/// Whoever enters what an earlier release wrote dies in the middle: the next look goes on.
+#[tokio::test]
+async fn a_job_of_an_earlier_release_that_is_half_entered_is_entered_whole() {
+    let fixture = Fixture::new().await;
+    let job = id(0, 1);
+    fixture.planned_earlier(job, 3).await;
+    for task in 0..2 {
+        fixture.object(job, Name::Done { task }, &done(Outcome::Stored, 3)).await;
+    }
+    let key = keys::of(job, Name::Failed { task: 2, round: 0 });
+    fixture.store.put(&key, "application/json", "{".into()).await.unwrap();
+    assert_eq!(fixture.another().status(job).await.unwrap().unwrap().state, State::Damaged);
+    // As far as it came.
+    fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+    fixture.store.delete(&[key]).await.unwrap();
+    fixture.object(job, Name::Failed { task: 2, round: 0 }, &failure("gone", 5)).await;
+    let status = fixture.another().status(job).await.unwrap().unwrap();
+    assert_eq!((status.state, status.tasks.stored, status.tasks.failed), (State::Partial, 2, 1));
+}
+
+/// One that cannot be read does not keep a job, and all after it, for ever.
+#[tokio::test]
+async fn a_job_of_an_earlier_release_that_cannot_be_read_is_deleted() {
+    let fixture = Fixture::new().await;
+    let job = id(0, 1);
+    fixture.planned_earlier(job, 1).await;
+    fixture.object(job, Name::Done { task: 0 }, &json!({})).await;
+    for day in 91..93 {
+        fixture.another().expire(at(day * DAY)).await.unwrap();
+    }
+    assert_eq!(keys_under(&fixture, "jobs/").await, [""; 0]);
+}
+
+/// A client that waits for the end of a retry is not told the end of the round before.
+#[tokio::test]
+async fn a_retry_is_seen_at_once_by_every_process() {
+    let fixture = Fixture::new().await;
+    let job = id(0, 1);
+    fixture.planned(job, 1).await;
+    fixture.ledger.record_failure(job, 0, 0, &failure("gone", 4)).await.unwrap();
+    let reader = fixture.looking_every(Duration::from_secs(3_600));
+    assert_eq!(reader.status(job).await.unwrap().unwrap().state, State::Failed);
+    fixture.ledger.retry(job, at(10)).await.unwrap();
+    assert_eq!(reader.status(job).await.unwrap().unwrap().state, State::Running);
 }
 
 /// A process that remembers a job does not bring it back after another has deleted it.

@@ -27,7 +27,7 @@ use crate::{
 pub(crate) struct Slot {
     jobs: BTreeMap<JobId, Job>,
     /// Of all jobs.
-    tasks: usize,
+    weight: usize,
 }
 
 /// What counts of a job.
@@ -95,14 +95,14 @@ impl Job {
         hasher.finish()
     }
 
-    /// Returns by how much there are more outcomes.
-    fn add(&mut self, fact: Fact) -> usize {
-        let before = self.outcomes.len();
+    /// Returns by how much it weighs more, or less.
+    fn add(&mut self, fact: Fact) -> isize {
+        let before = self.weight();
         match fact {
             Fact::Started(at) => self.started = earlier(self.started, at),
             Fact::Planned(at, tasks) => {
                 self.planned = self.planned.max(Some((at, tasks)));
-                self.works.remove(&None);
+                self.forget_ended(None);
             }
             Fact::PlanFailed(round, failure) => {
                 if self.plan_failed.as_ref().is_none_or(|(of, there)| plan_outranks((round, &failure), (*of, there))) {
@@ -110,7 +110,10 @@ impl Job {
                 }
                 self.forget_ended(None);
             }
-            Fact::Sent(round) => self.sent = self.sent.max(Some(round)),
+            Fact::Sent(round) => {
+                self.sent = self.sent.max(Some(round));
+                self.forget_ended(None);
+            }
             Fact::Round(round, at) => {
                 let standing = |(round, at): (u32, Timestamp)| (round, Reverse(at));
                 if self.round.is_none_or(|there| standing((round, at)) > standing(there)) {
@@ -131,7 +134,23 @@ impl Job {
                 self.forget_ended(Some(task));
             }
         }
-        self.outcomes.len() - before
+        self.weight().cast_signed() - before.cast_signed()
+    }
+
+    /// Its outcomes, and what has not ended of which something is known.
+    fn weight(&self) -> usize {
+        self.outcomes.len() + self.works.len()
+    }
+
+    /// The latest round of which anything is known, also where the entry that began it was lost.
+    pub(crate) fn last_known_round(&self) -> u32 {
+        let in_round = |rank: Rank| match rank {
+            Rank::Round(round, _) => Some(round),
+            Rank::Done => None,
+        };
+        let of_outcomes = self.outcomes.values().filter_map(|ended| in_round(ended.rank())).max();
+        let of_plan = self.plan_failed.as_ref().map(|(round, _)| *round);
+        self.round().max(of_outcomes.unwrap_or(0)).max(of_plan.unwrap_or(0)).max(self.sent.unwrap_or(0))
     }
 
     /// Forgets what was said of work in a round in which it has ended. Nothing makes that round's end undone.
@@ -139,7 +158,8 @@ impl Job {
         let Some(round) = self.works.get(&task).map(Work::round) else { return };
         let has_ended = match task {
             Some(task) => self.outcomes.get(&task).map(Ended::rank).is_some_and(|rank: Rank| rank.counts_in(round)),
-            None => self.planned.is_some() || self.has_plan_failed_in(round),
+            // Whoever plans has not ended before all is sent.
+            None => self.planned.is_some() && self.is_sent_in(round) || self.has_plan_failed_in(round),
         };
         if has_ended {
             self.works.remove(&task);
@@ -173,13 +193,13 @@ impl Slot {
         self.jobs.iter().map(|(id, job)| (*id, job))
     }
 
-    /// How many tasks of all jobs have ended, and how many jobs there are.
+    /// How many tasks of all jobs have ended, or have leases and the like, and how many jobs there are.
     pub(crate) fn len(&self) -> usize {
-        self.tasks + self.jobs.len()
+        self.weight + self.jobs.len()
     }
 
     fn add(&mut self, job: JobId, fact: Fact) {
-        self.tasks += self.jobs.entry(job).or_default().add(fact);
+        self.weight = self.weight.wrapping_add_signed(self.jobs.entry(job).or_default().add(fact));
     }
 }
 
@@ -214,7 +234,8 @@ impl View for Slot {
         for (id, job) in &other.jobs {
             let there = self.jobs.entry(*id).or_default();
             let outcomes = job.outcomes.iter().map(|(task, ended)| Fact::Ended(*task, ended.clone()));
-            self.tasks += job.facts().chain(outcomes).map(|fact| there.add(fact)).sum::<usize>();
+            let heavier = job.facts().chain(outcomes).map(|fact| there.add(fact)).sum();
+            self.weight = self.weight.wrapping_add_signed(heavier);
         }
     }
 
@@ -242,7 +263,7 @@ impl View for Slot {
             for fact in facts {
                 job.add(from_message(&fact).ok_or_else(|| format!("a fact of job {id} makes no sense"))?);
             }
-            slot.tasks += job.outcomes.len();
+            slot.weight += job.weight();
             if slot.jobs.insert(id, job).is_some() {
                 return Err(format!("job {id} comes twice").into());
             }
@@ -365,6 +386,8 @@ mod tests {
         assert!(job.work(Some(1)).is_none());
         job.add(Fact::Work(None, Work::lease(0, lease("one", 9))));
         job.add(Fact::Planned(at(1), 2));
+        assert!(job.work(None).is_some(), "its tasks are being sent");
+        job.add(Fact::Sent(0));
         assert!(job.work(None).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! A job's facts as they are stored, one JSON object each.
+//! What is known of a job: its request, its plan, and how its tasks and its planning ended.
 
 use std::fmt;
 
@@ -138,7 +138,7 @@ impl From<MissingItemText> for MissingItem {
     }
 }
 
-/// A task, or the planning (`plan.failed.{round}`), that was given up in a round.
+/// A task, or the planning, that was given up in a round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// Why, in words.

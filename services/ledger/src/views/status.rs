@@ -166,9 +166,16 @@ fn task_error(task: u32, ended: Ended, outline: &Outline) -> TaskError {
 impl Ledger {
     /// A job's status, from its summary or from its facts. `None` for an unknown job. A job with a
     /// damaged object has the state `Damaged`, and an error that names the object.
-    /// What other processes did in the last second may be missing.
+    /// Of a job that has not ended, what other processes did in the last second may be missing.
     pub async fn status(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
-        self.status_as_of(job, AsOf::ASecondAgo).await
+        let status = self.status_as_of(job, AsOf::ASecondAgo).await?;
+        match &status {
+            // It may have been retried meanwhile, and whoever waits for it to end would stop.
+            Some(it) if it.state.is_terminal() && !matches!(it.state, State::Succeeded | State::Damaged) => {
+                self.status_as_of(job, AsOf::Now).await
+            }
+            _ => Ok(status),
+        }
     }
 
     pub(crate) async fn status_as_of(&self, job: JobId, as_of: AsOf) -> Result<Option<Status>, LedgerError> {
@@ -276,6 +283,10 @@ impl Ledger {
         if self.store.head(&keys::of(job, Name::Request)).await?.is_none() {
             self.memory.requests.remove(&job);
             return Ok(false);
+        }
+        if let (State::Cancelled, Some(cancelled)) = (status.state, facts.cancelled) {
+            // Whoever cancelled it may have died, or given up, before.
+            self.tell_workers(job, cancelled).await?;
         }
         let summary = Summary { round: facts.round, status: status.clone() };
         self.put(&keys::of(job, Name::Summary), &summary, objects::SUMMARY).await?;

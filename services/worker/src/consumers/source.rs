@@ -1,7 +1,7 @@
 //! The loops that take tasks from a source's queue, as fast as its limit allows over all workers together.
 //!
-//! A message is taken only when its task may start soon. While it may not, there is no consumer: a broker sends a
-//! consumer messages ahead.
+//! A message is taken only when its task may start. While it may not, there is no consumer: a broker sends a consumer messages
+//! ahead, as many as its prefetch.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,8 +24,8 @@ use crate::{
     retry,
 };
 
-/// Tasks in hand under one permit, while downloads are short: one has its request open, the others check, store and commit what
-/// has come, so that the upstream need not wait for the store, and commits share segments.
+/// Tasks in hand under one permit, while downloads are short: one downloads, the others store and commit what has come, so that
+/// the upstream need not wait for the store, and commits share segments.
 const AT_ONCE: u16 = 4;
 /// Tasks of a source with a rate that run at once, at least: a slow answer must not hold up the next request.
 const LEAST_AT_ONCE: u64 = 8;
@@ -98,7 +98,7 @@ impl SourceConsumer {
         while let Some(permit) = shutdown.run_until_cancelled(permits.get()).await.flatten() {
             self.throttle.permit(permit.lock().clone());
             let ended = self.run_with(&permits, &permit).await;
-            self.throttle.release(permit.lock());
+            self.throttle.release(permit.lock()).await;
             if let Some(Err(QueueClosed)) = ended {
                 return;
             }
@@ -134,8 +134,13 @@ impl SourceConsumer {
         let Self { context, queue_name, throttle, .. } = self;
         let at_once = if throttle.are_downloads_short() { AT_ONCE } else { 1 };
         let Some(mut consumer) = run_delivery::consumer(context, queue_name, at_once).await else { return Left::Queue };
+        let downloads = Arc::new(Semaphore::new(1));
         let mut last_end = Instant::now();
         loop {
+            let next = async {
+                let download = downloads.clone().acquire_owned().await.ok()?;
+                Some((download, consumer.next().await?))
+            };
             tokio::select! {
                 biased;
                 () = context.shutdown.cancelled() => return Left::Shutdown,
@@ -149,14 +154,17 @@ impl SourceConsumer {
                     }
                 }
                 // What the broker sent ahead is given back: another worker may have a permit for it.
-                () = sleep_until(last_end + SHORT_DOWNLOAD * 2), if at_once > 1 && !tasks.is_empty() => return Left::Again,
-                delivery = consumer.next() => match delivery {
-                    Some(delivery) => {
+                () = sleep_until(last_end + SHORT_DOWNLOAD * 2), if at_once > 1 && !tasks.is_empty() => {
+                    throttle.is_slow();
+                    return Left::Again;
+                }
+                next = next => match next {
+                    Some((download, delivery)) => {
                         if tasks.is_empty() {
                             last_end = Instant::now();
                         }
                         let (context, queue_name) = (context.clone(), queue_name.clone());
-                        let delivery = WorkDelivery::new(delivery);
+                        let delivery = WorkDelivery::new(delivery).downloading_under(download);
                         tasks.spawn(async move { run_delivery::run_delivery(&context, &queue_name, delivery).await });
                     }
                     None => return Left::Queue,

@@ -56,6 +56,8 @@ pub(crate) struct WorkDelivery {
     delivery: Mutex<Option<Delivery>>,
     /// Held until the first request goes out, or until the end where there is none.
     starting: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Held until the first answer has come whole, or until the end where none does.
+    downloading: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl WorkDelivery {
@@ -64,7 +66,15 @@ impl WorkDelivery {
         let kind = DeliveryKind::of(&message, is_redelivered);
         let waited = delivery.headers.waited().filter(|_| !is_redelivered);
         let trace = delivery.headers.trace.clone();
-        Self { message, kind, trace, waited, delivery: Mutex::new(Some(delivery)), starting: Mutex::default() }
+        Self {
+            message,
+            kind,
+            trace,
+            waited,
+            delivery: Mutex::new(Some(delivery)),
+            starting: Mutex::default(),
+            downloading: Mutex::default(),
+        }
     }
 
     /// Holds the permit until its work sends its first request, or ends.
@@ -73,6 +83,16 @@ impl WorkDelivery {
     }
 
     /// A request of its work goes out.
+    /// The permit is given back once the first answer has come whole.
+    pub(crate) fn downloading_under(self, permit: OwnedSemaphorePermit) -> Self {
+        Self { downloading: Mutex::new(Some(permit)), ..self }
+    }
+
+    /// An answer has come whole.
+    pub(crate) fn has_downloaded(&self) {
+        drop(self.downloading.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     pub(crate) fn has_started(&self) {
         drop(self.starting.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

@@ -86,11 +86,11 @@ impl Download<'_> {
             delivery.has_started();
             let attempt = timeout_at(deadline, self.attempt(&mut passed)).await.map_err(|_| late());
             drop(passed);
+            self.throttle.downloaded(began.elapsed());
             match attempt? {
                 Ok(answer) => {
-                    let took = began.elapsed();
-                    counts.fetch.observe(took.as_secs_f64());
-                    self.throttle.downloaded(took);
+                    counts.fetch.observe(began.elapsed().as_secs_f64());
+                    delivery.has_downloaded();
                     return Ok(answer);
                 }
                 Err(fault) => timeout_at(deadline, budget.wait(fault)).await.map_err(|_| late())??,

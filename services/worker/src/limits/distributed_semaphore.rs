@@ -55,7 +55,7 @@ impl Shared {
     }
 }
 
-/// The right to run one task at a time; dropped, it is another's.
+/// The right to have one request open; dropped, it is another's.
 #[derive(Debug)]
 pub(crate) struct Permit {
     lock: Arc<Lock>,

@@ -135,12 +135,25 @@ impl Throttle {
         self.changed.send_replace(());
     }
 
-    /// Takes back what [`Self::permit`] gave.
-    pub(crate) fn release(&self, lock: &Arc<Lock>) {
-        let mut state = self.lock();
-        if let Some(at) = state.locks.iter().position(|held| Arc::ptr_eq(held, lock)) {
-            state.locks.swap_remove(at);
+    /// Takes back what [`Self::permit`] gave: returns once no more requests are open than there are other locks. Tasks under those
+    /// may have taken this one's place.
+    pub(crate) async fn release(&self, lock: &Arc<Lock>) {
+        let mut changed = self.changed.subscribe();
+        {
+            let mut state = self.lock();
+            if let Some(at) = state.locks.iter().position(|held| Arc::ptr_eq(held, lock)) {
+                state.locks.swap_remove(at);
+            }
         }
+        while self.is_over() {
+            // The sender is in here.
+            let _ = changed.changed().await;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.open > state.locks.len()
     }
 
     /// Begins to keep the rate, under its lock. What earlier owners may have started is known from `spent`.
@@ -187,6 +200,11 @@ impl Throttle {
     pub(crate) fn downloaded(&self, took: Duration) {
         let mut state = self.lock();
         state.short_downloads = if took < SHORT_DOWNLOAD { state.short_downloads.saturating_add(1) } else { 0 };
+    }
+
+    /// Notes that no task ends, as when a download takes long.
+    pub(crate) fn is_slow(&self) {
+        self.lock().short_downloads = 0;
     }
 
     pub(crate) fn are_downloads_short(&self) -> bool {
@@ -399,10 +417,14 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(50), &mut third).await.is_err(), "two are open");
         drop(open);
         let third = third.await.unwrap();
-        locks.iter().for_each(|lock| throttle.release(lock));
-        let fourth = tokio::time::timeout(Duration::from_millis(50), throttle.pass(1, &running)).await;
+        throttle.release(&locks[0]).await;
+        let mut releasing = std::pin::pin!(throttle.release(&locks[1]));
+        let wait = Duration::from_millis(50);
+        assert!(tokio::time::timeout(wait, &mut releasing).await.is_err(), "another worker may not have it yet");
+        let fourth = tokio::time::timeout(wait, throttle.pass(1, &running)).await;
         assert!(fourth.is_err(), "no permit is held");
         drop(third);
+        releasing.await;
     }
 
     #[tokio::test]

@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use waybill_journal::CompactionError;
-use waybill_ledger::journals::{INDEX, JOBS, crowded};
+use waybill_ledger::{
+    Ledger,
+    journals::{INDEX, JOBS, crowded},
+};
 
 use crate::{context::Context, retry::pause};
 
@@ -17,6 +20,8 @@ const BUSY: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(30);
 /// Keys looked at in one turn: three LISTs.
 const STRETCH: usize = 3_000;
+/// Tasks of jobs that were submitted so long ago may still end by the hundred.
+const SLOT_BEFORE: SignedDuration = SignedDuration::from_mins(5);
 /// How often it is asked whether every source has its index: one LIST each.
 const BETWEEN_BUILDS: Duration = Duration::from_secs(5 * 60);
 /// How often the log says how far a build is.
@@ -33,7 +38,7 @@ pub(crate) async fn keep(context: &Context) {
             next_build = Instant::now() + BETWEEN_BUILDS;
             build(context).await;
         }
-        let compacted = match compact_stretch(context, &mut after, &mut settled).await {
+        let compacted = match compact_all(context, &mut after, &mut settled).await {
             Ok(compacted) => compacted,
             Err(error) => {
                 context.worker.metrics.acted("failed", 1);
@@ -50,6 +55,25 @@ pub(crate) async fn keep(context: &Context) {
 }
 
 type Settled = HashMap<(String, String, String), (usize, usize)>;
+
+/// Compacts where most is written, and a stretch of all others; returns how many compactions it made.
+async fn compact_all(
+    context: &Context,
+    after: &mut Option<String>,
+    settled: &mut Settled,
+) -> Result<u64, CompactionError> {
+    let mut compacted = 0;
+    let now = Timestamp::now();
+    for definition in context.worker.catalog.iter() {
+        for time in [now, now.saturating_sub(SLOT_BEFORE).unwrap_or(now)] {
+            let slot = Ledger::journal_slot_at(time);
+            while context.worker.ledger.compact_jobs(definition.name(), &slot).await? {
+                compacted += 1;
+            }
+        }
+    }
+    Ok(compacted + compact_stretch(context, after, settled).await?)
+}
 
 /// Returns how many compactions it made.
 async fn compact_stretch(
