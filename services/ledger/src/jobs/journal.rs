@@ -13,8 +13,9 @@ use crate::{
 };
 
 /// Slots that stay in memory, and how many outcomes and jobs together, of 320 bytes each. One of more counts as half of that:
-/// two such stay, whatever they weigh, since a look would else read all of it again.
-const SLOTS_KEPT: usize = 64;
+/// two such stay, whatever they weigh, since a look would else read all of it again. 512 slots are those of a day and a half of
+/// a source.
+const SLOTS_KEPT: usize = 512;
 const OUTCOMES_KEPT: usize = 300_000;
 
 fn weigh(slot: &Slot) -> usize {

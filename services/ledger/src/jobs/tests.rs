@@ -202,6 +202,7 @@ async fn a_deleted_job_stays_deleted() {
     assert_eq!(reader.facts(job).await.unwrap().state(), State::Cancelled);
     assert_eq!(fixture.another().expire(at(92 * DAY)).await.unwrap(), 1);
     assert_eq!(keys_under(&fixture, "jobs/").await, [""; 0]);
+    assert!(reader.tasks(job, None, 0, 10).await.unwrap().is_none());
     assert!(reader.status(job).await.unwrap().is_none());
     assert_eq!(keys_under(&fixture, "jobs/").await, [""; 0]);
 }

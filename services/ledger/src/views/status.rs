@@ -276,12 +276,20 @@ impl Ledger {
         self.read_intact(&keys::of(job, Name::Summary), objects::SUMMARY).await
     }
 
+    /// Whether a job is there that may only be remembered: one HEAD.
+    pub(crate) async fn is_there(&self, job: JobId) -> Result<bool, LedgerError> {
+        let is_there = self.store.head(&keys::of(job, Name::Request)).await?.is_some();
+        if !is_there {
+            self.memory.requests.remove(&job);
+        }
+        Ok(is_there)
+    }
+
     /// Writes the summary of a job that has ended, so that reading it gets cheap. Returns whether the job is there: it may
     /// be remembered here, and deleted.
     pub(crate) async fn conclude(&self, status: &Status, facts: &Facts) -> Result<bool, LedgerError> {
         let job = status.request.job;
-        if self.store.head(&keys::of(job, Name::Request)).await?.is_none() {
-            self.memory.requests.remove(&job);
+        if !self.is_there(job).await? {
             return Ok(false);
         }
         if let (State::Cancelled, Some(cancelled)) = (status.state, facts.cancelled) {

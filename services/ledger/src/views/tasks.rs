@@ -60,7 +60,7 @@ impl Ledger {
             return Ok(None);
         }
         let facts = self.facts_as_of(job, AsOf::ASecondAgo).await?;
-        if !facts.exists {
+        if !facts.exists || (facts.state().is_terminal() && !self.is_there(job).await?) {
             return Ok(None);
         }
         if facts.planned.is_none() {
