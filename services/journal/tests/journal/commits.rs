@@ -171,14 +171,14 @@ async fn a_process_sees_its_own_commit_without_a_request() {
 }
 
 /// Counts how many of it are in memory.
-struct Counted;
+struct Counted(());
 
 static COUNTED: AtomicUsize = AtomicUsize::new(0);
 
 impl Default for Counted {
     fn default() -> Self {
         COUNTED.fetch_add(1, Ordering::SeqCst);
-        Self
+        Self(())
     }
 }
 

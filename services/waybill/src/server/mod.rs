@@ -227,7 +227,8 @@ fn warnings<'a>(ledger: &Ledger, indexes: impl IntoIterator<Item = &'a Index>) -
     let ledger = ledger.clone();
     let mut warnings: Vec<Warnings> =
         vec![Box::new(move || ledger.unreadable().iter().map(ToString::to_string).collect())];
-    for index in indexes.into_iter().cloned() {
+    for index in indexes {
+        let index = index.clone();
         warnings.push(Box::new(move || index.unreadable().iter().map(ToString::to_string).collect()));
     }
     warnings
