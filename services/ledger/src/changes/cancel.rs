@@ -1,7 +1,7 @@
 //! Cancels jobs, for good: tasks that have not begun do not begin, and running tasks do not store.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     JobId, Ledger, LedgerError, State, Status,
@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// `cancelled.json`: says to workers, who need not read the journal, what the journal says.
-#[derive(Debug, Serialize)]
-struct Cancelled {
-    cancelled: Timestamp,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Cancelled {
+    pub(crate) cancelled: Timestamp,
 }
 
 /// Why a job was not cancelled.

@@ -10,7 +10,7 @@ use crate::{
     layout::{keys, objects::SMALL},
 };
 
-/// `retries/{job}.{n}`: a round was asked for.
+/// `retries/{job}.{n}`, and `rounds/{n}.json` of earlier releases: a round was asked for.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Round {
     pub(crate) retried: Timestamp,
@@ -72,7 +72,7 @@ impl Ledger {
             // Nothing could be sent of a plan that cannot be read.
             self.outline(job).await?;
         }
-        let round = facts.look(|job| job.last_known_round()) + 1;
+        let round = facts.last_round + 1;
         let fact = Round { retried: now };
         // First where recovery looks: it no longer looks at a job that has ended, and would not find the round where
         // this process dies now. Of calls at the same moment it also tells one that the round is its own.
@@ -326,6 +326,20 @@ mod tests {
             }
             assert_eq!(fixture.queue.sent(), [format!("plan {job}")]);
         }
+    }
+
+    /// The round follows from the same look as the state: what another retry of this process has begun since is not counted.
+    #[tokio::test]
+    async fn the_next_round_follows_from_one_look() {
+        let fixture = Fixture::new().await;
+        let job = id(0, 1);
+        partial_job(&fixture, job).await;
+        let facts = fixture.ledger.facts(job).await.unwrap();
+        fixture.ledger.retry(job, at(10)).await.unwrap();
+        assert_eq!((facts.state(), facts.last_round), (State::Partial, 0));
+        // Also where the entry that began a round was lost.
+        fixture.ledger.record_failure(job, 1, 3, &failure("gone", 20)).await.unwrap();
+        assert_eq!(fixture.another().retry(job, at(30)).await.unwrap().round, 4);
     }
 
     /// Whatever of the two comes first, all who look afterwards see the same, also once the round has ended.

@@ -10,6 +10,7 @@ use waybill_journal::Follower;
 
 use crate::{
     JobId, Ledger, LedgerError,
+    changes::{cancel::Cancelled, retry::Round},
     jobs::{End, Ended, Fact, Job, Rank, Slot},
     layout::{
         keys::{self, Name},
@@ -31,16 +32,6 @@ pub(super) struct Folder {
 #[derive(Deserialize)]
 struct Started {
     started: Timestamp,
-}
-
-#[derive(Deserialize)]
-struct Round {
-    retried: Timestamp,
-}
-
-#[derive(Deserialize)]
-struct Cancelled {
-    cancelled: Timestamp,
 }
 
 /// Whether an object says more of a job than is known. Attempts, leases and waits that were written as objects are over

@@ -35,7 +35,7 @@ pub(crate) enum Fact {
 
 /// Minutes of a slot: whoever looks at a job has its slot in memory, and a slot of a thousand tasks a second has as many
 /// outcomes as stay there.
-const SLOT: i64 = 5;
+pub(crate) const SLOT: i64 = 5;
 
 /// The journal of a job: the five minutes in which it was submitted, by their beginning, `2024-05-01T0805`.
 pub(crate) fn slot_of(job: JobId) -> String {

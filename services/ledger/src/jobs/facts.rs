@@ -1,6 +1,6 @@
 //! One look at a job: what its state follows from.
 
-use std::collections::BinaryHeap;
+use std::{collections::BinaryHeap, sync::OnceLock};
 
 use jiff::Timestamp;
 use waybill_journal::Follower;
@@ -36,23 +36,22 @@ pub(crate) struct Facts {
     pub(crate) ended_tasks: u64,
     /// Whether a task that has not ended had more than one attempt: it may wait in a delay queue.
     pub(crate) has_retries: bool,
-    /// Changes with every fact, but for leases that are renewed and attempts that are withdrawn.
-    pub(crate) activity: u64,
+    /// The latest round of which anything is known, also where the entry that began it was lost.
+    pub(crate) last_round: u32,
+    activity: OnceLock<u64>,
     /// What it was read from; none where the job has no readable request.
     slot: Option<Follower<Slot>>,
 }
 
 impl Facts {
     fn of(job: JobId, exists: bool, slot: Follower<Slot>) -> Self {
-        let facts = slot.read(|slot| match slot.job(job) {
-            Some(facts) => Self::at_once(job, facts),
-            None => Self::at_once(job, &Job::default()),
-        });
+        let facts = slot.read(|slot| Self::at_once(job, slot.job(job).unwrap_or(&Job::default())));
         Self { exists, slot: Some(slot), ..facts }
     }
 
     fn at_once(id: JobId, job: &Job) -> Self {
         let round = job.round();
+        let tallied = job.planned.map(|(_, total)| tally(&job.outcomes, total, round));
         Self {
             job: id,
             exists: false,
@@ -62,10 +61,11 @@ impl Facts {
             round,
             plan_failed: job.plan_failed().cloned(),
             is_sent: job.is_sent_in(round),
-            tallied: job.planned.map(|(_, total)| tally(&job.outcomes, total, round)),
             ended_tasks: job.outcomes.len() as u64,
             has_retries: job.works().any(|(task, work)| task.is_some() && work.has_attempts()),
-            activity: job.activity(),
+            last_round: job.last_round().max(tallied.as_ref().map_or(0, |tallied| tallied.last_round)),
+            tallied,
+            activity: OnceLock::new(),
             slot: None,
         }
     }
@@ -74,6 +74,12 @@ impl Facts {
     pub(crate) fn look<T: Default>(&self, look: impl FnOnce(&Job) -> T) -> T {
         let Some(slot) = &self.slot else { return T::default() };
         slot.read(|slot| slot.job(self.job).map(look)).unwrap_or_default()
+    }
+
+    /// Changes with every fact, but for leases that are renewed and attempts that are withdrawn. Only recovery asks: it
+    /// goes through all outcomes.
+    pub(crate) fn activity(&self) -> u64 {
+        *self.activity.get_or_init(|| self.look(Job::activity))
     }
 
     /// Tasks that have not ended, from this number on.
@@ -140,6 +146,16 @@ impl Ledger {
     /// Everything that was committed before this call.
     pub(crate) async fn facts(&self, job: JobId) -> Result<Facts, LedgerError> {
         self.facts_as_of(job, AsOf::Now).await
+    }
+
+    /// What is a second old may say that a job has not ended. That it has, is said by all that was committed: it may have been
+    /// retried, or a task have ended better, a moment ago.
+    pub(crate) async fn facts_to_tell(&self, job: JobId, as_of: AsOf) -> Result<Facts, LedgerError> {
+        let facts = self.facts_as_of(job, as_of).await?;
+        if as_of != AsOf::Now && facts.state().is_terminal() {
+            return self.facts(job).await;
+        }
+        Ok(facts)
     }
 
     /// One LIST of the journal of the job's slot, which many who ask at once share. Where no planning has begun, also one of

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use waybill_journal::Unreadable;
 
 use crate::{
     Done, Failure, JobId, Lease, Ledger, LedgerError, Wait,
-    jobs::{Ended, Job, slot_at, slot_of},
+    jobs::{Ended, Job, SLOT, slot_at, slot_of},
     journals::{self, AsOf, JOBS},
 };
 
@@ -122,9 +122,10 @@ impl Ledger {
         slot_of(job)
     }
 
-    /// The slot of jobs that are submitted at this time.
-    pub fn journal_slot_at(time: Timestamp) -> String {
-        slot_at(time)
+    /// The slots whose tasks end by the hundred at this time, if any do: the present one and the one before.
+    pub fn busy_slots(time: Timestamp) -> [String; 2] {
+        let before = time.saturating_sub(SignedDuration::from_mins(SLOT)).unwrap_or(time);
+        [slot_at(before), slot_at(time)]
     }
 
     /// The facts of a slot's jobs, or of one of them.

@@ -16,7 +16,7 @@ pub(crate) mod work;
 
 #[cfg(test)]
 pub(crate) use entry::entries;
-pub(crate) use entry::{Fact, slot_at, slot_of};
+pub(crate) use entry::{Fact, SLOT, slot_at, slot_of};
 pub(crate) use facts::Facts;
 pub(crate) use journal::Jobs;
 pub use listing::{JobFacts, SlotFacts, TaskOutcome, WorkFacts};

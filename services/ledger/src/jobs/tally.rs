@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     Outcome, TaskTally,
-    jobs::{Ended, JobOutcomes},
+    jobs::{Ended, JobOutcomes, Rank},
 };
 
 /// Errors told in a status.
@@ -21,6 +21,8 @@ pub(crate) struct Tallied {
     pub(crate) finished: Option<Timestamp>,
     /// Whether items are missing from a task that is done for good, as in jobs of earlier releases.
     pub(crate) lacks_items: bool,
+    /// The latest round in which a task ended, but for good.
+    pub(crate) last_round: u32,
     /// The first tasks that failed or lack items, by number.
     pub(crate) errors: Vec<(u32, Ended)>,
 }
@@ -28,10 +30,14 @@ pub(crate) struct Tallied {
 /// Adds up the outcomes of a job with so many tasks, in its latest round.
 pub(crate) fn tally(outcomes: &JobOutcomes, total: u32, round: u32) -> Tallied {
     let tasks = TaskTally { total: total.into(), pending: total.into(), ..TaskTally::default() };
-    let mut all = Tallied { tasks, bytes: 0, records: 0, finished: None, lacks_items: false, errors: Vec::new() };
+    let mut all =
+        Tallied { tasks, bytes: 0, records: 0, finished: None, lacks_items: false, last_round: 0, errors: Vec::new() };
     for (task, ended) in outcomes.range(..total) {
         // The end of an earlier round was an end too: no reader sees the time go back.
         all.finished = all.finished.max(Some(ended.finished()));
+        if let Rank::Round(of, _) = ended.rank() {
+            all.last_round = all.last_round.max(of);
+        }
         if !ended.rank().counts_in(round) {
             continue;
         }

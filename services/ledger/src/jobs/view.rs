@@ -1,5 +1,5 @@
-//! The view of one slot, of five minutes: of every job that was submitted in it, what counts of all that happened to it and its tasks, in the
-//! journal's algebra.
+//! The view of one slot, of five minutes: of every job that was submitted in it, what counts of all that happened to it and its
+//! tasks, in the journal's algebra.
 
 use std::{
     cmp::Reverse,
@@ -15,7 +15,7 @@ use waybill_journal::{InvalidSnapshot, View};
 use crate::{
     Failure, JobId,
     jobs::{
-        Ended, Fact, Rank, Work,
+        Ended, Fact, Work,
         entry::{fact_of, from_message, job, messages},
         outcome::{ended, from_failure, outcome},
         proto::{self, Entry, Snapshot},
@@ -142,22 +142,17 @@ impl Job {
         self.outcomes.len() + self.works.len()
     }
 
-    /// The latest round of which anything is known, also where the entry that began it was lost.
-    pub(crate) fn last_known_round(&self) -> u32 {
-        let in_round = |rank: Rank| match rank {
-            Rank::Round(round, _) => Some(round),
-            Rank::Done => None,
-        };
-        let of_outcomes = self.outcomes.values().filter_map(|ended| in_round(ended.rank())).max();
+    /// The latest round that the journal names but in outcomes, also where the entry that began it was lost.
+    pub(crate) fn last_round(&self) -> u32 {
         let of_plan = self.plan_failed.as_ref().map(|(round, _)| *round);
-        self.round().max(of_outcomes.unwrap_or(0)).max(of_plan.unwrap_or(0)).max(self.sent.unwrap_or(0))
+        self.round().max(of_plan.unwrap_or(0)).max(self.sent.unwrap_or(0))
     }
 
     /// Forgets what was said of work in a round in which it has ended. Nothing makes that round's end undone.
     fn forget_ended(&mut self, task: Option<u32>) {
         let Some(round) = self.works.get(&task).map(Work::round) else { return };
         let has_ended = match task {
-            Some(task) => self.outcomes.get(&task).map(Ended::rank).is_some_and(|rank: Rank| rank.counts_in(round)),
+            Some(task) => self.outcomes.get(&task).map(Ended::rank).is_some_and(|rank| rank.counts_in(round)),
             // Whoever plans has not ended before all is sent.
             None => self.planned.is_some() && self.is_sent_in(round) || self.has_plan_failed_in(round),
         };

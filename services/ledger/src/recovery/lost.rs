@@ -48,8 +48,8 @@ impl Ledger {
     ) -> bool {
         let waiting = pass.waiting(self, queue_name.clone()).await;
         let mut watch = self.watch(job, facts);
-        if watch.activity != facts.activity {
-            watch = Watch { activity: facts.activity, through_at: None, still_since: None, ..watch };
+        if watch.activity != facts.activity() {
+            watch = Watch { activity: facts.activity(), through_at: None, still_since: None, ..watch };
         } else if waiting == Some(0) || self.is_through(&mut watch, facts, &queue_name, waiting) {
             watch.still_since.get_or_insert(pass.now);
         } else {
@@ -96,7 +96,7 @@ impl Ledger {
         let known = self.memory.watched.get(&job);
         known.filter(|watch| watch.round == facts.round).unwrap_or(Watch {
             round: facts.round,
-            activity: facts.activity,
+            activity: facts.activity(),
             seen: false,
             ended_tasks: known.map_or(0, |watch| watch.ended_tasks),
             through_at: None,

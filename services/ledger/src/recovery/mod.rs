@@ -275,11 +275,7 @@ impl Ledger {
             return Ok(true);
         }
         let Some(request) = self.request(job).await? else { return Ok(false) };
-        let mut facts = self.facts_as_of(job, AsOf::ASecondAgo).await?;
-        if facts.state().is_terminal() {
-            // What is written down must not be a second old.
-            facts = self.facts(job).await?;
-        }
+        let facts = self.facts_to_tell(job, AsOf::ASecondAgo).await?;
         if !facts.exists {
             return Ok(false);
         }

@@ -168,14 +168,7 @@ impl Ledger {
     /// damaged object has the state `Damaged`, and an error that names the object.
     /// Of a job that has not ended, what other processes did in the last second may be missing.
     pub async fn status(&self, job: JobId) -> Result<Option<Status>, LedgerError> {
-        let status = self.status_as_of(job, AsOf::ASecondAgo).await?;
-        match &status {
-            // It may have been retried meanwhile, and whoever waits for it to end would stop.
-            Some(it) if it.state.is_terminal() && !matches!(it.state, State::Succeeded | State::Damaged) => {
-                self.status_as_of(job, AsOf::Now).await
-            }
-            _ => Ok(status),
-        }
+        self.status_as_of(job, AsOf::ASecondAgo).await
     }
 
     pub(crate) async fn status_as_of(&self, job: JobId, as_of: AsOf) -> Result<Option<Status>, LedgerError> {
@@ -211,7 +204,7 @@ impl Ledger {
             summary => summary,
         };
         let Some(request) = self.request(job).await? else { return Ok(None) };
-        let facts = self.facts_as_of(job, as_of).await?;
+        let facts = self.facts_to_tell(job, as_of).await?;
         if !facts.exists {
             return Ok(None);
         }
@@ -221,10 +214,6 @@ impl Ledger {
             return Ok(Some(summary.status));
         }
         let status = self.derive(&request, &facts).await?;
-        if status.state.is_terminal() && as_of != AsOf::Now {
-            // What is written down must not be a second old: a task may have ended better meanwhile.
-            return Box::pin(self.intact_status(job, AsOf::Now)).await;
-        }
         if status.state.is_terminal() {
             match self.conclude(&status, &facts).await {
                 Ok(true) => {}
@@ -254,10 +243,12 @@ impl Ledger {
         let state = facts.state();
         // A job without tasks ended when that was known.
         let finished = tallied.finished.or(facts.planned.map(|(at, _)| at));
-        let mut errors = Vec::new();
-        for (task, ended) in &tallied.errors {
-            errors.push(task_error(*task, ended.clone(), &*self.outline(request.job).await?));
-        }
+        let errors = if tallied.errors.is_empty() {
+            Vec::new()
+        } else {
+            let outline = self.outline(request.job).await?;
+            tallied.errors.iter().map(|(task, ended)| task_error(*task, ended.clone(), &outline)).collect()
+        };
         Ok(Status {
             request: request.clone(),
             state,

@@ -155,7 +155,7 @@ impl SourceConsumer {
                 }
                 // What the broker sent ahead is given back: another worker may have a permit for it.
                 () = sleep_until(last_end + SHORT_DOWNLOAD * 2), if at_once > 1 && !tasks.is_empty() => {
-                    throttle.is_slow();
+                    throttle.forget_short_downloads();
                     return Left::Again;
                 }
                 next = next => match next {

@@ -82,8 +82,7 @@ impl WorkDelivery {
         Self { starting: Mutex::new(Some(permit)), ..self }
     }
 
-    /// A request of its work goes out.
-    /// The permit is given back once the first answer has come whole.
+    /// Holds the permit until the first answer has come whole, or its work ends.
     pub(crate) fn downloading_under(self, permit: OwnedSemaphorePermit) -> Self {
         Self { downloading: Mutex::new(Some(permit)), ..self }
     }
@@ -93,6 +92,7 @@ impl WorkDelivery {
         drop(self.downloading.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
+    /// A request of its work goes out.
     pub(crate) fn has_started(&self) {
         drop(self.starting.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

@@ -203,7 +203,7 @@ impl Throttle {
     }
 
     /// Notes that no task ends, as when a download takes long.
-    pub(crate) fn is_slow(&self) {
+    pub(crate) fn forget_short_downloads(&self) {
         self.lock().short_downloads = 0;
     }
 

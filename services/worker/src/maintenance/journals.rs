@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use waybill_journal::CompactionError;
 use waybill_ledger::{
     Ledger,
@@ -20,8 +20,6 @@ const BUSY: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(30);
 /// Keys looked at in one turn: three LISTs.
 const STRETCH: usize = 3_000;
-/// Tasks of jobs that were submitted so long ago may still end by the hundred.
-const SLOT_BEFORE: SignedDuration = SignedDuration::from_mins(5);
 /// How often it is asked whether every source has its index: one LIST each.
 const BETWEEN_BUILDS: Duration = Duration::from_secs(5 * 60);
 /// How often the log says how far a build is.
@@ -56,23 +54,27 @@ pub(crate) async fn keep(context: &Context) {
 
 type Settled = HashMap<(String, String, String), (usize, usize)>;
 
-/// Compacts where most is written, and a stretch of all others; returns how many compactions it made.
+/// Compacts a stretch of all journals and, where that is not all of them, those in which most is written; returns how many
+/// compactions it made.
 async fn compact_all(
     context: &Context,
     after: &mut Option<String>,
     settled: &mut Settled,
 ) -> Result<u64, CompactionError> {
-    let mut compacted = 0;
-    let now = Timestamp::now();
+    let is_further = after.is_some();
+    let mut compacted = compact_stretch(context, after, settled).await?;
+    if !is_further && after.is_none() {
+        return Ok(compacted);
+    }
+    let busy = Ledger::busy_slots(Timestamp::now());
     for definition in context.worker.catalog.iter() {
-        for time in [now, now.saturating_sub(SLOT_BEFORE).unwrap_or(now)] {
-            let slot = Ledger::journal_slot_at(time);
-            while context.worker.ledger.compact_jobs(definition.name(), &slot).await? {
+        for slot in &busy {
+            while context.worker.ledger.compact_jobs(definition.name(), slot).await? {
                 compacted += 1;
             }
         }
     }
-    Ok(compacted + compact_stretch(context, after, settled).await?)
+    Ok(compacted)
 }
 
 /// Returns how many compactions it made.
