@@ -46,6 +46,13 @@ pub(crate) fn of(job: JobId, name: Name) -> String {
     format!("{}{name}", folder(job))
 }
 
+/// The job and the name of an object in a job's folder; `None` where the key is none of such an object.
+pub(crate) fn parse_of(key: &str) -> Option<(JobId, &str)> {
+    let (_, in_day) = key.strip_prefix(JOBS)?.split_once('/')?;
+    let (job, name) = in_day.split_once('/')?;
+    Some((job.parse().ok()?, name))
+}
+
 /// What the keys of all asked retries begin with.
 pub(crate) const RETRIES: &str = "retries/";
 

@@ -1,8 +1,8 @@
 //! Jobs of a source that have not ended: what statistics of a range may still lack.
 //!
-//! A job without a summary has not ended, so one HEAD tells. What has ended is remembered. So a look costs one LIST for
-//! the retries and one for the days, one for every 1,000 jobs of the last two days and of older ones that have not
-//! ended, and the HEADs of jobs that are not known to have ended.
+//! A job without a summary has not ended. What has ended is remembered. So a look costs one LIST for the retries and one
+//! for the days, one for every 1,000 jobs of the last two days and of older ones that have not ended, and of jobs that
+//! are not known to have ended one HEAD each, or one LIST for about 300 where they are many.
 
 use std::{
     collections::BTreeSet,
@@ -23,12 +23,12 @@ use crate::{
     recovery::DAYS,
 };
 
-/// HEADs of one look.
-const HEADS: usize = 1_000;
-/// LISTs of days in one look, of 1,000 jobs each.
+/// LISTs of days in one look.
 const LISTS: usize = 50;
-/// HEADs side by side.
-const AT_ONCE: usize = 32;
+/// Objects in one LIST.
+const PAGE: usize = 1_000;
+/// Jobs that one HEAD each is sent for, side by side; beyond that their objects are listed.
+const HEADS: usize = 32;
 /// Retries looked for in one LIST.
 const RETRIES: usize = 1_000;
 
@@ -58,16 +58,28 @@ pub struct Unfinished {
 
 /// What a look may still cost, and what it has found.
 struct Look {
-    heads: usize,
     lists: usize,
     open: BTreeSet<JobId>,
     is_whole: bool,
 }
 
+impl Look {
+    /// Takes one LIST of what the look may cost.
+    fn may_list(&mut self) -> bool {
+        self.is_whole &= self.lists > 0;
+        self.lists = self.lists.saturating_sub(1);
+        self.is_whole
+    }
+}
+
 impl Ledger {
     /// Jobs of a source, submitted in the last 30 days, that have not ended; and those that were retried, however old.
     pub async fn unfinished(&self, source: &str, now: Timestamp) -> Result<Unfinished, LedgerError> {
-        let mut look = Look { heads: HEADS, lists: LISTS, open: BTreeSet::new(), is_whole: true };
+        self.unfinished_within(LISTS, source, now).await
+    }
+
+    async fn unfinished_within(&self, lists: usize, source: &str, now: Timestamp) -> Result<Unfinished, LedgerError> {
+        let mut look = Look { lists, open: BTreeSet::new(), is_whole: true };
         self.look_at_retried(&mut look).await?;
         let today = utc_day(now);
         let oldest = today.saturating_sub((DAYS + 1).days());
@@ -104,23 +116,14 @@ impl Ledger {
         let mut all_ended = true;
         let mut after = None;
         loop {
-            if look.lists == 0 {
-                look.is_whole = false;
+            if !look.may_list() {
                 return Ok(false);
             }
-            look.lists -= 1;
             let (jobs, next) = self.ids_page(day, after.as_deref()).await?;
-            let unknown: Vec<_> = jobs.into_iter().filter(|job| ended.get(job).is_none()).collect();
-            let looked_at = unknown.len().min(look.heads);
-            look.heads -= looked_at;
-            look.is_whole &= looked_at == unknown.len();
-            all_ended &= looked_at == unknown.len();
-            let heads = stream::iter(unknown.into_iter().take(looked_at)).map(async |job| {
-                let summary = self.store.head(&keys::of(job, Name::Summary)).await?;
-                Ok::<_, LedgerError>((job, summary.is_some()))
-            });
-            for (job, has_ended) in heads.buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await? {
-                if has_ended {
+            let unknown: BTreeSet<_> = jobs.into_iter().filter(|job| ended.get(job).is_none()).collect();
+            let Some(summaries) = self.summaries(&unknown, look).await? else { return Ok(false) };
+            for job in unknown {
+                if summaries.contains(&job) {
                     ended.insert(job, (), 1);
                 } else {
                     look.open.insert(job);
@@ -131,6 +134,41 @@ impl Ledger {
                 return Ok(all_ended);
             }
             after = next;
+        }
+    }
+
+    /// Those of one day's `jobs` that have a summary; `None` where the look may cost no more.
+    async fn summaries(&self, jobs: &BTreeSet<JobId>, look: &mut Look) -> Result<Option<BTreeSet<JobId>>, LedgerError> {
+        if jobs.len() <= HEADS {
+            let jobs: Vec<_> = jobs.iter().copied().collect();
+            let heads = stream::iter(jobs).map(async |job| {
+                let summary = self.store.head(&keys::of(job, Name::Summary)).await?;
+                Ok::<_, LedgerError>(summary.map(|_| job))
+            });
+            let found: Vec<_> = heads.buffer_unordered(HEADS).try_collect().await?;
+            return Ok(Some(found.into_iter().flatten().collect()));
+        }
+        let (Some(first), Some(last)) = (jobs.first(), jobs.last()) else { return Ok(Some(BTreeSet::new())) };
+        let mut found = BTreeSet::new();
+        let mut after = keys::folder(*first);
+        loop {
+            if !look.may_list() {
+                return Ok(None);
+            }
+            let page = self.store.list(&keys::day(first.day()), Some(&after), PAGE).await?;
+            let named = page.iter().filter_map(|entry| keys::parse_of(&entry.key));
+            found.extend(named.filter(|(_, name)| *name == Name::Summary.to_string()).map(|(job, _)| job));
+            let Some(end) = page.last().filter(|_| page.len() == PAGE) else { return Ok(Some(found)) };
+            after.clone_from(&end.key);
+            if let Some((job, name)) = keys::parse_of(&end.key) {
+                if job > *last {
+                    return Ok(Some(found));
+                }
+                // Jobs of earlier releases have objects for each task, which come after the summary.
+                if name > Name::Summary.to_string().as_str() {
+                    after = keys::folder(job) + "~";
+                }
+            }
         }
     }
 
@@ -193,17 +231,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_that_has_just_started_says_what_it_has_not_looked_at() {
+    async fn many_jobs_cost_few_lists_and_an_end_of_the_budget_is_told() {
         let fixture = Fixture::new().await;
-        let jobs: Vec<_> = (0..1_001_u64).map(|n| id(0, n)).collect();
+        let jobs: Vec<_> = (0..300_u64).map(|n| id(0, n)).collect();
         let (first, others) = jobs.split_first().unwrap();
         fixture.job(*first).await;
-        let summaries = stream::iter(others).map(async |job| {
-            fixture.store.put(&keys::of(*job, Name::Summary), "application/json", "{}".into()).await.unwrap();
+        let written = stream::iter(others).map(async |job| {
+            for name in ["plan.json", "request.json", "summary.json", "tasks/000000.done", "tasks/000001.done"] {
+                let key = format!("{}{name}", keys::folder(*job));
+                fixture.store.put(&key, "application/json", "{}".into()).await.unwrap();
+            }
         });
-        summaries.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+        written.buffer_unordered(32).collect::<Vec<_>>().await;
+        // One page of jobs, two of their objects.
+        assert!(!fixture.another().unfinished_within(2, "buses", at(60)).await.unwrap().is_whole);
         let reader = fixture.another();
-        assert!(!reader.unfinished("buses", at(60)).await.unwrap().is_whole);
-        assert_eq!(unfinished(&reader, "buses").await, [*first]);
+        let found = reader.unfinished_within(3, "buses", at(60)).await.unwrap();
+        assert!(found.is_whole);
+        assert_eq!(found.jobs.iter().map(|request| request.job).collect::<Vec<_>>(), [*first]);
+        // What has ended is remembered.
+        assert!(reader.unfinished_within(1, "buses", at(60)).await.unwrap().is_whole);
     }
 }
