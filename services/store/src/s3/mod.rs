@@ -207,6 +207,31 @@ impl Store {
         self.noted(self.write(key, upload).boxed().await)
     }
 
+    /// Writes an object of unknown length from what arrives, at most 80 GB. The key must be new. An upload that fails, or whose
+    /// future is dropped, leaves nothing; so does an error among the chunks, which is returned. Returns the length in
+    /// bytes.
+    ///
+    /// Memory: two parts of 8 MiB.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn upload_stream<E: From<StoreError>>(
+        &self,
+        key: &str,
+        content_type: &'static str,
+        chunks: impl Stream<Item = Result<Bytes, E>>,
+    ) -> Result<u64, E> {
+        self.write_stream(key, content_type, chunks).await
+    }
+
+    /// Reads `len` bytes of an object from `offset` on, fewer where it ends before; `None` where there is no object.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where the object ends before `offset`; else as any call.
+    pub async fn get_range(&self, key: &str, offset: u64, len: usize) -> Result<Option<Bytes>, StoreError> {
+        self.read_part(key, offset, len).boxed().await
+    }
+
     /// Reads an object whole; `None` where there is none.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ const MIB: u64 = 1024 * 1024;
 /// Above this a file goes up in parts.
 pub(super) const SINGLE: u64 = 16 * MIB;
 /// Four of these fill the buffers: larger parts are no faster, and cost memory.
-const PART: u64 = 8 * MIB;
+pub(super) const PART: u64 = 8 * MIB;
 /// S3's own limit.
 const MOST_PARTS: u64 = 10_000;
 /// Parts of one upload that are on their way at once.

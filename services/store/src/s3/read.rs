@@ -21,9 +21,22 @@ pub(super) const PAGE: usize = 1_000;
 
 impl Store {
     pub(super) async fn read(&self, key: &str, limit: usize) -> Result<Option<Bytes>, StoreError> {
+        self.read_body(key, None, limit).await
+    }
+
+    pub(super) async fn read_part(&self, key: &str, offset: u64, len: usize) -> Result<Option<Bytes>, StoreError> {
+        if len == 0 {
+            return Ok(Some(Bytes::new()));
+        }
+        let range = format!("bytes={offset}-{}", offset.saturating_add(len as u64 - 1));
+        self.read_body(key, Some(range), len).await
+    }
+
+    async fn read_body(&self, key: &str, range: Option<String>, limit: usize) -> Result<Option<Bytes>, StoreError> {
         const OPERATION: &str = "GetObject";
         let too_large = || StoreError::TooLarge { key: key.to_owned(), limit };
-        let mut object = match self.inner.client.get_object().bucket(&self.inner.bucket).key(key).send().await {
+        let call = self.inner.client.get_object().bucket(&self.inner.bucket).key(key).set_range(range);
+        let mut object = match call.send().await {
             Ok(object) => object,
             Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
             Err(error) => return Err(failed(OPERATION, key, &error)),

@@ -3,7 +3,12 @@
 //! Parts that stay behind cost money and cannot be seen in a listing, so every way out of a multipart
 //! upload but success leads through an abort.
 
-use std::{collections::HashMap, fs::File, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::File,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::{
@@ -12,15 +17,15 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::{CompletedMultipartUpload, CompletedPart},
 };
-use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use crate::{
     StoreError, metadata,
     s3::{
         Store, Upload, UploadBody,
         error_mapping::{failed, status},
-        multipart::{AT_ONCE, Part, SINGLE, cut},
+        multipart::{AT_ONCE, PART, Part, SINGLE, cut},
     },
 };
 
@@ -70,22 +75,30 @@ impl Store {
                 self.put_bytes(key, upload.content_type, metadata, bytes, None).await
             }
             UploadBody::File { file, len } => {
-                // In a task of its own: dropped while the answer is on its way, the upload would have begun with
-                // nobody to abort it. Nobody waits for the task then, and what it returns is dropped and aborted.
-                let (store, key) = (self.clone(), key.to_owned());
-                let begin = async move { store.begin(&key, upload.content_type, metadata).await };
-                let mut begun = match tokio::spawn(begin).await {
-                    Ok(begun) => begun?,
-                    Err(error) => std::panic::resume_unwind(error.into_panic()),
-                };
-                let result = begun.send(&file, len).await;
-                if result.is_err() {
-                    begun.abort().await;
-                }
-                begun.over = true;
-                result
+                let begun = self.begin(key, upload.content_type, metadata).await?;
+                let sent = begun.send(&file, len).await;
+                begun.end(sent).await
             }
         }
+    }
+
+    /// Writes what arrives, in parts of [`PART`]: one is sent while the next is gathered.
+    pub(super) async fn write_stream<E: From<StoreError>>(
+        &self,
+        key: &str,
+        content_type: &'static str,
+        chunks: impl Stream<Item = Result<Bytes, E>>,
+    ) -> Result<u64, E> {
+        let mut chunks = pin!(chunks);
+        let mut gathered = BytesMut::new();
+        if gather(&mut gathered, chunks.as_mut()).await? {
+            let len = gathered.len() as u64;
+            self.put_bytes(key, content_type, HashMap::new(), gathered.freeze(), None).await?;
+            return Ok(len);
+        }
+        let begun = self.begin(key, content_type, HashMap::new()).await?;
+        let sent = begun.send_stream(gathered, chunks).await;
+        begun.end(sent).await
     }
 
     async fn put_bytes(
@@ -107,6 +120,19 @@ impl Store {
     }
 
     async fn begin(
+        &self,
+        key: &str,
+        content_type: &'static str,
+        metadata: HashMap<String, String>,
+    ) -> Result<Begun, StoreError> {
+        // In a task of its own: dropped while the answer is on its way, the upload would have begun with
+        // nobody to abort it. Nobody waits for the task then, and what it returns is dropped and aborted.
+        let (store, key) = (self.clone(), key.to_owned());
+        let begun = tokio::spawn(async move { store.create_multipart(&key, content_type, metadata).await });
+        begun.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    async fn create_multipart(
         &self,
         key: &str,
         content_type: &str,
@@ -135,12 +161,47 @@ impl Begun {
 
     async fn send_part(&self, file: &Arc<File>, part: Part) -> Result<CompletedPart, StoreError> {
         let (bytes, _room) = self.store.read_range(&self.key, file, part.offset, part.len).await?;
-        let inner = &self.store.inner;
+        self.send_bytes(part.number, bytes).await
+    }
+
+    async fn send_bytes(&self, number: i32, bytes: Bytes) -> Result<CompletedPart, StoreError> {
+        let (inner, timeouts) = (&self.store.inner, self.store.timeouts_for(bytes.len() as u64));
         let call = inner.client.upload_part().bucket(&inner.bucket).key(&self.key).upload_id(&self.id);
-        let call = call.part_number(part.number).body(ByteStream::from(bytes)).customize();
-        let sent = call.config_override(self.store.timeouts_for(part.len)).send().await;
+        let call = call.part_number(number).body(ByteStream::from(bytes)).customize();
+        let sent = call.config_override(timeouts).send().await;
         let sent = sent.map_err(|error| failed("UploadPart", &self.key, &error))?;
-        Ok(CompletedPart::builder().part_number(part.number).set_e_tag(sent.e_tag).build())
+        Ok(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build())
+    }
+
+    /// Sends what is gathered and what arrives after it; its length.
+    async fn send_stream<E: From<StoreError>>(
+        &self,
+        mut gathered: BytesMut,
+        mut chunks: Pin<&mut impl Stream<Item = Result<Bytes, E>>>,
+    ) -> Result<u64, E> {
+        let (mut parts, mut len, mut is_last) = (Vec::new(), 0, false);
+        while !gathered.is_empty() {
+            let part = gathered.split().freeze();
+            len += part.len() as u64;
+            let number = i32::try_from(parts.len() + 1).unwrap_or(i32::MAX);
+            let sending = async { Ok(self.send_bytes(number, part).await?) };
+            let gathering = async {
+                if is_last { Ok(true) } else { gather(&mut gathered, chunks.as_mut()).await }
+            };
+            let (sent, ended) = futures::future::try_join(sending, gathering).await?;
+            parts.push(sent);
+            is_last = ended;
+        }
+        Ok(self.complete(parts, len).await.map(|()| len)?)
+    }
+
+    /// Aborts the upload, unless all of it was sent.
+    async fn end<T, E>(mut self, sent: Result<T, E>) -> Result<T, E> {
+        if sent.is_err() {
+            self.abort().await;
+        }
+        self.over = true;
+        sent
     }
 
     async fn complete(&self, parts: Vec<CompletedPart>, len: u64) -> Result<(), StoreError> {
@@ -180,6 +241,18 @@ impl Drop for Begun {
             runtime.spawn(async move { begun.abort().await });
         }
     }
+}
+
+/// Gathers chunks until there is a part; whether that was the end.
+async fn gather<E>(
+    gathered: &mut BytesMut,
+    mut chunks: Pin<&mut impl Stream<Item = Result<Bytes, E>>>,
+) -> Result<bool, E> {
+    while (gathered.len() as u64) < PART {
+        let Some(chunk) = chunks.next().await else { return Ok(true) };
+        gathered.extend_from_slice(&chunk?);
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

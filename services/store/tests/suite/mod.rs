@@ -35,6 +35,7 @@ macro_rules! contract {
             folders_are_those_with_something_in_them
             a_large_file_arrives_whole_with_its_metadata
             a_dropped_upload_leaves_no_parts
+            a_stream_arrives_whole_or_not_at_all
             ranges_are_ranges
             metadata_that_is_too_big_is_refused
             deleting_twice_is_deleting_once
@@ -285,6 +286,27 @@ pub(crate) async fn a_dropped_upload_leaves_no_parts(subject: &Subject) {
     assert_eq!(reader.head("short").await.unwrap(), None);
 }
 
+pub(crate) async fn a_stream_arrives_whole_or_not_at_all(subject: &Subject) {
+    const PART: usize = 8 * 1024 * 1024;
+    let Subject { writer, reader, client, bucket, .. } = subject;
+    for len in [0, 5, PART, 2 * PART + 3] {
+        let bytes = random(len);
+        let chunks = (0..len).step_by(100_000).map(|at| bytes.slice(at..len.min(at + 100_000)));
+        let chunks = stream::iter(chunks.map(Ok::<_, StoreError>).collect::<Vec<_>>());
+        assert_eq!(writer.upload_stream("stream", "text/csv", chunks).await.unwrap(), len as u64);
+        let read = reader.get("stream", len).await.unwrap().unwrap();
+        assert!(read == bytes, "{len} bytes came back as others");
+    }
+    for chunks in [1, 3] {
+        let cut = StoreError::Unavailable { operation: "test", key: String::new(), reason: "cut".to_owned() };
+        let chunks = stream::iter(vec![random(PART); chunks].into_iter().map(Ok).chain([Err(cut)]));
+        assert!(writer.upload_stream("cut", "text/csv", chunks).await.unwrap_err().to_string().contains("cut"));
+    }
+    assert_eq!(reader.head("cut").await.unwrap(), None);
+    let under_way = client.list_multipart_uploads().bucket(bucket).send().await.unwrap();
+    assert_eq!(under_way.uploads().len(), 0);
+}
+
 pub(crate) async fn ranges_are_ranges(subject: &Subject) {
     let Subject { writer, client, bucket, .. } = subject;
     let bytes = random(700_000);
@@ -301,6 +323,11 @@ pub(crate) async fn ranges_are_ranges(subject: &Subject) {
         let body = part.body.collect().await.unwrap().into_bytes();
         assert_eq!(body, bytes.slice(range), "{header}");
     }
+    assert_eq!(writer.get_range("r", 10, 100).await.unwrap().unwrap(), bytes.slice(10..110));
+    assert_eq!(writer.get_range("r", 699_999, 100).await.unwrap().unwrap(), bytes.slice(699_999..));
+    assert_eq!(writer.get_range("r", 7, 0).await.unwrap().unwrap(), "");
+    assert_eq!(writer.get_range("none", 7, 1).await.unwrap(), None);
+    assert!(matches!(writer.get_range("r", 700_000, 1).await, Err(StoreError::Refused { .. })));
     let beyond = client.get_object().bucket(bucket).key("r").range("bytes=700000-").send().await;
     assert_eq!(beyond.unwrap_err().raw_response().unwrap().status().as_u16(), 416);
 }
