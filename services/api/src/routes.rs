@@ -92,7 +92,7 @@ impl JobsApi {
         }
         let now = (self.now)();
         let (id, by) = (self.ids.fresh(now), caller.name().map(str::to_owned));
-        let submission = Submission { definition, params, idempotency_key: key, route, by, id, now };
+        let submission = Submission { definition, params, upload: None, idempotency_key: key, route, by, id, now };
         let accepting = async {
             let submitted = self.ledger.submit(submission).await.map_err(error::submit)?;
             if submitted.is_new {

@@ -136,7 +136,7 @@ impl Fixture {
     fn done_with(task: u32, outcome: Outcome) -> Done {
         let object = format!("data/buses/country=chile/date=2024-05-01/{task}-city-{task}.json");
         let (finished, missing) = (at(5), Vec::new());
-        Done { outcome, object, bytes: 1_000, records: 10, seconds: 0.25, attempts: 1, finished, missing }
+        Done { outcome, object, bytes: 1_000, records: 10, seconds: 0.25, attempts: 1, finished, missing, rows: None }
     }
 
     async fn done(&self, job: JobId, task: u32, outcome: Outcome) {

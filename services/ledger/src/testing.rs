@@ -55,6 +55,7 @@ pub(crate) fn done(outcome: Outcome, second: i64) -> Done {
         attempts: 1,
         finished: at(second),
         missing: Vec::new(),
+        rows: None,
     }
 }
 
@@ -130,6 +131,7 @@ impl Fixture {
     pub(crate) fn submission(&self, job: JobId, date: &str, key: Option<&str>) -> Submission<'_> {
         Submission {
             definition: &self.definition,
+            upload: None,
             params: Params([("date".to_owned(), date.to_owned())].into()),
             idempotency_key: key.map(str::to_owned),
             route: ROUTE,

@@ -286,6 +286,7 @@ impl Served {
         let submission = Submission {
             definition: &self.bucket.definition,
             params: self.bucket.definition.bind(&[("date".to_owned(), date.to_owned())].into()).unwrap(),
+            upload: None,
             idempotency_key: None,
             by: None,
             route: "POST /v1/jobs",

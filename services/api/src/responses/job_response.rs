@@ -58,6 +58,9 @@ pub(crate) struct Job {
     bytes: u64,
     /// Records of tasks that ended well.
     records: u64,
+    /// Rows of the upload, where the source takes one.
+    #[oai(skip_serializing_if_is_none)]
+    rows: Option<Rows>,
     /// Per second, from the start to now or to the end.
     #[oai(nullable)]
     rate: Option<Rate>,
@@ -84,6 +87,19 @@ struct TaskCounts {
     unchanged: u64,
     /// Given up.
     failed: u64,
+}
+
+/// Rows of an upload by outcome, as far as their tasks have ended.
+#[derive(Debug, Object)]
+struct Rows {
+    /// All of them, without the header.
+    total: u64,
+    /// Sent, and accepted by the upstream.
+    done: u64,
+    /// Failed their checks, or refused by the upstream.
+    errors: u64,
+    /// Sent perhaps: the answer was lost. A retry sends them again.
+    unknown: u64,
 }
 
 /// How fast a job is.
@@ -141,7 +157,13 @@ impl Job {
     /// How a job stands at `now`. `by_date`: whether its source has statistics by date.
     pub(crate) fn new(status: Status, by_date: bool, now: Timestamp) -> Self {
         let is_retryable = status.is_retryable();
-        let Status { request, state, started, finished, tasks, bytes, records, errors, waits } = status;
+        let Status { request, state, started, finished, tasks, bytes, records, rows, errors, waits } = status;
+        let rows = rows.zip(request.upload.as_ref()).map(|(rows, upload)| Rows {
+            total: upload.rows,
+            done: rows.done,
+            errors: rows.errors,
+            unknown: rows.unknown,
+        });
         let seconds = started.map(|started| seconds(started, finished.unwrap_or(now)));
         let rate = seconds.filter(|seconds| *seconds > 0.0);
         let errors = errors.into_iter().map(|error| JobError {
@@ -167,6 +189,7 @@ impl Job {
             tasks: tasks.into(),
             bytes,
             records,
+            rows,
             rate: rate.map(|seconds| Rate {
                 bytes_per_second: per(bytes, seconds),
                 records_per_second: per(records, seconds),
@@ -222,6 +245,7 @@ pub(crate) fn accepted(request: Request) -> Status {
         tasks: TaskTally::default(),
         bytes: 0,
         records: 0,
+        rows: None,
         errors: Vec::new(),
         waits: Vec::new(),
     }

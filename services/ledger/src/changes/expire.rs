@@ -63,6 +63,8 @@ impl Ledger {
             }
         }
         self.expire_journals(kept_from).await?;
+        // A job of the first day that is kept may name an upload of the day before.
+        self.expire_uploads(kept_from.saturating_sub(1.day())).await?;
         Ok(deleted)
     }
 

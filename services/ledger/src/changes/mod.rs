@@ -7,3 +7,4 @@ pub(crate) mod publish;
 pub(crate) mod retry;
 pub(crate) mod submit;
 pub mod task_items;
+pub(crate) mod upload;

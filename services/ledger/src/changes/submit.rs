@@ -14,7 +14,7 @@ use waybill_source::{Definition, Params};
 use waybill_store::Created;
 
 use crate::{
-    JobId, Ledger, LedgerError, Request,
+    JobId, Ledger, LedgerError, Request, Upload,
     changes::expire::is_expired,
     layout::{
         keys::{self, Name},
@@ -39,6 +39,8 @@ pub struct Submission<'a> {
     pub definition: &'a Definition,
     /// Bound parameters.
     pub params: Params,
+    /// The upload whose rows are the job's items, where the source takes one.
+    pub upload: Option<Upload>,
     /// The client's own name for the request, at most 1,000 characters; the same one twice, by the same route and
     /// caller, is one job.
     pub idempotency_key: Option<String>,
@@ -81,12 +83,13 @@ impl Ledger {
     }
 
     async fn submit_in(&self, submission: Submission<'_>) -> Result<Submitted, SubmitError> {
-        let Submission { definition, params, idempotency_key, route, by, id, now } = submission;
+        let Submission { definition, params, upload, idempotency_key, route, by, id, now } = submission;
         let request = Request {
             job: JobId::new(id),
             source: definition.name().to_owned(),
             params,
             definition: definition.hash().to_owned(),
+            upload,
             route: idempotency_key.is_some().then(|| route.to_owned()),
             idempotency_key,
             by,
@@ -145,7 +148,9 @@ impl Ledger {
             return Ok(Submitted { request, is_new: true });
         };
         let holder = self.create_or_read(&key, request.clone(), SMALL).await?;
-        if holder.source != request.source || holder.params != request.params {
+        // The same file sent twice is two uploads.
+        let sha256 = |request: &Request| request.upload.as_ref().map(|upload| upload.sha256.clone());
+        if holder.source != request.source || holder.params != request.params || sha256(&holder) != sha256(&request) {
             return Err(SubmitError::KeyReused(holder.job));
         }
         Ok(Submitted { is_new: holder.job == request.job, request: holder })

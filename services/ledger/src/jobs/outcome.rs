@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    Done, Failure, MissingItem, Outcome,
+    Done, Failure, MissingItem, Outcome, RowTally,
     jobs::proto::{self, TaskOutcome, task_outcome},
 };
 
@@ -97,6 +97,11 @@ fn from_done(done: &Done) -> proto::Done {
         attempts: done.attempts,
         finished: done.finished.as_microsecond(),
         missing: done.missing.iter().map(missing).collect(),
+        rows: done.rows.as_deref().map(|rows| proto::RowTally {
+            done: rows.done,
+            errors: rows.errors,
+            unknown: rows.unknown,
+        }),
     }
 }
 
@@ -111,6 +116,10 @@ fn to_done(done: &proto::Done) -> Option<Done> {
         attempts: done.attempts,
         finished: Timestamp::from_microsecond(done.finished).ok()?,
         missing: done.missing.iter().map(missing).collect(),
+        rows: done
+            .rows
+            .as_ref()
+            .map(|rows| Box::new(RowTally { done: rows.done, errors: rows.errors, unknown: rows.unknown })),
     })
 }
 

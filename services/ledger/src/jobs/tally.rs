@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    Outcome, TaskTally,
+    Outcome, RowTally, TaskTally,
     jobs::{Ended, JobOutcomes, Rank},
 };
 
@@ -17,6 +17,7 @@ pub(crate) struct Tallied {
     /// Of tasks that ended well.
     pub(crate) bytes: u64,
     pub(crate) records: u64,
+    pub(crate) rows: RowTally,
     /// When the last task ended, if any has.
     pub(crate) finished: Option<Timestamp>,
     /// Whether items are missing from a task that is done for good, as in jobs of earlier releases.
@@ -30,8 +31,16 @@ pub(crate) struct Tallied {
 /// Adds up the outcomes of a job with so many tasks, in its latest round.
 pub(crate) fn tally(outcomes: &JobOutcomes, total: u32, round: u32) -> Tallied {
     let tasks = TaskTally { total: total.into(), pending: total.into(), ..TaskTally::default() };
-    let mut all =
-        Tallied { tasks, bytes: 0, records: 0, finished: None, lacks_items: false, last_round: 0, errors: Vec::new() };
+    let mut all = Tallied {
+        tasks,
+        bytes: 0,
+        records: 0,
+        rows: RowTally::default(),
+        finished: None,
+        lacks_items: false,
+        last_round: 0,
+        errors: Vec::new(),
+    };
     for (task, ended) in outcomes.range(..total) {
         // The end of an earlier round was an end too: no reader sees the time go back.
         all.finished = all.finished.max(Some(ended.finished()));
@@ -54,6 +63,9 @@ pub(crate) fn tally(outcomes: &JobOutcomes, total: u32, round: u32) -> Tallied {
                 }
                 all.bytes = all.bytes.saturating_add(done.bytes);
                 all.records = all.records.saturating_add(done.records);
+                if let Some(rows) = &done.rows {
+                    all.rows.add(rows);
+                }
                 let is_partial = matches!(ended, Ended::Partial(..));
                 all.tasks.incomplete += u64::from(is_partial);
                 all.lacks_items |= !is_partial && !done.missing.is_empty();

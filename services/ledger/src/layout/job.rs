@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use waybill_source::{Item, Params};
 
-use crate::{JobId, layout::keys};
+use crate::{
+    JobId,
+    layout::{keys, upload::Upload},
+};
 
 /// `jobs/{day}/{job}/request.json`: from here on the job exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +22,9 @@ pub struct Request {
     pub params: Params,
     /// The definition's hash; its text is in `sources/{name}/{hash}.toml`.
     pub definition: String,
+    /// The upload whose rows are the job's items, where the source takes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Upload>,
     /// The client's own name for the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -40,6 +46,7 @@ impl Request {
             source: String::new(),
             params: Params::default(),
             definition: String::new(),
+            upload: None,
             idempotency_key: None,
             route: None,
             by: None,
@@ -96,6 +103,29 @@ pub struct Done {
     /// Items of the task that the upstream does not have. They are not in the object, and the job is no full success.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingItem>,
+    /// Where the items are rows of an upload: how they ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Box<RowTally>>,
+}
+
+/// Rows of an upload by outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowTally {
+    /// Sent, and accepted by the upstream.
+    pub done: u64,
+    /// Failed their checks, or refused by the upstream.
+    pub errors: u64,
+    /// Sent perhaps: the answer was lost.
+    pub unknown: u64,
+}
+
+impl RowTally {
+    /// Adds those of another task.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.done = self.done.saturating_add(other.done);
+        self.errors = self.errors.saturating_add(other.errors);
+        self.unknown = self.unknown.saturating_add(other.unknown);
+    }
 }
 
 /// An item that the upstream does not have.

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 
-use crate::JobId;
+use crate::{JobId, UploadId};
 
 /// What all jobs' keys begin with.
 pub(crate) const JOBS: &str = "jobs/";
@@ -51,6 +51,24 @@ pub(crate) fn parse_of(key: &str) -> Option<(JobId, &str)> {
     let (_, in_day) = key.strip_prefix(JOBS)?.split_once('/')?;
     let (job, name) = in_day.split_once('/')?;
     Some((job.parse().ok()?, name))
+}
+
+/// What all uploads' keys begin with.
+pub(crate) const UPLOADS: &str = "uploads/";
+
+/// What all keys of a day's uploads begin with.
+pub(crate) fn uploads(day: Date) -> String {
+    format!("{UPLOADS}{day}/")
+}
+
+/// An upload's file.
+pub(crate) fn upload_file(upload: UploadId) -> String {
+    format!("{}{upload}.csv", uploads(upload.day()))
+}
+
+/// What is known of an upload that is whole.
+pub(crate) fn upload(upload: UploadId) -> String {
+    format!("{}{upload}.json", uploads(upload.day()))
 }
 
 /// What the keys of all asked retries begin with.

@@ -4,4 +4,5 @@ pub(crate) mod id;
 pub(crate) mod job;
 pub(crate) mod keys;
 pub(crate) mod objects;
+pub(crate) mod upload;
 pub(crate) mod walk;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Failure, JobId, Ledger, LedgerError, MissingItem, Request, Wait,
+    Failure, JobId, Ledger, LedgerError, MissingItem, Request, RowTally, Wait,
     changes::plan::Outline,
     jobs::{Ended, Facts, Tallied},
     journals::AsOf,
@@ -107,6 +107,9 @@ pub struct Status {
     pub bytes: u64,
     /// Records of tasks that ended well.
     pub records: u64,
+    /// Rows of the job's upload by outcome, as far as their tasks have ended; only where there is an upload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<RowTally>,
     /// The first failures by task number, at most 10.
     pub errors: Vec<TaskError>,
     /// What waits for its next attempt, the first to go on first: at most 10.
@@ -193,6 +196,7 @@ impl Ledger {
             tasks: TaskTally::default(),
             bytes: 0,
             records: 0,
+            rows: None,
             errors: vec![TaskError { task: None, items: Vec::new(), failure }],
             waits: Vec::new(),
         })
@@ -257,6 +261,7 @@ impl Ledger {
             tasks: tallied.tasks,
             bytes: tallied.bytes,
             records: tallied.records,
+            rows: request.upload.as_ref().map(|_| tallied.rows),
             errors,
             waits: Vec::new(),
         })
@@ -313,6 +318,7 @@ fn derive_unplanned(request: &Request, facts: &Facts) -> Status {
         tasks: TaskTally::default(),
         bytes: 0,
         records: 0,
+        rows: request.upload.as_ref().map(|_| RowTally::default()),
         errors: facts.plan_failed.iter().map(error).collect(),
         waits: Vec::new(),
     }

@@ -185,9 +185,7 @@ impl Begun {
             len += part.len() as u64;
             let number = i32::try_from(parts.len() + 1).unwrap_or(i32::MAX);
             let sending = async { Ok(self.send_bytes(number, part).await?) };
-            let gathering = async {
-                if is_last { Ok(true) } else { gather(&mut gathered, chunks.as_mut()).await }
-            };
+            let gathering = async { if is_last { Ok(true) } else { gather(&mut gathered, chunks.as_mut()).await } };
             let (sent, ended) = futures::future::try_join(sending, gathering).await?;
             parts.push(sent);
             is_last = ended;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use waybill_journal::{CommitError, ReadError};
-use waybill_ledger::{JobId, LedgerError, MissingItem};
+use waybill_ledger::{JobId, LedgerError, MissingItem, RowTally};
 use waybill_queue::Message;
 use waybill_source::ItemError;
 use waybill_store::StoreError;
@@ -44,6 +44,8 @@ pub(crate) struct Object {
     pub(crate) records: u64,
     /// Items that the upstream does not have.
     pub(crate) missing: Vec<MissingItem>,
+    /// How the rows ended, where the items are those of an upload.
+    pub(crate) rows: Option<RowTally>,
 }
 
 /// Work that ended well.

@@ -103,11 +103,11 @@ pub(crate) async fn settle(
 
 fn log(success: &Success, duration_ms: u64) {
     match success {
-        Success::Stored(Object { key, bytes, records, missing }) => {
+        Success::Stored(Object { key, bytes, records, missing, .. }) => {
             let missing = missing.len();
             tracing::info!(s3_key = key, size_bytes = bytes, records, missing, duration_ms, "stored");
         }
-        Success::Unchanged(Object { key, bytes, records, missing }) => {
+        Success::Unchanged(Object { key, bytes, records, missing, .. }) => {
             let missing = missing.len();
             tracing::info!(s3_key = key, size_bytes = bytes, records, missing, duration_ms, "unchanged");
         }
@@ -152,6 +152,7 @@ async fn record(
         attempts: work.attempt,
         finished,
         missing: object.missing.clone(),
+        rows: object.rows.map(Box::new),
     };
     ledger.record_done(work.job, task, work.round, &done).await
 }

@@ -120,7 +120,13 @@ impl Existing {
     pub(crate) fn object(&self) -> Object {
         let sum = |of: fn(&IndexedObject) -> u64| self.fetch.objects.iter().map(of).sum();
         let key = self.keys.first().cloned().unwrap_or_default();
-        Object { key, bytes: sum(|object| object.bytes), records: sum(|object| object.records), missing: Vec::new() }
+        Object {
+            key,
+            bytes: sum(|object| object.bytes),
+            records: sum(|object| object.records),
+            missing: Vec::new(),
+            rows: None,
+        }
     }
 
     /// What the upstream said of its only file.

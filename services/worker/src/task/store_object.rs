@@ -92,7 +92,7 @@ impl Task<'_> {
         let upload = Upload { content_type: content_type(format), metadata, body };
         store.upload(&key, upload).instrument(storing(&key, bytes)).await?;
         counts.store.observe(began.elapsed().as_secs_f64());
-        Ok(Stored { object: Object { key, bytes, records: scanned.records, missing: Vec::new() }, head })
+        Ok(Stored { object: Object { key, bytes, records: scanned.records, missing: Vec::new(), rows: None }, head })
     }
 }
 

@@ -158,6 +158,7 @@ impl System {
         let submission = Submission {
             definition,
             params: definition.bind(&given).unwrap(),
+            upload: None,
             idempotency_key: None,
             route: "POST /v1/jobs",
             by: None,
