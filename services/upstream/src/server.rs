@@ -8,7 +8,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     Changes, City, CityFault, Faults, Options, Received, Requests,
-    http::{answer::NoAnswer, control, problem::problem},
+    http::{control, problem::problem},
     sites::{buses, posts, stations, weather},
     state::State,
 };
@@ -49,7 +49,7 @@ impl Upstream {
                     Ok(response) => response.into_response(),
                     Err(error) => problem(error.status(), &error.to_string()),
                 };
-                if counted && response.extensions().get::<NoAnswer>().is_none() {
+                if counted {
                     counters.answered(response.status().as_u16());
                 }
                 Ok(response)

@@ -43,26 +43,22 @@ pub(crate) fn add_to(route: Route) -> Route {
 
 #[handler]
 async fn create(state: Data<&Arc<State>>, request: &Request, body: Body) -> Response {
-    let (answer, wait) = match read_in_time(&state, request, body).await {
-        Ok(post) => {
-            let turn = state.post(&post);
-            let wait = if turn.fault == Some(PostFault::Slow) { SLOW } else { Duration::ZERO };
-            (answer(&post, &turn), wait)
-        }
-        Err(refusal) => (refusal, Duration::ZERO),
-    };
-    tokio::time::sleep(state.manner().delay + wait).await;
-    answer
+    let taken = read_in_time(&state, request, body).await.map(|post| (state.post(&post), post));
+    tokio::time::sleep(state.manner().delay).await;
+    match taken {
+        Ok((turn, post)) => answer(&post, &turn).await,
+        Err(refusal) => refusal,
+    }
 }
 
 #[handler]
 async fn create_moved(state: Data<&Arc<State>>, request: &Request, body: Body) -> Response {
-    let answer = read_in_time(&state, request, body).await.map(|post| {
-        state.post_moved(&post);
-        created(&post, &ID.into())
-    });
+    let taken = read_in_time(&state, request, body).await.inspect(|post| state.post_moved(post));
     tokio::time::sleep(state.manner().delay).await;
-    answer.unwrap_or_else(|refusal| refusal)
+    match taken {
+        Ok(post) => created(&post, &ID.into()),
+        Err(refusal) => refusal,
+    }
 }
 
 #[handler]
@@ -107,10 +103,14 @@ async fn read(request: &Request, body: Body) -> Result<Post, Response> {
     Ok(Post::new(members))
 }
 
-fn answer(post: &Post, turn: &PostTurn) -> Response {
+async fn answer(post: &Post, turn: &PostTurn) -> Response {
     let asked_for = "a fault that was asked for";
     match &turn.fault {
-        None | Some(PostFault::Slow) => created(post, &ID.into()),
+        None => created(post, &ID.into()),
+        Some(PostFault::Slow) => {
+            tokio::time::sleep(SLOW).await;
+            created(post, &ID.into())
+        }
         Some(PostFault::WrongField) => created(post, &ID.to_string().into()),
         Some(PostFault::Truncated) => {
             let text = members(post, &ID.into());
