@@ -27,4 +27,4 @@ pub use path::{RecordPath, RecordPathError};
 pub use record::{Constraints, Field, FieldType, Schema, TimeFormat};
 pub use scan::{Rejection, Scanned, Scanner};
 pub use stats::decimal::Decimal;
-pub use stats::{Statistic, Statistics, Totals};
+pub use stats::{Literal, Statistic, Statistics, Totals};

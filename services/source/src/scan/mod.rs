@@ -135,7 +135,7 @@ impl Scanner {
             Format::Ndjson => Reader::Ndjson,
             Format::Csv => Reader::Csv(csv::Reader::default()),
         };
-        let sheet = RecordSink::new(CompiledSchema::new(schema), Accumulator::new(statistics));
+        let sheet = RecordSink::new(CompiledSchema::new(schema, statistics), Accumulator::new(statistics));
         Self {
             reader,
             sheet,
