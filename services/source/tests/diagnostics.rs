@@ -79,8 +79,8 @@ fn planned_keys_are_refused_as_such() {
     insta::assert_snapshot!(buses(&[("concurrency = 16", "auth = { type = \"bearer\" }\nmethod = \"POST\"")]), @r#"
     x.toml:23:1: unknown key `auth` in [fetch]
       help: it is planned, but this version does not understand it
-    x.toml:24:1: unknown key `method` in [fetch]
-      help: it is planned, but this version does not understand it
+    x.toml:24:10: a method other than GET is only for sources whose items are an upload
+      help: an upload is [[items]] with `upload = "csv"`; files of other items are fetched with a GET
     "#);
 }
 

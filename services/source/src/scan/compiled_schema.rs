@@ -75,6 +75,11 @@ impl Column {
         }
     }
 
+    /// Whether its values are JSON numbers.
+    pub(super) fn is_number(&self) -> bool {
+        matches!(self.kind, FieldType::Integer | FieldType::Number)
+    }
+
     #[inline(always)]
     pub(super) fn within_bounds(&self, nanos: i128) -> bool {
         self.bounds.0 <= nanos && nanos <= self.bounds.1

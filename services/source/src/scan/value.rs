@@ -152,6 +152,14 @@ pub(crate) fn json_value(kind: FieldType, json: &[u8]) -> Option<Json> {
     }
 }
 
+/// A number of a row that was found right, as JSON has it: where it is not whole, the nearest double.
+pub(super) fn row_number(text: &[u8]) -> Json {
+    match whole(text) {
+        Whole::Value(value) if i64::try_from(value).is_ok() => (value as i64).into(),
+        _ => str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok()).into(),
+    }
+}
+
 fn json_number(kind: FieldType, text: &[u8]) -> Option<Json> {
     let spelled = str::from_utf8(text).ok().filter(|_| is_number(text))?;
     match whole(text) {
