@@ -363,7 +363,7 @@ async fn bad_requests_make_no_job() {
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":"2024-02-30"}}"#).await, @r#"400 /problems/invalid-parameter [params.date] parameter `params.date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "2024-02-30""#);
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":20240501}}"#).await, @r#"400 /problems/invalid-parameter [params.date] parameter `params.date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "20240501""#);
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":"2024-05-01","city":"1"}}"#).await, @"400 /problems/invalid-parameter [params.city] parameter `params.city`: expected only `date`, found a parameter that this source does not take");
-    insta::assert_snapshot!(submit(r#"{"source":"trams","params":{"date":"2024-05-01"}}"#).await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `weather`"#);
+    insta::assert_snapshot!(submit(r#"{"source":"trams","params":{"date":"2024-05-01"}}"#).await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `relay`, `weather`"#);
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":null}}"#).await, @"422 /problems/invalid-body [params.date] `params.date`: invalid type: null, expected a string, an integer or a boolean at line 1 column 39");
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":["2024-05-01"]}}"#).await, @"422 /problems/invalid-body [params.date] `params.date`: invalid type: sequence, expected a string, an integer or a boolean at line 1 column 36");
     insta::assert_snapshot!(submit(r#"{"source":"harbours","params":{"harbour":"x","year":1.5}}"#).await, @"422 /problems/invalid-body [params.year] `params.year`: invalid type: floating point `1.5`, expected a string, an integer or a boolean at line 1 column 55");
@@ -398,12 +398,12 @@ async fn invalid_query_parameters_are_refused_with_what_was_expected() {
     insta::assert_snapshot!(get("/v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks?limit=1001").await, @r#"400 /problems/invalid-parameter [limit] parameter `limit`: expected at most 1000, found "1001""#);
     insta::assert_snapshot!(get("/v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks?page_token=x").await, @r#"400 /problems/invalid-parameter [page_token] parameter `page_token`: expected a `next_page_token` of the page before, found "x""#);
     insta::assert_snapshot!(get("/v1/jobs?state=asleep").await, @r#"400 /problems/invalid-parameter [state] parameter `state`: expected one of `queued`, `planning`, `running`, `succeeded`, `partial`, `failed`, `cancelled`, `damaged`, found "asleep""#);
-    insta::assert_snapshot!(get("/v1/jobs?source=trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `weather`"#);
+    insta::assert_snapshot!(get("/v1/jobs?source=trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `relay`, `weather`"#);
     insta::assert_snapshot!(get("/v1/jobs?limit=0").await, @r#"400 /problems/invalid-parameter [limit] parameter `limit`: expected at least 1, found "0""#);
     insta::assert_snapshot!(get("/v1/jobs?limit=ten").await, @r#"400 /problems/invalid-parameter [limit] parameter `limit`: expected an integer, found "ten""#);
     insta::assert_snapshot!(get("/v1/jobs?page_token=2").await, @r#"400 /problems/invalid-parameter [page_token] parameter `page_token`: expected a `next_page_token` of the page before, found "2""#);
     insta::assert_snapshot!(get("/v1/jobs?sort=age").await, @"400 /problems/invalid-parameter [sort] parameter `sort`: unknown; this route has only `source`, `state`, `page_token`, `limit`");
-    insta::assert_snapshot!(get("/v1/sources/trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `weather`"#);
+    insta::assert_snapshot!(get("/v1/sources/trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `relay`, `weather`"#);
 }
 
 #[tokio::test]
@@ -964,7 +964,7 @@ async fn a_source_that_lacks_a_variable_takes_no_jobs() {
     assert_eq!(answer.body["detail"], detail);
     let list = fixture.get("/v1/sources").await.body;
     assert_eq!(
-        (&list["sources"][0]["lacks"], &list["sources"][2]["lacks"]),
+        (&list["sources"][0]["lacks"], &list["sources"][3]["lacks"]),
         (&json!([]), &json!(["OPENWEATHER_API_KEY"]))
     );
     assert_eq!(fixture.get("/v1/jobs").await.body["jobs"], json!([]));
