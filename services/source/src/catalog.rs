@@ -13,8 +13,11 @@ pub struct Catalog {
 }
 
 /// File name and text of each definition inside the binary.
-const SHIPPED: [(&str, &str); 2] =
-    [("buses.toml", include_str!("../sources/buses.toml")), ("weather.toml", include_str!("../sources/weather.toml"))];
+const SHIPPED: [(&str, &str); 3] = [
+    ("buses.toml", include_str!("../sources/buses.toml")),
+    ("relay.toml", include_str!("../sources/relay.toml")),
+    ("weather.toml", include_str!("../sources/weather.toml")),
+];
 
 impl Catalog {
     /// The definitions shipped inside the binary.
@@ -55,7 +58,7 @@ mod tests {
     #[test]
     fn what_is_shipped_parses() {
         let names: Vec<_> = Catalog::shipped().iter().map(|source| source.name().to_owned()).collect();
-        assert_eq!(names, ["buses", "weather"]);
+        assert_eq!(names, ["buses", "relay", "weather"]);
     }
 
     #[test]

@@ -28,21 +28,73 @@ pub struct ItemDraft {
     pub values: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
 }
 
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Method {
+    /// To read.
+    #[default]
+    Get,
+    /// To make something.
+    Post,
+    /// To put something in the place of what is there.
+    Put,
+    /// To change a part.
+    Patch,
+    /// To remove.
+    Delete,
+}
+
+impl Method {
+    pub(crate) const ALL: [Self; 5] = [Self::Get, Self::Post, Self::Put, Self::Patch, Self::Delete];
+
+    /// As HTTP spells it: `GET`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
 /// A request to an upstream, relative to the base URL that the operator names.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Request {
+    /// What it asks for.
+    pub method: Method,
     /// Absolute path, percent-encoded: values from an upstream cannot add segments. It may hold a secret.
     pub path: String,
     /// Query pairs, not yet encoded. They may hold secrets.
     pub query: Vec<(String, String)>,
+    /// Names and values: each a line of visible ASCII, each name once. They may hold secrets.
+    pub headers: Vec<(String, String)>,
+    /// What is sent.
+    pub body: Option<RequestBody>,
     /// The path as it may be shown: with `hidden` in the place of every value from the environment, or the
     /// template itself where that makes no path.
     pub shown: String,
 }
 
+/// What a request carries. It may hold secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestBody {
+    /// The value of `Content-Type`, which is not among the headers.
+    pub content_type: String,
+    /// As it is sent.
+    pub text: String,
+}
+
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("shown", &self.shown).finish_non_exhaustive()
+        f.debug_struct("Request").field("method", &self.method).field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody").field("content_type", &self.content_type).finish_non_exhaustive()
     }
 }
 

@@ -15,10 +15,11 @@ mod path;
 mod record;
 mod scan;
 mod stats;
+mod upload;
 
 pub use catalog::Catalog;
 pub use definition::{Definition, Diagnostic, Diagnostics, Format, Limit, is_provenance};
-pub use item::{Item, ItemDraft, ItemError, Request};
+pub use item::{Item, ItemDraft, ItemError, Method, Request, RequestBody};
 pub use job::{Env, JobContext};
 pub use object_name::{ObjectName, Piece, item_prefix};
 pub use object_versions::{Fetch, ObjectVersions, Verdict};
@@ -27,4 +28,8 @@ pub use path::{RecordPath, RecordPathError};
 pub use record::{Constraints, Field, FieldType, Schema, TimeFormat};
 pub use scan::{Rejection, Scanned, Scanner};
 pub use stats::decimal::Decimal;
-pub use stats::{Statistic, Statistics, Totals};
+pub use stats::{Literal, Statistic, Statistics, Totals};
+pub use upload::{
+    Columns, Judgement, OnUnknown, OutcomeError, Row, RowBatch, RowOutcome, RowResult, Upload, UploadCheck,
+    UploadError, UploadSplitter, UploadSummary,
+};

@@ -1,4 +1,4 @@
-//! Where the records are: the part of RFC 9535 (JSONPath) that a stream can follow.
+//! Where the records of a document are, and where a value of a small answer is: parts of RFC 9535 (JSONPath).
 //!
 //! Filters, slices and descendants would need the document in memory; they are refused by name.
 
@@ -54,6 +54,60 @@ impl FromStr for RecordPath {
             members.push(member);
             rest = after;
         }
+    }
+}
+
+/// `$`, then member names and indices: `$.id`, `$.items[0].id`, `$['post id']`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ValuePath {
+    pub(crate) segments: Vec<Segment>,
+}
+
+/// One step of a [`ValuePath`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Segment {
+    Member(String),
+    Index(usize),
+}
+
+impl FromStr for ValuePath {
+    type Err = RecordPathError;
+
+    fn from_str(text: &str) -> Result<Self, RecordPathError> {
+        let fail = |rest: &str, message: &str| RecordPathError { at: text.len() - rest.len(), message: message.into() };
+        let mut segments = Vec::new();
+        let mut rest = text.strip_prefix('$').ok_or_else(|| fail(text, "a path begins with `$`"))?;
+        while !rest.is_empty() {
+            if rest.starts_with("..") || rest.starts_with("[*]") || rest.starts_with(".*") {
+                return Err(fail(rest, "a path leads to one value: name members and indices"));
+            }
+            let bracketed = rest.strip_prefix('[').and_then(|inner| {
+                if inner.starts_with(['\'', '"']) {
+                    let (member, after) = quoted(inner)?;
+                    return Some((Segment::Member(member), after.strip_prefix(']')?));
+                }
+                let (index, after) = inner.split_once(']')?;
+                let is_index = index == "0" || !index.starts_with('0') && index.bytes().all(|b| b.is_ascii_digit());
+                Some((Segment::Index(index.parse().ok().filter(|_| is_index)?), after))
+            });
+            let (segment, after) = match (bracketed, rest.strip_prefix('.')) {
+                (Some(found), _) => found,
+                (None, Some(after)) => {
+                    let length = after.find(|c| !name_char(c)).unwrap_or(after.len());
+                    if length == 0 || after.starts_with(|c: char| c.is_ascii_digit()) {
+                        return Err(fail(
+                            rest,
+                            "a member's name is expected after `.`; other names are quoted: `['1st']`",
+                        ));
+                    }
+                    (Segment::Member(after[..length].to_owned()), &after[length..])
+                }
+                (None, None) => return Err(fail(rest, "expected `.name`, `['name']` or `[0]`")),
+            };
+            segments.push(segment);
+            rest = after;
+        }
+        Ok(Self { segments })
     }
 }
 
@@ -139,6 +193,32 @@ mod tests {
         5: expected `.name`, `['name']` or `[*]` at the end
         1: a quoted member is written `['name']`
         1: a member's name is expected after `.`; other names are quoted: `['1st']`
+        "#);
+    }
+
+    #[test]
+    fn a_value_is_reached_by_members_and_indices() {
+        let path: ValuePath = "$.list[0]['post id'].id[12]".parse().unwrap();
+        let member = |name: &str| Segment::Member(name.to_owned());
+        let expected = [member("list"), Segment::Index(0), member("post id"), member("id"), Segment::Index(12)];
+        assert_eq!(path.segments, expected);
+        assert_eq!("$".parse(), Ok(ValuePath::default()));
+        let said = |text: &str| {
+            let error = text.parse::<ValuePath>().unwrap_err();
+            format!("{}: {}", error.at, error.message)
+        };
+        insta::assert_snapshot!(["", "id", "$id", "$.", "$.a[*]", "$..a", "$.*", "$.a[-1]", "$.a[01]", "$.a[", "$.post-id"].map(said).join("\n"), @r#"
+        0: a path begins with `$`
+        0: a path begins with `$`
+        1: expected `.name`, `['name']` or `[0]`
+        1: a member's name is expected after `.`; other names are quoted: `['1st']`
+        3: a path leads to one value: name members and indices
+        1: a path leads to one value: name members and indices
+        1: a path leads to one value: name members and indices
+        3: expected `.name`, `['name']` or `[0]`
+        3: expected `.name`, `['name']` or `[0]`
+        3: expected `.name`, `['name']` or `[0]`
+        6: expected `.name`, `['name']` or `[0]`
         "#);
     }
 

@@ -79,8 +79,8 @@ fn planned_keys_are_refused_as_such() {
     insta::assert_snapshot!(buses(&[("concurrency = 16", "auth = { type = \"bearer\" }\nmethod = \"POST\"")]), @r#"
     x.toml:23:1: unknown key `auth` in [fetch]
       help: it is planned, but this version does not understand it
-    x.toml:24:1: unknown key `method` in [fetch]
-      help: it is planned, but this version does not understand it
+    x.toml:24:10: a method other than GET is only for sources whose items are an upload
+      help: an upload is [[items]] with `upload = "csv"`; files of other items are fetched with a GET
     "#);
 }
 
@@ -328,6 +328,14 @@ fn statistics() {
         ("{ sum = \"passengers\" }", "{ median = \"passengers\" }"),
         ("{ sum = \"passengers\" }", "{ sum = \"passengers\", decimals = 2 }"),
         ("{ avg = \"delay\" }", "{ avg = \"delay\", decimals = 10 }"),
+        ("{ sum = \"passengers\" }", "{ count = \"accident\" }"),
+        ("{ sum = \"passengers\" }", "{ count = {} }"),
+        ("{ sum = \"passengers\" }", "{ count = { accident = true, passengers = 1 } }"),
+        ("{ sum = \"passengers\" }", "{ count = { acident = true } }"),
+        ("{ sum = \"passengers\" }", "{ count = { accident = \"true\" } }"),
+        ("{ sum = \"passengers\" }", "{ count = { passengers = 1.5 } }"),
+        ("{ sum = \"passengers\" }", "{ count = { delay = \"PT1M\" } }"),
+        ("{ sum = \"passengers\" }", "{ count = { accident = true }, decimals = 2 }"),
         ("= \"count\"", "= \"number\""),
         ("bus_count ", "Bus-Count "),
         ("bus_count ", "records "),
@@ -339,12 +347,25 @@ fn statistics() {
       help: fields that would do: `passengers`, `delay`
     x.toml:38:27: `all` is of a boolean, and `passengers` is an integer
       help: fields that would do: `accident`
-    x.toml:38:19: statistic `passenger_count` must have exactly one of `sum`, `min`, `max`, `any`, `all`, `avg`
-    x.toml:38:19: statistic `passenger_count` must have exactly one of `sum`, `min`, `max`, `any`, `all`, `avg`
+    x.toml:38:19: statistic `passenger_count` must have exactly one of `count`, `sum`, `min`, `max`, `any`, `all`, `avg`
+    x.toml:38:19: statistic `passenger_count` must have exactly one of `count`, `sum`, `min`, `max`, `any`, `all`, `avg`
     x.toml:38:21: unknown key `median` in statistic `passenger_count`
-      help: known: `sum`, `min`, `max`, `any`, `all`, `avg`, `decimals`
+      help: known: `count`, `sum`, `min`, `max`, `any`, `all`, `avg`, `decimals`
     x.toml:38:52: `decimals` is for `avg` only: the others are exact
     x.toml:40:47: `decimals` must be between 0 and 9, found 10
+    x.toml:38:29: `count` must name one field
+      help: a field and the value that is counted: { count = { accident = true } }; of all records: "count"
+    x.toml:38:29: `count` must name one field
+      help: a field and the value that is counted: { count = { accident = true } }; of all records: "count"
+    x.toml:38:29: `count` must name one field
+      help: a field and the value that is counted: { count = { accident = true } }; of all records: "count"
+    x.toml:38:31: no record has a field `acident`
+      help: did you mean `accident`?
+    x.toml:38:42: the value of `accident` must be a boolean, found a string
+    x.toml:38:44: the value of `passengers` must be an integer, found a float
+    x.toml:38:39: `count` compares with a value, and `delay` is a duration
+      help: types that can be compared: `string`, `integer`, `boolean`
+    x.toml:38:61: `decimals` is for `avg` only: the others are exact
     x.toml:37:19: there is no statistic `number`
       help: write "count", or a kind and a field: { sum = "passengers" }
     x.toml:37:1: `Bus-Count` cannot be a name
@@ -433,6 +454,9 @@ fn variations_are_accepted() {
         ),
         ("minimum = 0", "minimum = -1.5, maximum = \"10\""),
         ("{ avg = \"delay\" }", "{ avg = \"passengers\", decimals = 9 }"),
+        ("{ avg = \"delay\" }", "{ count = { passengers = -1 } }"),
+        ("{ avg = \"delay\" }", "{ count = { accident = false } }"),
+        ("{ avg = \"delay\" }", "{ count = { bus-type = '\"x\"' } }"),
     ];
     for (from, to) in good {
         assert!(BUSES.contains(from), "{from}");

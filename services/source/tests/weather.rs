@@ -185,7 +185,7 @@ fn what_a_batch_sees() {
       help: did you mean `id`?
     x.toml:15:47: there is no item set `town`
       help: known: `city`
-    x.toml:15:32: template: unknown filter
+    x.toml:15:46: template: unknown filter
     x.toml:15:57: `city` has no field `ids`
       help: did you mean `id`?
     x.toml:14:23: `city` is one item, and a batch has several
@@ -255,7 +255,7 @@ fn secrets_stay_out_of_what_is_seen() {
         (request.path.as_str(), request.shown.as_str()),
         ("/data/s3cret%2F..%3F%26/group", "/data/hidden/group")
     );
-    assert_eq!(format!("{request:?}"), "Request { shown: \"/data/hidden/group\", .. }");
+    assert_eq!(format!("{request:?}"), "Request { method: Get, shown: \"/data/hidden/group\", .. }");
 
     let number = parse(&[("/data/2.5/group", "/data/{{ env.OPENWEATHER_API_KEY | int }}")]);
     let env = Env::from([("OPENWEATHER_API_KEY".into(), "007".into())]);
@@ -397,7 +397,7 @@ fn the_shipped_weather_is_asked_in_batches() {
     assert_eq!(source.limit(), Limit::Rate { items: 60, per: std::time::Duration::from_secs(60) });
     assert_eq!(source.partition_names(), ["request", "date"]);
     let job = job(source, "my/id 🌦");
-    let Request { path, query, shown } = source.fetch(&job, &items[..20], &env()).unwrap();
+    let Request { path, query, shown, .. } = source.fetch(&job, &items[..20], &env()).unwrap();
     assert_eq!((path.as_str(), shown.as_str()), ("/data/2.5/group", "/data/2.5/group"));
     insta::assert_snapshot!(query[0].1, @"3439525,3439781,3440645,3442098,3442778,3443341,3442233,3440781,3441572,3441575,3443207,3442546,3441287,3441242,3441686,3440639,3441354,3442057,3442585,3442727");
     assert_eq!(query[1], ("appid".to_owned(), SECRET.to_owned()));

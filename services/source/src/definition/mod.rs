@@ -25,6 +25,7 @@ use crate::{
         parse::{fetch::Fetch, store::Partition},
     },
     params::{self, Param},
+    upload::Upload,
 };
 
 /// How an upstream's file is spelled.
@@ -65,6 +66,7 @@ pub struct Definition {
     items: Items,
     fetch: Fetch,
     schema: Schema,
+    upload: Option<Upload>,
     statistics: Statistics,
     partition: Partition,
     env_names: BTreeSet<String>,
@@ -116,7 +118,12 @@ impl Definition {
         &self.partition.names
     }
 
-    /// How the files are spelled.
+    /// What is said of the rows, where the items of a job are the rows of a file that the client uploads.
+    pub fn upload(&self) -> Option<&Upload> {
+        self.upload.as_ref()
+    }
+
+    /// How the files are spelled. Where the items are an upload, the objects are the outcomes of its rows, as NDJSON.
     pub fn format(&self) -> Format {
         self.fetch.format
     }
@@ -126,7 +133,7 @@ impl Definition {
         &self.fetch.records
     }
 
-    /// What a record must look like.
+    /// What a record of an object must look like. Where the items are an upload, a record is the outcome of a row.
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
@@ -151,9 +158,12 @@ impl Definition {
         self.fetch.limit
     }
 
-    /// The most items of one task; 1 where there are no batches.
+    /// The most items of one task; 1 where there are no batches. Where the items are an upload, the most rows.
     pub fn batch(&self) -> usize {
-        self.fetch.batch.as_ref().map_or(1, |batch| batch.size)
+        match &self.upload {
+            Some(upload) => upload.rules.batch,
+            None => self.fetch.batch.as_ref().map_or(1, |batch| batch.size),
+        }
     }
 
     /// The environment variables that its requests are made of.
@@ -167,12 +177,12 @@ impl Definition {
         self.env_names.iter().map(String::as_str).filter(move |name| !is_set(name))
     }
 
-    /// For one file, whole.
+    /// For one file, whole. Where the items are an upload, for one row, all its tries included.
     pub fn timeout(&self) -> Duration {
         self.fetch.timeout
     }
 
-    /// The largest file accepted.
+    /// The largest file accepted. Where the items are an upload, the largest answer to a row.
     pub fn max_bytes(&self) -> u64 {
         self.fetch.max_bytes
     }

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::{FieldType, RecordPath, definition::template::Template};
+use crate::{
+    FieldType, RecordPath,
+    definition::{parse::request::RequestTemplate, template::Template},
+};
 
 /// All levels, and the key of an item of the last.
 #[derive(Debug)]
 pub(crate) struct Items {
     pub(crate) levels: Vec<Level>,
-    pub(crate) key: Template,
+    /// `None` where the items are made of an upload: what makes them makes their keys.
+    pub(crate) key: Option<Template>,
 }
 
 /// One `[[items]]`.
@@ -25,13 +29,14 @@ pub(crate) enum Origin {
     Listed(Box<Listing>),
     /// The definition names them: the values of each, by field.
     Fixed(Vec<BTreeMap<String, serde_json::Value>>),
+    /// The client uploads them.
+    Uploaded,
 }
 
 /// How an upstream is asked for items.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    pub(crate) path: Template,
-    pub(crate) query: Vec<(String, Template)>,
+    pub(crate) request: RequestTemplate,
     pub(crate) records: RecordPath,
 }
 
@@ -42,4 +47,6 @@ pub(crate) struct ItemSet {
     pub(crate) fields: Vec<(String, FieldType)>,
     /// Whether something of it was refused: then its types mean nothing.
     pub(crate) refused: bool,
+    /// Whether it is the rows of an upload: then its fields are those of `[record]`.
+    pub(crate) is_upload: bool,
 }

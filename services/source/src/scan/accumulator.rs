@@ -1,6 +1,10 @@
 //! The adding up: per field, so that two statistics over one field cost no more than one.
 
-use crate::{Decimal, Statistic, Statistics, Totals, scan::compiled_schema::Row, stats::Aggregate};
+use crate::{
+    Decimal, Literal, Statistic, Statistics, Totals,
+    scan::compiled_schema::Row,
+    stats::{Aggregate, decimal::ONE},
+};
 
 /// What is known of all whole records so far.
 #[derive(Debug)]
@@ -8,6 +12,7 @@ pub(super) struct Accumulator {
     records: u64,
     sums: Vec<Sum>,
     extremes: Vec<Extremes>,
+    counts: Vec<CountWhere>,
     /// Booleans that were true in any record, as bits.
     any: u64,
     /// Booleans that were never false.
@@ -29,13 +34,33 @@ struct Extremes {
     any: bool,
 }
 
+#[derive(Debug)]
+struct CountWhere {
+    field: usize,
+    equals: Literal,
+    /// As the row has the value: of an integer in 10⁻⁹, of a string its place among the texts that are counted.
+    number: i128,
+    count: u64,
+}
+
 impl Accumulator {
     pub(super) fn new(statistics: &Statistics) -> Self {
-        let (mut sums, mut extremes) = (Vec::new(), Vec::new());
+        let (mut sums, mut extremes, mut counts) = (Vec::new(), Vec::new(), Vec::<CountWhere>::new());
         for (_, statistic) in &statistics.list {
-            match *statistic {
-                Statistic::Sum(field) | Statistic::Avg { field, .. } => sums.push(field),
-                Statistic::Min(field) | Statistic::Max(field) => extremes.push(field),
+            match statistic {
+                Statistic::Sum(field) | Statistic::Avg { field, .. } => sums.push(*field),
+                Statistic::Min(field) | Statistic::Max(field) => extremes.push(*field),
+                Statistic::CountWhere { field, equals } => {
+                    let texts = statistics.counted_texts(*field);
+                    let number = match equals {
+                        Literal::String(text) => {
+                            texts.iter().position(|counted| counted == text).unwrap_or(texts.len()) as i128
+                        }
+                        Literal::Integer(number) => i128::from(*number) * ONE,
+                        Literal::Boolean(truth) => i128::from(*truth),
+                    };
+                    counts.push(CountWhere { field: *field, equals: equals.clone(), number, count: 0 });
+                }
                 Statistic::Count | Statistic::Any(_) | Statistic::All(_) => {}
             }
         }
@@ -50,6 +75,7 @@ impl Accumulator {
                 .into_iter()
                 .map(|field| Extremes { field, least: i128::MAX, most: i128::MIN, any: false })
                 .collect(),
+            counts,
             any: 0,
             all: u64::MAX,
         }
@@ -77,6 +103,15 @@ impl Accumulator {
                 extremes.any = true;
             }
         }
+        for counted in &mut self.counts {
+            if row.present >> counted.field & 1 == 1 {
+                let value = match counted.equals {
+                    Literal::Boolean(_) => i128::from(row.truths >> counted.field & 1),
+                    Literal::String(_) | Literal::Integer(_) => row.numbers[counted.field],
+                };
+                counted.count += u64::from(value == counted.number);
+            }
+        }
         self.any |= row.truths;
         self.all &= row.truths | !row.present;
         self.records += 1;
@@ -91,8 +126,13 @@ impl Accumulator {
             let found = self.extremes.iter().find(|extremes| extremes.field == field);
             found.expect("there are extremes for each field wanted")
         };
+        let count = |field, value: &Literal| {
+            let found = self.counts.iter().find(|counted| counted.field == field && counted.equals == *value);
+            found.expect("there is a count for each value wanted").count
+        };
         let aggregate = |statistic: &Statistic| match *statistic {
             Statistic::Count => Aggregate::Count(self.records),
+            Statistic::CountWhere { field, ref equals } => Aggregate::Count(count(field, equals)),
             Statistic::Sum(field) => Aggregate::Sum(Decimal(sum(field).sum)),
             Statistic::Avg { field, .. } => {
                 let Sum { sum, count, .. } = *sum(field);

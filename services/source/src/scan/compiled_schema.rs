@@ -2,7 +2,7 @@
 //!
 //! Sets of fields are bits of a `u64`: a schema has at most 64.
 
-use crate::{FieldType, Schema, TimeFormat};
+use crate::{FieldType, Schema, Statistics, TimeFormat};
 
 /// What a record must look like.
 #[derive(Debug)]
@@ -26,14 +26,24 @@ pub(super) struct Column {
     /// The least and the greatest value, in 10⁻⁹.
     pub(super) bounds: (i128, i128),
     pub(super) one_of: Option<Vec<String>>,
+    /// The texts of a string that are counted. Where there are any, a string's value is the place of its text in
+    /// here, or the length of the list for any other.
+    pub(super) counted: Vec<String>,
+    /// Whether any string will do, and none is counted.
+    pub(super) is_any_text: bool,
     /// What to tell somebody who wrote something else.
     pub(super) expected: String,
 }
 
 impl CompiledSchema {
-    pub(super) fn new(schema: &Schema) -> Self {
+    pub(super) fn new(schema: &Schema, statistics: &Statistics) -> Self {
         assert!(schema.fields.len() <= 64, "a checked definition has at most 64 fields");
-        let fields: Vec<_> = schema.fields.iter().map(Column::new).collect();
+        let fields: Vec<_> = schema
+            .fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| Column::new(field, &statistics.counted_texts(at)))
+            .collect();
         let required = fields.iter().enumerate().filter(|(_, column)| column.required).map(|(index, _)| 1 << index);
         Self { required: required.sum(), fields }
     }
@@ -45,7 +55,7 @@ impl CompiledSchema {
 }
 
 impl Column {
-    fn new(field: &crate::Field) -> Self {
+    fn new(field: &crate::Field, counted: &[&str]) -> Self {
         let constraints = &field.constraints;
         Self {
             name: field.name.clone(),
@@ -59,8 +69,15 @@ impl Column {
                 constraints.maximum.map_or(i128::MAX, |most| most.0),
             ),
             one_of: constraints.one_of.clone(),
+            counted: counted.iter().map(|text| (*text).to_owned()).collect(),
+            is_any_text: constraints.one_of.is_none() && counted.is_empty(),
             expected: expected(field),
         }
+    }
+
+    /// Whether its values are JSON numbers.
+    pub(super) fn is_number(&self) -> bool {
+        matches!(self.kind, FieldType::Integer | FieldType::Number)
     }
 
     #[inline(always)]

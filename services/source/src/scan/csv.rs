@@ -12,6 +12,7 @@ use crate::{
     FieldType,
     scan::{
         UNIT_BYTES,
+        compiled_schema::{Column, Value},
         error::{Step, ended, wrong},
         excerpt::quoted,
         object::RecordSink,
@@ -29,9 +30,9 @@ pub(super) struct Reader {
 
 /// One cell.
 #[derive(Debug, Clone)]
-struct Cell {
+pub(super) struct Cell {
     /// Where it starts, the quote included.
-    at: usize,
+    pub(super) at: usize,
     /// Its text, without the quotes around it.
     text: Range<usize>,
     /// Whether there are doubled quotes in it.
@@ -60,7 +61,7 @@ impl Reader {
 }
 
 /// Splits the row at `pos` into its cells, of which there may be so many, and says where the next row is.
-fn split_row(bytes: &[u8], pos: usize, last: bool, most: usize, cells: &mut Vec<Cell>) -> Step<usize> {
+pub(super) fn split_row(bytes: &[u8], pos: usize, last: bool, most: usize, cells: &mut Vec<Cell>) -> Step<usize> {
     cells.clear();
     let mut at = pos;
     loop {
@@ -136,15 +137,16 @@ fn header(bytes: &[u8], cells: &[Cell], sheet: &RecordSink) -> Step<Vec<Option<u
     }
 }
 
-/// What may separate the columns of a header that seems to have only one.
-fn other_separator(names: &[Cow<'_, [u8]>]) -> &'static str {
-    let has = |separator: u8| names.len() == 1 && memchr(separator, &names[0]).is_some();
-    match () {
-        () if has(b';') => " (separated by `;`?)",
-        () if has(b'\t') => " (separated by tabs?)",
-        () if has(b'|') => " (separated by `|`?)",
-        () => "",
-    }
+/// A note on what may separate the columns of a header.
+fn other_separator(names: &[Cow<'_, [u8]>]) -> String {
+    let found = if let [name] = names { separator_in(name) } else { None };
+    found.map_or_else(String::new, |separator| format!(" (separated by {separator}?)"))
+}
+
+/// What may separate the columns of a header that seems to have only one, of this name.
+pub(super) fn separator_in(name: &[u8]) -> Option<&'static str> {
+    let known = [(b';', "`;`"), (b'\t', "tabs"), (b'|', "`|`")];
+    known.into_iter().find(|(separator, _)| memchr(*separator, name).is_some()).map(|(_, shown)| shown)
 }
 
 /// Checks a row and adds it up.
@@ -164,35 +166,40 @@ fn row(bytes: &[u8], columns: &[Option<usize>], cells: &[Cell], sheet: &mut Reco
     sheet.row.clear();
     for (cell, field) in cells.iter().zip(columns) {
         let Some(field) = *field else { continue };
-        let column = &sheet.shape.fields[field];
-        let refused = || wrong(cell.at, column.expected.clone()).in_field(field);
-        let text = cell.text(bytes);
-        if text.is_empty() {
-            if column.required {
-                return Err(refused().saying("nothing"));
-            }
-            continue;
+        let value = sheet.shape.fields[field].cell(cell.at, &cell.text(bytes));
+        if let Some(value) = value.map_err(|stop| stop.in_field(field))? {
+            sheet.row.set(field, value);
         }
-        let spelled: &[u8] = match (column.kind, &*text) {
-            (FieldType::Boolean, b"True" | b"TRUE" | b"1") => b"true",
-            (FieldType::Boolean, b"False" | b"FALSE" | b"0") => b"false",
-            (_, text) => text,
-        };
-        let value = column
-            .value(spelled)
-            .ok_or_else(|| wrong(cell.at, column.expected_of(spelled)).in_field(field).saying(quoted(&text)))?;
-        sheet.row.set(field, value);
     }
     sheet.check_required(cells[0].at)?;
     sheet.add(cells[0].at)
 }
 
-fn columns_wanted(count: usize) -> String {
+impl Column {
+    /// The value of a cell at `at` with this text; `None` where it is empty and need not be there.
+    pub(super) fn cell(&self, at: usize, text: &[u8]) -> Step<Option<Value>> {
+        if text.is_empty() {
+            return match self.required {
+                true => Err(wrong(at, self.expected.clone()).saying("nothing")),
+                false => Ok(None),
+            };
+        }
+        let spelled: &[u8] = match (self.kind, text) {
+            (FieldType::Boolean, b"True" | b"TRUE" | b"1") => b"true",
+            (FieldType::Boolean, b"False" | b"FALSE" | b"0") => b"false",
+            (_, text) => text,
+        };
+        let value = self.value(spelled);
+        value.map(Some).ok_or_else(|| wrong(at, self.expected_of(spelled)).saying(quoted(text)))
+    }
+}
+
+pub(super) fn columns_wanted(count: usize) -> String {
     if count == 1 { "1 column, as in the header".into() } else { format!("{count} columns, as in the header") }
 }
 
 impl Cell {
-    fn text<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    pub(super) fn text<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let text = &bytes[self.text.clone()];
         if !self.doubled {
             return text.into();

@@ -25,12 +25,16 @@ pub(super) fn excerpt(bytes: &[u8]) -> String {
 }
 
 /// What a file is that begins so, where it is one of the kinds that come in place of another.
-pub(super) fn file_kind(head: &[u8]) -> Option<&'static str> {
+pub(crate) fn file_kind(head: &[u8]) -> Option<&'static str> {
     let is_tag = |tag: &str| head.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag.as_bytes()));
     match head {
         [0x1f, 0x8b, ..] => Some("gzip data"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd data"),
         [b'P', b'K', 3, 4, ..] => Some("a ZIP archive"),
+        [0x89, b'P', b'N', b'G', ..] => Some("a PNG image"),
+        [0xff, 0xd8, 0xff, ..] => Some("a JPEG image"),
+        [b'%', b'P', b'D', b'F', b'-', ..] => Some("a PDF document"),
+        [0xd0, 0xcf, 0x11, 0xe0, ..] => Some("an old Office document"),
         [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [b'[' | b'{', 0, ..] | [0, b'[' | b'{', ..] => Some("UTF-16 text"),
         _ if is_tag("<!doctype html") || is_tag("<html") => Some("an HTML page"),
         _ if is_tag("<?xml") => Some("XML"),

@@ -12,6 +12,7 @@
 //! | `value`, `time` | a field's type and constraints |
 //! | `shape`, `object` | one record |
 //! | `json`, `ndjson`, `csv` | from record to record |
+//! | `row` | one row of an upload by itself |
 //! | `tally` | the adding up |
 //! | `stop`, `excerpt` | why a file is not accepted |
 
@@ -23,6 +24,7 @@ mod excerpt;
 mod json;
 mod ndjson;
 mod object;
+mod row;
 mod skip;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,8 @@ mod value;
 use serde_json::Value as Json;
 
 pub(crate) use self::{
+    excerpt::file_kind,
+    row::{Header, RowReader, read_header},
     time::{check_pattern, is_datetime},
     value::json_value,
 };
@@ -42,13 +46,13 @@ use crate::{
         accumulator::Accumulator,
         compiled_schema::CompiledSchema,
         error::{Found, ScanError, Step, ended},
-        excerpt::{EXCERPT_BYTES, excerpt, file_kind},
+        excerpt::{EXCERPT_BYTES, excerpt},
         object::RecordSink,
     },
 };
 
 /// The longest unit. It bounds what is carried from one piece of the file to the next.
-const UNIT_BYTES: usize = 1 << 20;
+pub(crate) const UNIT_BYTES: usize = 1 << 20;
 
 /// Containers within each other, those around the records included; as in serde_json.
 const MAX_DEPTH: usize = 128;
@@ -57,9 +61,9 @@ const MAX_DEPTH: usize = 128;
 const CARRY_STEP: usize = 256;
 
 /// So many bytes say what kind of file it is.
-const HEAD: usize = 16;
+pub(crate) const HEAD: usize = 16;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a file is not accepted, and where.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
@@ -135,7 +139,7 @@ impl Scanner {
             Format::Ndjson => Reader::Ndjson,
             Format::Csv => Reader::Csv(csv::Reader::default()),
         };
-        let sheet = RecordSink::new(CompiledSchema::new(schema), Accumulator::new(statistics));
+        let sheet = RecordSink::new(CompiledSchema::new(schema, statistics), Accumulator::new(statistics));
         Self {
             reader,
             sheet,

@@ -27,7 +27,7 @@ impl Column {
             FieldType::Duration => short_duration(bytes, pos),
             FieldType::Boolean => short_boolean(bytes, pos),
             FieldType::Datetime if matches!(self.format, TimeFormat::Iso) => short_datetime(bytes, pos),
-            FieldType::String if self.one_of.is_none() && bytes.get(pos) == Some(&b'"') => {
+            FieldType::String if self.is_any_text && bytes.get(pos) == Some(&b'"') => {
                 let (end, _) = string(bytes, pos).map_err(|stop| stop.in_field(field))?;
                 Some((Value::Text, end))
             }
@@ -86,7 +86,7 @@ impl Column {
         let value = match self.kind {
             FieldType::String => {
                 let allowed = |values: &Vec<String>| values.iter().any(|value| value.as_bytes() == text);
-                self.one_of.as_ref().is_none_or(allowed).then_some(Value::Text)?
+                self.one_of.as_ref().is_none_or(allowed).then(|| self.text_value(text))?
             }
             FieldType::Integer | FieldType::Number if self.is_text => {
                 json_number(self.kind, text).map(|_| Value::Text)?
@@ -102,6 +102,14 @@ impl Column {
             Value::Number(nanos) if !self.within_bounds(nanos) => None,
             value => Some(value),
         }
+    }
+
+    fn text_value(&self, text: &[u8]) -> Value {
+        if self.counted.is_empty() {
+            return Value::Text;
+        }
+        let place = self.counted.iter().position(|counted| counted.as_bytes() == text);
+        Value::Number(place.unwrap_or(self.counted.len()) as i128)
     }
 }
 
@@ -141,6 +149,14 @@ pub(crate) fn json_value(kind: FieldType, json: &[u8]) -> Option<Json> {
         [b'"', ..] => Some(unescaped(json).into()),
         b"true" | b"false" => Some((json == b"true").into()),
         _ => json_number(kind, json),
+    }
+}
+
+/// A number of a row that was found right, as JSON has it: where it is not whole, the nearest double.
+pub(super) fn row_number(text: &[u8]) -> Json {
+    match whole(text) {
+        Whole::Value(value) if i64::try_from(value).is_ok() => (value as i64).into(),
+        _ => str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok()).into(),
     }
 }
 

@@ -25,7 +25,7 @@ impl Aggregate {
     /// Of no records.
     pub(super) fn zero(statistic: &Statistic) -> Self {
         match statistic {
-            Statistic::Count => Self::Count(0),
+            Statistic::Count | Statistic::CountWhere { .. } => Self::Count(0),
             Statistic::Sum(_) => Self::Sum(Decimal::ZERO),
             Statistic::Min(_) => Self::Min(None),
             Statistic::Max(_) => Self::Max(None),
@@ -39,7 +39,9 @@ impl Aggregate {
     pub(super) fn merge(&self, other: &Self, statistic: &Statistic) -> Result<Self, String> {
         let too_much = || "the sum is too large to be kept exactly".to_owned();
         Ok(match (statistic, *self, *other) {
-            (Statistic::Count, Self::Count(a), Self::Count(b)) => Self::Count(a.checked_add(b).ok_or_else(too_much)?),
+            (Statistic::Count | Statistic::CountWhere { .. }, Self::Count(a), Self::Count(b)) => {
+                Self::Count(a.checked_add(b).ok_or_else(too_much)?)
+            }
             (Statistic::Sum(_), Self::Sum(a), Self::Sum(b)) => Self::Sum(a.checked_add(b).ok_or_else(too_much)?),
             (Statistic::Min(_), Self::Min(a), Self::Min(b)) => Self::Min(a.into_iter().chain(b).min()),
             (Statistic::Max(_), Self::Max(a), Self::Max(b)) => Self::Max(a.into_iter().chain(b).max()),

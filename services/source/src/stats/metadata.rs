@@ -44,7 +44,7 @@ impl Statistics {
             let shown = shown(name);
             let value = value_of(&shown);
             Some(match statistic {
-                Statistic::Count => Aggregate::Count(value?.parse().ok()?),
+                Statistic::Count | Statistic::CountWhere { .. } => Aggregate::Count(value?.parse().ok()?),
                 Statistic::Sum(_) => Aggregate::Sum(value?.parse().ok()?),
                 Statistic::Min(_) => Aggregate::Min(value.map(|value| value.parse()).transpose().ok()?),
                 Statistic::Max(_) => Aggregate::Max(value.map(|value| value.parse()).transpose().ok()?),

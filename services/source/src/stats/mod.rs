@@ -18,6 +18,13 @@ use crate::Schema;
 pub enum Statistic {
     /// How many records.
     Count,
+    /// How many records have a field of this value.
+    CountWhere {
+        /// Which field: a string, an integer or a boolean.
+        field: usize,
+        /// The value, of the field's type.
+        equals: Literal,
+    },
     /// The sum of a number or duration (in seconds); 0 of nothing.
     Sum(usize),
     /// The least value.
@@ -37,18 +44,35 @@ pub enum Statistic {
     },
 }
 
+/// A value that a definition names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Literal {
+    /// Of a string field.
+    String(String),
+    /// Of an integer field.
+    Integer(i64),
+    /// Of a boolean field.
+    Boolean(bool),
+}
+
 impl Statistic {
-    /// Whether both are of one kind, over the same field. How many decimals are shown makes no difference.
+    /// Whether both are of one kind, over the same field and value. How many decimals are shown makes no difference.
     pub(crate) fn means(&self, schema: &Schema, other: &Self, others: &Schema) -> bool {
         let field = |schema: &Schema, statistic: &Self| {
             let index = match statistic {
                 Self::Count => return None,
                 Self::Sum(field) | Self::Min(field) | Self::Max(field) | Self::Any(field) | Self::All(field) => *field,
-                Self::Avg { field, .. } => *field,
+                Self::Avg { field, .. } | Self::CountWhere { field, .. } => *field,
             };
             schema.fields.get(index).map(|field| (field.name.clone(), field.kind))
         };
-        std::mem::discriminant(self) == std::mem::discriminant(other) && field(schema, self) == field(others, other)
+        let value = |statistic: &Self| match statistic {
+            Self::CountWhere { equals, .. } => Some(equals.clone()),
+            _ => None,
+        };
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+            && field(schema, self) == field(others, other)
+            && value(self) == value(other)
     }
 }
 
@@ -57,6 +81,22 @@ impl Statistic {
 pub struct Statistics {
     /// Name and kind. Names are lower-case ASCII letters, digits and `_`.
     pub list: Vec<(String, Statistic)>,
+}
+
+impl Statistics {
+    /// The texts of a string field that are counted, each once. A text's place is its code while records are read.
+    pub(crate) fn counted_texts(&self, field: usize) -> Vec<&str> {
+        let mut texts = Vec::new();
+        for (_, statistic) in &self.list {
+            if let Statistic::CountWhere { field: of, equals: Literal::String(text) } = statistic
+                && *of == field
+                && !texts.contains(&text.as_str())
+            {
+                texts.push(text.as_str());
+            }
+        }
+        texts
+    }
 }
 
 /// One value per statistic of a definition. Its JSON form is exact: it is what month aggregates keep.
@@ -111,6 +151,7 @@ mod tests {
             ("only_accidents", Statistic::All(1)),
             ("average_delay_s", Statistic::Avg { field: 2, decimals: 0 }),
             ("load", Statistic::Avg { field: 0, decimals: 3 }),
+            ("red_buses", Statistic::CountWhere { field: 3, equals: Literal::String("red".into()) }),
         ];
         Statistics { list: list.map(|(name, statistic)| (name.to_owned(), statistic)).into() }
     }
@@ -126,6 +167,7 @@ mod tests {
             Aggregate::All(false),
             Aggregate::Avg { sum: decimal("1979.5"), count: 3 },
             Aggregate::Avg { sum: decimal("10"), count: 3 },
+            Aggregate::Count(2),
         ])
     }
 
@@ -149,7 +191,8 @@ mod tests {
         total-load: 10
         samples-load: 3
         load: 3.333
-        {"average_delay_s":660,"bus_count":3,"exist_accident":true,"least_passengers":-2.5,"load":3.333,"most_passengers":7,"only_accidents":false,"passenger_count":10}
+        red-buses: 2
+        {"average_delay_s":660,"bus_count":3,"exist_accident":true,"least_passengers":-2.5,"load":3.333,"most_passengers":7,"only_accidents":false,"passenger_count":10,"red_buses":2}
         "#);
         assert_snapshot!(shown(&statistics().zero()), @r#"
         bus-count: 0
@@ -162,9 +205,10 @@ mod tests {
         total-load: 0
         samples-load: 0
         load: 0
-        {"average_delay_s":0,"bus_count":0,"exist_accident":false,"least_passengers":null,"load":0,"most_passengers":null,"only_accidents":true,"passenger_count":0}
+        red-buses: 0
+        {"average_delay_s":0,"bus_count":0,"exist_accident":false,"least_passengers":null,"load":0,"most_passengers":null,"only_accidents":true,"passenger_count":0,"red_buses":0}
         "#);
-        assert_snapshot!(serde_json::to_string(&totals()).unwrap(), @r#"[{"count":3},{"sum":"10"},{"min":"-2.5"},{"max":"7"},{"any":true},{"all":false},{"avg":{"sum":"1979.5","count":3}},{"avg":{"sum":"10","count":3}}]"#);
+        assert_snapshot!(serde_json::to_string(&totals()).unwrap(), @r#"[{"count":3},{"sum":"10"},{"min":"-2.5"},{"max":"7"},{"any":true},{"all":false},{"avg":{"sum":"1979.5","count":3}},{"avg":{"sum":"10","count":3}},{"count":2}]"#);
     }
 
     #[test]
@@ -203,8 +247,9 @@ mod tests {
             any::<bool>().prop_map(Aggregate::All),
             sum_and_count(),
             sum_and_count(),
+            (0..u64::MAX / 4).prop_map(Aggregate::Count),
         )
-            .prop_map(|(a, b, c, d, e, f, g, h)| Totals(vec![a, b, c, d, e, f, g, h]))
+            .prop_map(|(a, b, c, d, e, f, g, h, i)| Totals(vec![a, b, c, d, e, f, g, h, i]))
     }
 
     fn merged(left: &Totals, right: &Totals) -> Totals {
@@ -233,9 +278,15 @@ mod tests {
     #[test]
     fn metadata_that_lacks_something_is_refused() {
         let metadata: std::collections::HashMap<_, _> = statistics().to_metadata(&totals()).into_iter().collect();
-        for needed in
-            ["bus-count", "passenger-count", "exist-accident", "only-accidents", "total-delay-s", "samples-load"]
-        {
+        for needed in [
+            "bus-count",
+            "red-buses",
+            "passenger-count",
+            "exist-accident",
+            "only-accidents",
+            "total-delay-s",
+            "samples-load",
+        ] {
             let mut lacking = metadata.clone();
             lacking.remove(needed);
             assert_eq!(statistics().from_metadata(&lacking), None, "{needed}");

@@ -237,7 +237,12 @@ mod tests {
     use super::*;
 
     fn request(path: &str) -> Request {
-        Request { path: path.to_owned(), query: vec![("date".to_owned(), "a b&c".to_owned())], shown: path.to_owned() }
+        Request {
+            path: path.to_owned(),
+            query: vec![("date".to_owned(), "a b&c".to_owned())],
+            shown: path.to_owned(),
+            ..Request::default()
+        }
     }
 
     fn to(base: &str, path: &str) -> Result<String, String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use toml::{Spanned, de::DeTable};
 
 use crate::{
+    FieldType,
     definition::{
         Definition,
         model::{Items, Origin},
@@ -14,16 +15,18 @@ use crate::{
             items,
             reader::{Node, Table, Text, list},
             record,
+            request::RequestTemplate,
             shapes::{MAX_NAME, identifier},
             stats, store,
         },
         template::{
             Template,
-            scope::{Scope, Section},
+            scope::{RequestOf, Scope, Section},
         },
     },
     hash::sha256_hex,
     params::{Param, ParamKind},
+    upload::Upload,
 };
 
 /// The longest title, in characters.
@@ -50,12 +53,28 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     let base_url = root.string(report, "base_url").and_then(|text| base_url(report, text));
     let params = root.optional("params").map_or_else(Vec::new, |node| params(report, node));
     let items_node = root.required(report, "items").and_then(|node| list(report, node, "items"));
-    let (sets, items) = items_node.map_or_else(Default::default, |nodes| items::read(report, nodes, &params));
+    let (mut sets, items) = items_node.map_or_else(Default::default, |nodes| items::read(report, nodes, &params));
     let (mut fetch, record) = (root.table(report, "fetch"), root.table(report, "record"));
-    let batched = fetch.as_mut().is_some_and(fetch::is_batched);
-    let scope = Scope { params: &params, items: &sets, later: &[], place: Section::Fetch, batched };
-    let schema = record.and_then(|table| record::read(report, table));
-    let fetch = fetch.and_then(|table| fetch::read(report, table, &scope, schema.as_ref()));
+    let is_upload = sets.iter().any(|set| set.is_upload);
+    let (columns, mut schema) = record.map_or_else(Default::default, |table| record::read(report, table, is_upload));
+    for set in sets.iter_mut().filter(|set| set.is_upload) {
+        set.fields = columns.iter().cloned().chain([("line".to_owned(), FieldType::Integer)]).collect();
+    }
+    let request_of = match () {
+        () if is_upload => RequestOf::Row,
+        () if fetch.as_mut().is_some_and(fetch::is_batched) => RequestOf::Batch,
+        () => RequestOf::Item,
+    };
+    let scope = Scope { params: &params, items: &sets, later: &[], place: Section::Fetch, request_of };
+    let mut fetch = fetch.and_then(|table| fetch::read(report, table, &scope, schema.as_ref()));
+    let upload = fetch
+        .as_mut()
+        .and_then(|fetch| fetch.rows.take())
+        .and_then(|rules| Some(Upload { name: sets.first()?.name.clone(), schema: schema.clone()?, rules }));
+    if is_upload {
+        // The records of an object are the outcomes of rows.
+        schema = upload.as_ref().map(Upload::outcome_schema);
+    }
     let statistics = root.optional_table(report, "stats").map(|table| stats::read(report, &table, schema.as_ref()));
     let scope = Scope { place: Section::Partition, ..scope };
     let partition = root.table(report, "store").and_then(|table| store::read(report, table, &scope));
@@ -72,6 +91,7 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
         items,
         fetch,
         schema: schema?,
+        upload,
         statistics: statistics.unwrap_or_default(),
         partition: partition?,
     })
@@ -80,12 +100,11 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
 /// The environment variables that requests are made of.
 fn env_names(items: &Items, fetch: &Fetch) -> BTreeSet<String> {
     let listed = items.levels.iter().filter_map(|level| match &level.origin {
-        Origin::Listed(listing) => Some((&listing.path, &listing.query)),
-        Origin::Fixed(_) => None,
+        Origin::Listed(listing) => Some(&listing.request),
+        Origin::Fixed(_) | Origin::Uploaded => None,
     });
-    let requests = listed.chain([(&fetch.path, &fetch.query)]);
-    let templates = requests.flat_map(|(path, query)| [path].into_iter().chain(query.iter().map(|(_, value)| value)));
-    let references = templates.flat_map(Template::references);
+    let requests = listed.chain([&fetch.request]);
+    let references = requests.flat_map(RequestTemplate::templates).flat_map(Template::references);
     references.filter_map(|name| name.strip_prefix("env.").map(str::to_owned)).collect()
 }
 

@@ -1,4 +1,4 @@
-//! `[fetch]`: how an item's file is fetched, or that of a batch of items.
+//! `[fetch]`: how an item's file is fetched, or that of a batch of items; or how a row of an upload is sent.
 
 use std::time::Duration;
 
@@ -12,22 +12,24 @@ use crate::{
             diagnostic::Report,
             limit::{self, Limit, iso_duration},
             reader::{Node, Table, Text, integer, string},
-            request::{query, record_path},
+            request::{self, RequestTemplate, record_path},
+            rows::{self, RowRules},
             shapes::one_of,
         },
-        template::{Destination, Template, scope::Scope},
+        template::scope::{RequestOf, Scope},
     },
 };
 
 /// The whole of `[fetch]`.
 #[derive(Debug)]
 pub(crate) struct Fetch {
-    pub(crate) path: Template,
-    pub(crate) query: Vec<(String, Template)>,
+    pub(crate) request: RequestTemplate,
     pub(crate) format: Format,
     pub(crate) records: RecordPath,
     pub(crate) limit: Limit,
     pub(crate) batch: Option<Batch>,
+    /// Where the request is made of a row.
+    pub(crate) rows: Option<RowRules>,
     pub(crate) timeout: Duration,
     pub(crate) max_bytes: u64,
 }
@@ -38,6 +40,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The largest file where nothing is said: 10 GB.
 const DEFAULT_MAX_BYTES: u64 = 10_000_000_000;
+/// The largest answer to a row where nothing is said: 1 MB.
+const DEFAULT_MAX_ANSWER: u64 = 1_000_000;
+/// The largest answer to a row, which is held in memory.
+const MAX_ANSWER: u64 = 16 << 20;
 
 /// Whether items are fetched in batches: that is to be known before any template is looked at.
 pub(crate) fn is_batched(table: &mut Table<'_, '_>) -> bool {
@@ -50,8 +56,38 @@ pub(crate) fn read(
     scope: &Scope<'_>,
     schema: Option<&Schema>,
 ) -> Option<Fetch> {
-    let path = table.string(report, "path").and_then(|text| scope.template(report, text, Destination::Path));
-    let query = query(report, &mut table, scope);
+    let is_row = scope.request_of == RequestOf::Row;
+    let request = request::read(report, &mut table, scope);
+    let (format, records) = if is_row {
+        rows::refuse_files(report, &mut table);
+        (Some(Format::Ndjson), Some(RecordPath::default()))
+    } else {
+        rows::refuse(report, &mut table);
+        read_format(report, &mut table)
+    };
+    let limit = limit::read(report, &mut table, scope.request_of);
+    let rows = if is_row { Some(rows::read(report, &mut table, scope)) } else { None };
+    let around = Surroundings { sets: scope.items, schema, format, limit };
+    let batch = if is_row { None } else { batch::read(report, &mut table, around) };
+    let timeout = table.optional("timeout").map_or(Some(DEFAULT_TIMEOUT), |node| timeout(report, node));
+    let default = if is_row { DEFAULT_MAX_ANSWER } else { DEFAULT_MAX_BYTES };
+    let max_bytes = table.optional("max_bytes").map_or(Some(default), |node| max_bytes(report, node, is_row));
+    table.close(report);
+    // Outer: whether it is of rows. Inner: whether it was read.
+    let rows = rows.map_or(Some(None), |rows| rows.map(Some));
+    Some(Fetch {
+        request: request?,
+        format: format?,
+        records: records?,
+        limit: limit?,
+        batch,
+        rows: rows?,
+        timeout: timeout?,
+        max_bytes: max_bytes?,
+    })
+}
+
+fn read_format(report: &mut Report<'_>, table: &mut Table<'_, '_>) -> (Option<Format>, Option<RecordPath>) {
     let format = table
         .string(report, "format")
         .and_then(|text| one_of(report, text, "format", Format::ALL.map(|format| (format.extension(), format))));
@@ -66,22 +102,7 @@ pub(crate) fn read(
         Some(Format::Json) => table.string(report, "records").and_then(|text| record_path(report, text)),
         None => table.optional_string(report, "records").and_then(|text| record_path(report, text)),
     };
-    let limit = limit::read(report, &mut table);
-    let around = Surroundings { sets: scope.items, schema, format, limit };
-    let batch = batch::read(report, &mut table, around);
-    let timeout = table.optional("timeout").map_or(Some(DEFAULT_TIMEOUT), |node| timeout(report, node));
-    let max_bytes = table.optional("max_bytes").map_or(Some(DEFAULT_MAX_BYTES), |node| max_bytes(report, node));
-    table.close(report);
-    Some(Fetch {
-        path: path?,
-        query,
-        format: format?,
-        records: records?,
-        limit: limit?,
-        batch,
-        timeout: timeout?,
-        max_bytes: max_bytes?,
-    })
+    (format, records)
 }
 
 fn timeout(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Duration> {
@@ -94,7 +115,7 @@ fn timeout(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Duration> {
     duration
 }
 
-fn max_bytes(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<u64> {
+fn max_bytes(report: &mut Report<'_>, node: Node<'_, '_>, is_row: bool) -> Option<u64> {
     let bytes = match node.get_ref() {
         DeValue::Integer(_) => integer(report, node, "max_bytes").and_then(|number| u64::try_from(number).ok()),
         DeValue::String(_) => string(report, node, "`max_bytes`").and_then(parse_bytes),
@@ -104,6 +125,10 @@ fn max_bytes(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<u64> {
     if bytes.is_none() {
         let help = "a size such as \"10 GB\", \"500 MiB\" or a number of bytes";
         report.add_with_help(node.span().start, "`max_bytes` is no size", help);
+    }
+    if is_row && bytes.is_some_and(|bytes| bytes > MAX_ANSWER) {
+        let help = "the answer to a row is held in memory: at most \"16 MiB\"";
+        report.add_with_help(node.span().start, "`max_bytes` is too large", help);
     }
     bytes
 }

@@ -8,15 +8,15 @@ use crate::{
         model::{ItemSet, Items, Level, Listing, Origin},
         parse::{
             diagnostic::Report,
-            reader::{Node, Table},
+            reader::{Node, Table, string},
             record::MAX_FIELDS,
-            request::{query, record_path},
-            shapes::{field, identifier},
+            request::{read_listing, record_path},
+            shapes::{field, identifier, one_of},
         },
         plan::inline_items,
         template::{
             Destination,
-            scope::{Scope, Section},
+            scope::{RequestOf, Scope, Section},
         },
     },
     params::Param,
@@ -48,10 +48,22 @@ pub(crate) fn read(
     let mut key = None;
     for (at, table) in tables.into_iter().enumerate() {
         let Some(mut table) = table else { continue };
-        let above = Scope { params, items: &sets[..at], later: &sets[at..], place: Section::Listing, batched: false };
+        if let Some(node) = table.optional("upload") {
+            let origin = upload(report, &mut table, node, last == 0);
+            table.close(report);
+            levels.extend(origin.map(|origin| Level { set: sets[at].clone(), origin }));
+            continue;
+        }
+        let above = Scope {
+            params,
+            items: &sets[..at],
+            later: &sets[at..],
+            place: Section::Listing,
+            request_of: RequestOf::Item,
+        };
         let origin = origin(report, &mut table, &above, &sets[at]);
         if at == last {
-            let below = Scope { params, items: &sets, later: &[], place: Section::Key, batched: false };
+            let below = Scope { params, items: &sets, later: &[], place: Section::Key, request_of: RequestOf::Item };
             key = table.string(report, "key").and_then(|text| below.template(report, text, Destination::Name));
         } else if let Some(node) = table.optional("key") {
             report.add(node.span().start, "only the last [[items]] has a key");
@@ -60,12 +72,30 @@ pub(crate) fn read(
         levels.extend(origin.map(|origin| Level { set: sets[at].clone(), origin }));
     }
     let whole = levels.len() == sets.len();
-    (sets, key.filter(|_| whole).map(|key| Items { levels, key }))
+    let has_key = key.is_some() || levels.iter().any(|level| matches!(level.origin, Origin::Uploaded));
+    (sets, (whole && has_key).then_some(Items { levels, key }))
+}
+
+/// `upload = "csv"`: the rows of what a client uploads. `[record]` says what a row must be.
+fn upload(report: &mut Report<'_>, table: &mut Table<'_, '_>, node: Node<'_, '_>, is_only: bool) -> Option<Origin> {
+    for key in ["key", "fields", "list", "path", "query", "headers", "records"] {
+        if let Some(other) = table.optional(key) {
+            let help = "the rows are what the client uploads, and [record] says what a row must be";
+            report.add_with_help(other.span().start, format!("`{key}` has no meaning beside `upload`"), help);
+        }
+    }
+    if !is_only {
+        let help = "a job has one upload, and its rows are the items";
+        report.add_with_help(node.span().start, "`upload` must be the only [[items]]", help);
+    }
+    let text = string(report, node, "`upload`")?;
+    one_of(report, text, "upload", [("csv", ())])?;
+    Some(Origin::Uploaded)
 }
 
 fn origin(report: &mut Report<'_>, table: &mut Table<'_, '_>, above: &Scope<'_>, set: &ItemSet) -> Option<Origin> {
     if let Some(node) = table.optional("list") {
-        for key in ["path", "query", "records"] {
+        for key in ["path", "query", "headers", "records"] {
             if let Some(other) = table.optional(key) {
                 let message = format!("`{key}` has no meaning beside `list`");
                 let help = "items are listed by the upstream (`path`, `records`) or by the definition (`list`)";
@@ -75,10 +105,9 @@ fn origin(report: &mut Report<'_>, table: &mut Table<'_, '_>, above: &Scope<'_>,
         // Where the fields were refused, the items cannot be checked.
         return if set.refused { None } else { inline_items::read(report, node, set).map(Origin::Fixed) };
     }
-    let path = table.string(report, "path").and_then(|text| above.template(report, text, Destination::Path));
-    let query = query(report, table, above);
+    let request = read_listing(report, table, above);
     let records = table.string(report, "records").and_then(|text| record_path(report, text));
-    Some(Origin::Listed(Box::new(Listing { path: path?, query, records: records? })))
+    Some(Origin::Listed(Box::new(Listing { request: request?, records: records? })))
 }
 
 fn item_set(report: &mut Report<'_>, table: &mut Table<'_, '_>, others: &[ItemSet]) -> ItemSet {
@@ -93,14 +122,16 @@ fn item_set(report: &mut Report<'_>, table: &mut Table<'_, '_>, others: &[ItemSe
         text.value.to_owned()
     });
     let mut fields: Vec<(String, FieldType)> = Vec::new();
-    let nodes = table.list(report, "fields").unwrap_or_default();
+    // The fields of a row are those of [record].
+    let is_upload = table.optional("upload").is_some();
+    let nodes = if is_upload { None } else { table.list(report, "fields") }.unwrap_or_default();
     if let Some(node) = nodes.get(MAX_FIELDS) {
         report.add(node.span().start, format!("an item has at most {MAX_FIELDS} fields"));
     }
     for node in nodes {
         fields.extend(item_field(report, node, &fields));
     }
-    ItemSet { name: name.unwrap_or_default(), fields, refused: false }
+    ItemSet { name: name.unwrap_or_default(), fields, refused: false, is_upload }
 }
 
 fn item_field(

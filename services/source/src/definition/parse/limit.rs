@@ -6,9 +6,12 @@ use toml::de::DeValue;
 
 use crate::{
     Decimal,
-    definition::parse::{
-        diagnostic::Report,
-        reader::{Node, Table, Text, integer, string, wrong_type},
+    definition::{
+        parse::{
+            diagnostic::Report,
+            reader::{Node, Table, Text, integer, string, wrong_type},
+        },
+        template::scope::RequestOf,
     },
 };
 
@@ -17,9 +20,10 @@ use crate::{
 pub enum Limit {
     /// So many requests at once.
     Concurrency(u32),
-    /// So many items in any window of this length, whatever the number of requests.
+    /// So many items in any window of this length, whatever the number of requests. Of an upload, so many rows, each
+    /// of which is a request.
     Rate {
-        /// At least 1, and no less than a batch.
+        /// At least 1, and no less than a batch of items that one request fetches.
         items: u32,
         /// The window's length, from a millisecond to 31 days.
         per: Duration,
@@ -38,7 +42,7 @@ const MIN_WINDOW: Duration = Duration::from_millis(1);
 const MAX_WINDOW: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
 /// `None` where it was refused.
-pub(crate) fn read(report: &mut Report<'_>, table: &mut Table<'_, '_>) -> Option<Limit> {
+pub(crate) fn read(report: &mut Report<'_>, table: &mut Table<'_, '_>, request_of: RequestOf) -> Option<Limit> {
     let (at_once, rate) = (table.optional("concurrency"), table.optional("rate"));
     if let (Some(one), Some(other)) = (at_once, rate) {
         let later = one.span().start.max(other.span().start);
@@ -46,7 +50,7 @@ pub(crate) fn read(report: &mut Report<'_>, table: &mut Table<'_, '_>) -> Option
         report.add_with_help(later, "`rate` and `concurrency` exclude each other", help);
     }
     let at_once = at_once.map(|node| read_concurrency(report, node));
-    let rate = rate.map(|node| read_rate(report, node));
+    let rate = rate.map(|node| read_rate(report, node, request_of));
     rate.or(at_once).unwrap_or(Some(DEFAULT))
 }
 
@@ -59,7 +63,7 @@ fn read_concurrency(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Limit
     fits.map(Limit::Concurrency)
 }
 
-fn read_rate(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Limit> {
+fn read_rate(report: &mut Report<'_>, node: Node<'_, '_>, request_of: RequestOf) -> Option<Limit> {
     const HELP: &str = "so many items in a time: rate = { items = 60, per = \"PT1M\" }";
     match node.get_ref() {
         DeValue::Table(_) => {}
@@ -73,17 +77,40 @@ fn read_rate(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Limit> {
         }
     }
     let mut table = Table::open(report, node, "`rate`")?;
-    let items = table.required(report, "items").and_then(|node| read_items(report, node));
+    // Where one request is one item, both say the same.
+    let requests = table.optional("requests");
+    let items = match (requests, table.optional("items")) {
+        (Some(node), Some(_)) => {
+            report.add_with_help(
+                node.span().start,
+                "`requests` and `items` exclude each other",
+                "leave one of them out",
+            );
+            None
+        }
+        (Some(node), None) if request_of == RequestOf::Batch => {
+            let help = "say how many items: { items = 60, per = \"PT1M\" }";
+            report.add_with_help(node.span().start, "a request of a batch is for several items", help);
+            None
+        }
+        (Some(node), None) => read_count(report, node, "requests"),
+        (None, Some(node)) => read_count(report, node, "items"),
+        (None, None) => {
+            let key = if request_of == RequestOf::Row { "requests" } else { "items" };
+            report.add(table.at(), format!("`rate` lacks `{key}`"));
+            None
+        }
+    };
     let per = table.required(report, "per").and_then(|node| read_window(report, node));
     table.close(report);
     Some(Limit::Rate { items: items?, per: per? })
 }
 
-fn read_items(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<u32> {
-    let number = integer(report, node, "items")?;
+fn read_count(report: &mut Report<'_>, node: Node<'_, '_>, key: &str) -> Option<u32> {
+    let number = integer(report, node, key)?;
     let fits = u32::try_from(number).ok().filter(|number| (1..=MAX_ITEMS).contains(number));
     if fits.is_none() {
-        let message = format!("`items` must be between 1 and {MAX_ITEMS}, found {number}");
+        let message = format!("`{key}` must be between 1 and {MAX_ITEMS}, found {number}");
         let help = "for less than one item in a time, make the time longer; to fetch nothing, submit no job";
         report.add_with_help(node.span().start, message, help);
     }

@@ -9,6 +9,7 @@ pub(crate) mod limit;
 pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod request;
+pub(crate) mod rows;
 pub(crate) mod shapes;
 pub(crate) mod stats;
 pub(crate) mod store;

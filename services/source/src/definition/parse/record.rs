@@ -15,10 +15,17 @@ use crate::{
 /// The scanner keeps one bit per field.
 pub(crate) const MAX_FIELDS: usize = 64;
 
-pub(crate) fn read(report: &mut Report<'_>, mut table: Table<'_, '_>) -> Option<Schema> {
+/// The fields by name, mistakes or not, for templates to be checked against; and the schema, where there are none.
+/// `is_row` is whether the records are the rows of an upload.
+pub(crate) fn read(
+    report: &mut Report<'_>,
+    mut table: Table<'_, '_>,
+    is_row: bool,
+) -> (Vec<(String, FieldType)>, Option<Schema>) {
     let nodes = table.list(report, "fields");
     table.close(report);
-    let nodes = nodes?;
+    let Some(nodes) = nodes else { return Default::default() };
+    let mut names = Vec::new();
     if let Some(node) = nodes.get(MAX_FIELDS) {
         report.add(
             node.span().start,
@@ -29,6 +36,14 @@ pub(crate) fn read(report: &mut Report<'_>, mut table: Table<'_, '_>) -> Option<
     for node in nodes {
         let Some(mut table) = Table::open(report, node, "a record's field") else { continue };
         let named = field(report, &mut table, fields.iter().map(|field| field.name.as_str()));
+        if let Some((name, kind)) = &named {
+            if is_row && name == "line" {
+                let help = "the number of a row's line is called so: rename the column, or leave it out";
+                report.add_with_help(table.at(), "a row has a `line` of its own", help);
+            }
+            // A field of no known type still counts as known.
+            names.push((name.clone(), kind.unwrap_or(FieldType::Date)));
+        }
         let format = table.optional_string(report, "format");
         let constraints = table.optional_table(report, "constraints");
         table.close(report);
@@ -38,7 +53,8 @@ pub(crate) fn read(report: &mut Report<'_>, mut table: Table<'_, '_>) -> Option<
         fields.push(Field { name, kind, format, constraints });
     }
     // A statistic over a field that was refused above would only be a second complaint about the first.
-    (fields.len() == nodes.len()).then_some(Schema { fields })
+    let is_whole = fields.len() == nodes.len();
+    (names, is_whole.then_some(Schema { fields }))
 }
 
 fn read_format(report: &mut Report<'_>, text: Text<'_>, kind: FieldType) -> TimeFormat {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::de::DeValue;
 
 use crate::{
-    FieldType, Schema, Statistic, Statistics,
+    Field, FieldType, Literal, Schema, Statistic, Statistics,
     definition::parse::{
         diagnostic::{Report, quote_all, suggest},
         reader::{Node, Table, Text, integer, string, wrong_type},
@@ -39,7 +39,7 @@ pub fn is_provenance(name: &str) -> bool {
 }
 
 /// How a statistic over a field is spelled.
-const KINDS: [&str; 6] = ["sum", "min", "max", "any", "all", "avg"];
+const KINDS: [&str; 7] = ["count", "sum", "min", "max", "any", "all", "avg"];
 
 /// Reads all statistics; without a schema (it was refused) only what does not need one is checked.
 pub(crate) fn read(report: &mut Report<'_>, table: &Table<'_, '_>, schema: Option<&Schema>) -> Statistics {
@@ -104,6 +104,9 @@ fn read_one(report: &mut Report<'_>, name: Text<'_>, node: Node<'_, '_>, schema:
         report.add(node.span().start, "`decimals` is for `avg` only: the others are exact");
     }
     let decimals = decimals.map(|node| read_decimals(report, node));
+    if kind == "count" {
+        return read_count(report, field, schema);
+    }
     let (index, field_type) = read_field(report, kind, field, schema?)?;
     Some(match kind {
         "sum" => Statistic::Sum(index),
@@ -116,6 +119,55 @@ fn read_one(report: &mut Report<'_>, name: Text<'_>, node: Node<'_, '_>, schema:
             Statistic::Avg { field: index, decimals: decimals.unwrap_or(Some(default))? }
         }
     })
+}
+
+/// `{ count = { FIELD = VALUE } }`.
+fn read_count(report: &mut Report<'_>, node: Node<'_, '_>, schema: Option<&Schema>) -> Option<Statistic> {
+    let at = node.span().start;
+    let entries = match node.get_ref() {
+        DeValue::Table(_) => Table::open(report, node, "`count`")?.entries(),
+        _ => Vec::new(),
+    };
+    let [(name, value)] = entries[..] else {
+        let help = "a field and the value that is counted: { count = { accident = true } }; of all records: \"count\"";
+        report.add_with_help(at, "`count` must name one field", help);
+        return None;
+    };
+    let schema = schema?;
+    let Some(field) = schema.fields.iter().position(|field| field.name == name.value) else {
+        let help = suggest(name.value, schema.fields.iter().map(|field| field.name.as_str()));
+        report.add_with_help(name.at, format!("no record has a field `{}`", name.value), help);
+        return None;
+    };
+    let equals = read_literal(report, &schema.fields[field], value)?;
+    Some(Statistic::CountWhere { field, equals })
+}
+
+/// A value that the field can have.
+fn read_literal(report: &mut Report<'_>, field: &Field, node: Node<'_, '_>) -> Option<Literal> {
+    let (at, name) = (node.span().start, &field.name);
+    match (field.kind, node.get_ref()) {
+        (FieldType::String, DeValue::String(text)) => {
+            let values = field.constraints.one_of.as_ref();
+            if let Some(values) = values.filter(|values| values.iter().all(|value| value != text)) {
+                let help = suggest(text, values.iter().map(String::as_str));
+                report.add_with_help(at, format!("`{name}` is never `{text}`"), help);
+            }
+            Some(Literal::String(text.clone().into_owned()))
+        }
+        (FieldType::Boolean, DeValue::Boolean(value)) => Some(Literal::Boolean(*value)),
+        (FieldType::Integer, DeValue::Integer(_)) => integer(report, node, name).map(Literal::Integer),
+        (FieldType::String | FieldType::Boolean | FieldType::Integer, other) => {
+            wrong_type(report, node, &format!("the value of `{name}`"), &a_type(field.kind), other);
+            None
+        }
+        (kind, _) => {
+            let message = format!("`count` compares with a value, and `{name}` is {}", a_type(kind));
+            let help = format!("types that can be compared: {}", quote_all(["string", "integer", "boolean"]));
+            report.add_with_help(at, message, help);
+            None
+        }
+    }
 }
 
 fn read_decimals(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<u8> {

@@ -7,12 +7,13 @@ use std::fmt;
 use minijinja::Value;
 
 use crate::{
-    Env, Item, ItemDraft, ItemError, JobContext, Params, Rejection, Request,
+    Env, Item, ItemDraft, ItemError, JobContext, Params, Rejection, Request, RequestBody, Row, Upload,
     definition::{
         Definition,
         model::{Level, Origin},
+        parse::request::{BodyTemplate, JsonTemplate, RequestTemplate},
         plan::listing,
-        template::{MAX_NAME_BYTES, Template, cut_name},
+        template::{MAX_NAME_BYTES, RenderError, Template, cut_name},
     },
     hash::sha256_hex,
     item::Values,
@@ -45,10 +46,10 @@ impl Definition {
     /// The request that lists the items of `level` (from 0, less than [`Self::levels`]) below `parent`.
     pub fn listing(&self, level: usize, job: &JobContext, parent: &ItemDraft, env: &Env) -> Result<Request, ItemError> {
         let level = self.level(level)?;
-        let Origin::Listed(listing) = &level.origin else { return Err(is_fixed(level)) };
+        let Origin::Listed(listing) = &level.origin else { return Err(is_not_listed(level)) };
         let what = format!("the listing of `{}`", level.set.name);
         let names = with(self.job_names(job), tables(&parent.values));
-        self.request(&what, Of::Values(&parent.values), names, (&listing.path, &listing.query), env)
+        self.request(&what, Of::Values(&parent.values), names, &listing.request, env)
     }
 
     /// The name of a level's items.
@@ -69,7 +70,11 @@ impl Definition {
     /// A draft of the last level made an item, with its key, or with the problem why it has none.
     pub fn item(&self, params: &Params, draft: ItemDraft) -> Item {
         let scope = Value::from_pairs(with(vec![("params", self.params_value(params))], tables(&draft.values)));
-        match render("the key", Of::Values(&draft.values), &self.items.key, &scope) {
+        let key = match &self.items.key {
+            Some(key) => render("the key", Of::Values(&draft.values), key, &scope),
+            None => Err(ItemError("the items of this source are made of an upload".into())),
+        };
+        match key {
             Ok(key) => Item { key, values: draft.values, problem: None },
             Err(error) => {
                 let hash = sha256_hex(serde_json::to_string(&draft.values).unwrap_or_default().as_bytes());
@@ -80,9 +85,23 @@ impl Definition {
     }
 
     /// The request that fetches the file of a task's items: one, or at most [`Self::batch`].
+    /// An error where the items are an upload: there a request is made of a row ([`Self::row_request`]).
     pub fn fetch(&self, job: &JobContext, items: &[Item], env: &Env) -> Result<Request, ItemError> {
+        if self.upload().is_some() {
+            return Err(ItemError("the requests of this source are made of the rows of an upload".into()));
+        }
         let (of, names) = self.task_names(job, items)?;
-        self.request("the fetch", of, names, (&self.fetch.path, &self.fetch.query), env)
+        self.request("the fetch", of, names, &self.fetch.request, env)
+    }
+
+    /// The request that sends a row. An error where the row has a problem, and where its values make no request.
+    pub fn row_request(&self, job: &JobContext, row: &Row, env: &Env) -> Result<Request, ItemError> {
+        let upload = self.upload().ok_or_else(|| ItemError("the items of this source are not an upload".into()))?;
+        if let Some(problem) = &row.problem {
+            return Err(ItemError(problem.clone()));
+        }
+        let names = with(self.job_names(job), [(upload.name(), row_value(upload, row))]);
+        self.request("the request", Of::Line(row.line), names, &self.fetch.request, env)
     }
 
     /// The Hive-style partition of a task's object: `country=singapore/date=2024-05-01`.
@@ -120,12 +139,17 @@ impl Definition {
     /// The first of a task's items, of which there are as many as a task may have.
     fn first<'a>(&self, items: &'a [Item]) -> Result<&'a Item, ItemError> {
         match items {
-            [first, ..] if items.len() <= self.batch() => Ok(first),
+            [first, ..] if items.len() <= self.items_of_task() => Ok(first),
             _ => {
-                let (most, found) = (self.batch(), items.len());
+                let (most, found) = (self.items_of_task(), items.len());
                 Err(ItemError(format!("expected a task of 1 to {most} items, found {found}")))
             }
         }
+    }
+
+    /// The rows of a task are one item.
+    fn items_of_task(&self) -> usize {
+        if self.upload().is_some() { 1 } else { self.batch() }
     }
 
     fn level(&self, level: usize) -> Result<&Level, ItemError> {
@@ -136,6 +160,9 @@ impl Definition {
     fn task_names<'a>(&self, job: &JobContext, items: &'a [Item]) -> Result<(Of<'a>, Names<'a>), ItemError> {
         let first = self.first(items)?;
         let names = self.job_names(job);
+        if self.upload().is_some() {
+            return Ok((Of::Values(&first.values), names));
+        }
         if self.fetch.batch.is_none() {
             return Ok((Of::Values(&first.values), with(names, tables(&first.values))));
         }
@@ -148,10 +175,11 @@ impl Definition {
         what: &str,
         of: Of<'_>,
         names: Names<'_>,
-        (path, query): (&Template, &[(String, Template)]),
+        request: &RequestTemplate,
         env: &Env,
     ) -> Result<Request, ItemError> {
-        let secret = path.is_secret() || query.iter().any(|(_, value)| value.is_secret());
+        let path = &request.path;
+        let secret = request.templates().into_iter().any(Template::is_secret);
         if secret && let Some(name) = self.missing_env(env).next() {
             return Err(ItemError(format!("{what} needs the environment variable `{name}`, which is not set")));
         }
@@ -161,8 +189,15 @@ impl Definition {
             Value::from_pairs(with(names.clone(), [("env", env)]))
         };
         let scope = scope_with(|value| value);
-        let query = query.iter().map(|(name, value)| Ok((name.clone(), render(what, of, value, &scope)?)));
-        let query = query.collect::<Result<_, ItemError>>()?;
+        let writer = Writer { what, of, scope: &scope };
+        let query = writer.pairs(&request.query)?;
+        let mut headers = writer.pairs(&request.headers)?;
+        let mut body = request.body.as_ref().map(|body| writer.body(body)).transpose()?;
+        if let Some(body) = &mut body
+            && let Some(at) = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+        {
+            body.content_type = headers.swap_remove(at).1;
+        }
         let text = render(what, of, path, &scope)?;
         let shown = if path.is_secret() {
             // What a template can do with a value, it need not be able to do with the word in its place.
@@ -170,7 +205,7 @@ impl Definition {
         } else {
             text.clone()
         };
-        Ok(Request { path: text, query, shown })
+        Ok(Request { method: request.method, path: text, query, headers, body, shown })
     }
 
     fn job_names(&self, job: &JobContext) -> Names<'static> {
@@ -203,17 +238,88 @@ fn tables(values: &Values) -> impl Iterator<Item = (&str, Value)> {
     })
 }
 
+/// A row as templates see it: `none` where a column has no value.
+pub(crate) fn row_value(upload: &Upload, row: &Row) -> Value {
+    let fields = upload.schema().fields.iter().map(|field| {
+        let value = row.values.get(&field.name).map_or_else(|| Value::from(()), scalar);
+        (field.name.as_str(), value)
+    });
+    Value::from_pairs(fields.chain([("line", row.line.into())]).collect::<Vec<_>>())
+}
+
+/// Fills the templates of a request.
+#[derive(Debug, Clone, Copy)]
+struct Writer<'a> {
+    what: &'a str,
+    of: Of<'a>,
+    scope: &'a Value,
+}
+
+impl Writer<'_> {
+    fn error(&self, error: &RenderError) -> ItemError {
+        ItemError(format!("{} cannot be made for {}: {error}", self.what, self.of))
+    }
+
+    /// Without those that give `none`.
+    fn pairs(&self, pairs: &[(String, Template)]) -> Result<Vec<(String, String)>, ItemError> {
+        let mut written = Vec::with_capacity(pairs.len());
+        for (name, value) in pairs {
+            let text = value.text(self.scope).map_err(|error| self.error(&error))?;
+            written.extend(text.map(|text| (name.clone(), text)));
+        }
+        Ok(written)
+    }
+
+    fn body(&self, body: &BodyTemplate) -> Result<RequestBody, ItemError> {
+        let (content_type, text) = match body {
+            BodyTemplate::Json(json) => ("application/json", self.json(json)?.to_string()),
+            BodyTemplate::Form(pairs) => {
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                form.extend_pairs(self.pairs(pairs)?);
+                ("application/x-www-form-urlencoded", form.finish())
+            }
+            BodyTemplate::Text(text) => {
+                let text = text.text(self.scope).map_err(|error| self.error(&error))?;
+                ("text/plain; charset=utf-8", text.unwrap_or_default())
+            }
+        };
+        Ok(RequestBody { content_type: content_type.to_owned(), text })
+    }
+
+    /// Without the members that are one expression giving `none`.
+    fn json(&self, json: &JsonTemplate) -> Result<serde_json::Value, ItemError> {
+        Ok(match json {
+            JsonTemplate::Literal(value) => value.clone(),
+            JsonTemplate::Value(template) => template.json(self.scope).map_err(|error| self.error(&error))?,
+            JsonTemplate::List(values) => values.iter().map(|value| self.json(value)).collect::<Result<_, _>>()?,
+            JsonTemplate::Object(members) => {
+                let mut object = serde_json::Map::new();
+                for (name, member) in members {
+                    let value = self.json(member)?;
+                    if !(value.is_null() && matches!(member, JsonTemplate::Value(_))) {
+                        object.insert(name.clone(), value);
+                    }
+                }
+                object.into()
+            }
+        })
+    }
+}
+
 /// What a text is made for, as an error shows it: the upstream's own values, cut short.
 #[derive(Debug, Clone, Copy)]
 enum Of<'a> {
     Values(&'a Values),
     Batch(&'a [Item]),
+    /// A row of an upload.
+    Line(u64),
 }
 
 impl fmt::Display for Of<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Values(values) => f.write_str(&readable(&serde_json::to_string(values).unwrap_or_default())),
+            Self::Line(line) => write!(f, "line {line}"),
             Self::Batch(items) => {
                 let first = items.first().map(|item| readable(&item.key)).unwrap_or_default();
                 write!(f, "{} items from `{first}` on", items.len())
@@ -241,6 +347,8 @@ fn scalar(value: &serde_json::Value) -> Value {
     }
 }
 
-fn is_fixed(level: &Level) -> ItemError {
-    ItemError(format!("the items of `{}` are listed by the definition, not by the upstream", level.set.name))
+fn is_not_listed(level: &Level) -> ItemError {
+    let by =
+        if matches!(level.origin, Origin::Uploaded) { "uploaded by the client" } else { "listed by the definition" };
+    ItemError(format!("the items of `{}` are {by}, not by the upstream", level.set.name))
 }

@@ -18,8 +18,12 @@ use crate::hash::sha256_hex;
 pub(crate) enum Destination {
     /// The path of a request: each value is percent-encoded and stays within its segment.
     Path,
-    /// A query value, as it is: whoever sends the request encodes it.
-    Query,
+    /// A query value or a part of a body, as it is: whoever writes the request encodes it.
+    Text,
+    /// A value of a JSON body: one expression alone keeps its type.
+    Json,
+    /// A header's value: one line of visible ASCII.
+    Header,
     /// An item's key, or a partition's value: safe in an object key, at most [`MAX_NAME_BYTES`].
     Name,
 }
@@ -40,6 +44,8 @@ pub(crate) struct Template {
     destination: Destination,
     /// Whether it reads the environment: what comes of it is never shown then.
     secret: bool,
+    /// Whether it is one expression alone, whose value is not only a text.
+    is_expression: bool,
 }
 
 /// Why a template gives no text for these values.
@@ -55,6 +61,8 @@ pub(crate) enum RenderError {
 
 /// The only template of an environment has this name.
 const ONLY: &str = "template";
+/// But for one that is an expression alone: there this one sets a variable of this name. No item set can have it.
+const VALUE: &str = "_value";
 
 /// What all templates share: the filters, and no global that could be mistaken for an item.
 static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -75,8 +83,12 @@ impl Template {
     pub(crate) fn compile(destination: Destination, source: &str) -> Result<Self, Error> {
         let mut environment = BASE.clone();
         environment.add_template_owned(ONLY, source.to_owned())?;
+        let is_expression = expression(source).is_some_and(|expression| {
+            let set = format!("{{% set {VALUE} = ({expression}) %}}");
+            environment.add_template_owned(VALUE, set).is_ok()
+        });
         environment.set_formatter(move |out, _: &mut State, value| write_value(destination, out, value));
-        let mut template = Self { environment, destination, secret: false };
+        let mut template = Self { environment, destination, secret: false, is_expression };
         template.secret = template.references().iter().any(|name| name == "env" || name.starts_with("env."));
         Ok(template)
     }
@@ -84,6 +96,12 @@ impl Template {
     /// Its text.
     pub(crate) fn source(&self) -> String {
         self.only().source().to_owned()
+    }
+
+    /// The expression, where the text is `{{ expression }}` and nothing else.
+    pub(crate) fn expression(&self) -> Option<String> {
+        let source = self.source();
+        expression(&source).filter(|_| self.is_expression).map(str::to_owned)
     }
 
     /// Whether it reads the environment.
@@ -104,11 +122,54 @@ impl Template {
         !applied.is_err_and(|error| error.kind() == ErrorKind::UnknownFilter)
     }
 
+    /// What it makes of these values, to see whether it makes anything.
+    pub(crate) fn probe(&self, scope: &Value) -> Result<(), RenderError> {
+        match self.destination {
+            Destination::Json => self.json(scope).map(drop),
+            Destination::Text | Destination::Header => self.text(scope).map(drop),
+            Destination::Path | Destination::Name => self.render(scope).map(drop),
+        }
+    }
+
+    /// The JSON value for these values of the scope: of its own type where it is one expression alone, otherwise a
+    /// text.
+    pub(crate) fn json(&self, scope: &Value) -> Result<serde_json::Value, RenderError> {
+        match self.value(scope)? {
+            Some(value) => serde_json::to_value(value)
+                .map_err(|_| RenderError::Unfit("the value of an expression cannot be written as JSON".into())),
+            None => self.render(scope).map(serde_json::Value::from),
+        }
+    }
+
+    /// The text for these values, escaped for the destination; `None` where it is one expression that gives `none`.
+    pub(crate) fn text(&self, scope: &Value) -> Result<Option<String>, RenderError> {
+        match self.value(scope)? {
+            Some(value) if value.is_none() => Ok(None),
+            _ => self.render(scope).map(Some),
+        }
+    }
+
+    /// The value of one expression alone.
+    fn value(&self, scope: &Value) -> Result<Option<Value>, RenderError> {
+        if !self.is_expression {
+            return Ok(None);
+        }
+        let template = self.environment.get_template(VALUE).expect("compiled when the template was made");
+        let captured = template.render_captured(scope.clone()).map_err(|error| self.shown(error))?;
+        match captured.state().lookup(VALUE).filter(|value| !value.is_undefined()) {
+            Some(value) => Ok(Some(value)),
+            None => Err(Error::from(ErrorKind::UndefinedError).into()),
+        }
+    }
+
+    /// The engine's details may repeat a value.
+    fn shown(&self, error: Error) -> Error {
+        if self.secret { Error::from(error.kind()) } else { error }
+    }
+
     /// The text for these values, escaped for the destination.
     pub(crate) fn render(&self, scope: &Value) -> Result<String, RenderError> {
-        // The engine's details may repeat a value.
-        let shown = |error: Error| if self.secret { Error::from(error.kind()) } else { error };
-        let text = self.only().render(scope.clone()).map_err(shown)?;
+        let text = self.only().render(scope.clone()).map_err(|error| self.shown(error))?;
         match self.destination {
             Destination::Path => match wrong_path(&text) {
                 None => Ok(text),
@@ -117,7 +178,11 @@ impl Template {
                     Err(RenderError::Unfit(format!("the path `{shown}` {reason}")))
                 }
             },
-            Destination::Query => Ok(text),
+            Destination::Text | Destination::Json => Ok(text),
+            Destination::Header => match text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+                true => Ok(text.trim().to_owned()),
+                false => Err(RenderError::Unfit("a header's value must be one line of visible ASCII".into())),
+            },
             Destination::Name => name(&text),
         }
     }
@@ -138,6 +203,10 @@ fn write_value(destination: Destination, out: &mut Output, value: &Value) -> Res
         ValueKind::Number => Cow::Owned(value.to_string()),
         ValueKind::Bool => Cow::Borrowed(if value.is_true() { "true" } else { "false" }),
         ValueKind::Undefined => Cow::Borrowed(""),
+        ValueKind::None => {
+            let message = "there is no value: say what stands for it, such as `row.title or ''`";
+            return Err(Error::new(ErrorKind::NonPrimitive, message));
+        }
         other => {
             return Err(Error::new(ErrorKind::NonPrimitive, format!("a {other} is no text: name one of its values")));
         }
@@ -147,8 +216,17 @@ fn write_value(destination: Destination, out: &mut Output, value: &Value) -> Res
             Err(Error::new(ErrorKind::InvalidOperation, "an empty value would leave a path segment out"))
         }
         Destination::Path => Ok(write!(out, "{}", utf8_percent_encode(&text, SEGMENT))?),
-        Destination::Query | Destination::Name => Ok(out.write_str(&text)?),
+        Destination::Text | Destination::Json | Destination::Header | Destination::Name => Ok(out.write_str(&text)?),
     }
+}
+
+/// What is between the braces of `{{ … }}`, where the text is nothing else; whether it is one expression its compiler
+/// says.
+fn expression(source: &str) -> Option<&str> {
+    let inner = source.strip_prefix("{{")?.strip_suffix("}}")?;
+    // A sign beside the braces is about white space.
+    let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
+    Some(inner.strip_suffix(['-', '+']).unwrap_or(inner).trim())
 }
 
 /// Why a path would not mean the same to every server between here and the upstream. Encoding does not make `..`
@@ -262,7 +340,7 @@ mod tests {
 
     #[test]
     fn query_values_are_left_alone() {
-        assert_eq!(render(Destination::Query, "{{ x.y }}", "a b&c=d/{{ x }}").unwrap(), "a b&c=d/{{ x }}");
+        assert_eq!(render(Destination::Text, "{{ x.y }}", "a b&c=d/{{ x }}").unwrap(), "a b&c=d/{{ x }}");
     }
 
     #[test]

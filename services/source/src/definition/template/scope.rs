@@ -30,8 +30,19 @@ pub(crate) struct Scope<'a> {
     pub(crate) later: &'a [ItemSet],
     /// Which part of the definition it is.
     pub(crate) place: Section,
-    /// Whether items are fetched several at a time.
-    pub(crate) batched: bool,
+    /// What a request of `[fetch]` is made of.
+    pub(crate) request_of: RequestOf,
+}
+
+/// What a request of `[fetch]` is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestOf {
+    /// One item, whose file it fetches.
+    Item,
+    /// Several items.
+    Batch,
+    /// One row of an upload.
+    Row,
 }
 
 /// A part of a definition that has templates.
@@ -43,6 +54,8 @@ pub(crate) enum Section {
     Key,
     /// `[fetch]`.
     Fetch,
+    /// What `[fetch]` keeps of a row.
+    Outcome,
     /// The partition.
     Partition,
 }
@@ -83,7 +96,7 @@ impl Scope<'_> {
             return None;
         }
         let missed = Missed::default();
-        let rendered = template.render(&self.sample(&references, &missed));
+        let rendered = template.probe(&self.sample(&references, &missed));
         if let Some(miss) = missed.first() {
             let at = text.value.find(&miss.name).map_or(text.at, |byte| text.place(byte));
             let (message, help) = self.missed(&miss);
@@ -92,7 +105,9 @@ impl Scope<'_> {
         }
         if let Err(error) = rendered {
             match error {
-                RenderError::Unfit(reason) if destination == Destination::Path || text.value.is_empty() => {
+                RenderError::Unfit(reason)
+                    if matches!(destination, Destination::Path | Destination::Header) || text.value.is_empty() =>
+                {
                     report.add(text.at, reason);
                 }
                 RenderError::Engine(error) if is_static(error.kind()) => {
@@ -111,6 +126,10 @@ impl Scope<'_> {
         let (root, member) = reference.split_once('.').map_or((reference, None), |(root, member)| (root, Some(member)));
         let says = |message: String, help: &str| Some((message, help.to_owned()));
         let members: Vec<&str> = match (root, self.place) {
+            ("params" | "job" | "env", Section::Outcome) => {
+                let help = "a result is made of the row, or is a path into the answer such as `$.id`";
+                return says(format!("`{root}` is not offered in `result`"), help);
+            }
             ("params", _) => self.params.iter().map(|param| param.name.as_str()).collect(),
             ("job", Section::Key) => {
                 return says(
@@ -132,9 +151,16 @@ impl Scope<'_> {
                     Some(_) => None,
                 };
             }
-            ("batch", Section::Fetch) if self.batched => {
+            ("batch", Section::Fetch) if self.request_of == RequestOf::Batch => {
                 let member = member?;
                 return says(format!("`batch` is a list and has no `{member}`"), &self.batch_example(None));
+            }
+            ("batch", Section::Fetch | Section::Outcome) if self.request_of == RequestOf::Row => {
+                let set = self.items.first();
+                let column = set.and_then(|set| Some(format!("{}.{}", set.name, set.fields.first()?.0)));
+                let help =
+                    format!("a request is made of one row: `{{{{ {} }}}}`", column.as_deref().unwrap_or("row.id"));
+                return says("`batch` is not offered here".into(), &help);
             }
             ("batch", Section::Fetch) => {
                 let help = "add `batch = 20` to [fetch], and that many items are fetched with one request";
@@ -142,11 +168,11 @@ impl Scope<'_> {
             }
             ("batch", _) => return says("`batch` is not offered here".into(), "only the request of [fetch] sees it"),
             _ => match self.items.iter().find(|set| set.name == root) {
-                Some(_) if self.batched && self.place == Section::Fetch => {
+                Some(_) if self.request_of == RequestOf::Batch && self.place == Section::Fetch => {
                     let help = self.batch_example(Some(reference));
                     return says(format!("`{root}` is one item, and a batch has several"), &help);
                 }
-                Some(_) if self.batched && self.place == Section::Partition => {
+                Some(_) if self.request_of != RequestOf::Item && self.place == Section::Partition => {
                     let message = format!("`{root}` differs within a batch, which is stored as one object");
                     return says(message, "make the partition of `params` and `job`");
                 }
@@ -193,16 +219,19 @@ impl Scope<'_> {
 
     /// Every name that stands alone, once: a set whose name was refused may be empty or one of two.
     fn roots(&self) -> Vec<&str> {
-        let mut roots = vec!["params"];
-        if self.place != Section::Key {
+        let mut roots = Vec::new();
+        if self.place != Section::Outcome {
+            roots.push("params");
+        }
+        if !matches!(self.place, Section::Key | Section::Outcome) {
             roots.push("job");
         }
         if matches!(self.place, Section::Listing | Section::Fetch) {
             roots.push("env");
         }
         match self.place {
-            Section::Fetch if self.batched => roots.push("batch"),
-            Section::Partition if self.batched => {}
+            Section::Fetch if self.request_of == RequestOf::Batch => roots.push("batch"),
+            Section::Partition if self.request_of != RequestOf::Item => {}
             _ => {
                 for set in self.items {
                     if !set.name.is_empty() && !roots.contains(&set.name.as_str()) {
@@ -217,7 +246,7 @@ impl Scope<'_> {
     /// A value for every name, as good as any.
     fn sample(&self, references: &[String], missed: &Missed) -> Value {
         let env = references.iter().filter_map(|reference| Some((reference.strip_prefix("env.")?, "sample")));
-        let mut all: Vec<(&str, Value)> = if self.batched && self.place == Section::Fetch {
+        let mut all: Vec<(&str, Value)> = if self.request_of == RequestOf::Batch && self.place == Section::Fetch {
             vec![("batch", missed.batch(self.items))]
         } else {
             self.items.iter().map(|set| (set.name.as_str(), template_probe::item(set))).collect()

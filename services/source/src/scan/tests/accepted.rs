@@ -12,8 +12,8 @@ fn shown(scanned: Result<Scanned, Rejection>) -> String {
 
 #[test]
 fn nothing_at_all() {
-    let nothing = "0 records: average_delay_s=0 bus_count=0 exist_accident=false least_rating=null most_passengers=null \
-                   only_accidents=true passenger_count=0 rating=0";
+    let nothing = "0 records: average_delay_s=0 bus_count=0 empty=0 exist_accident=false green=0 least_rating=null \
+                   most_passengers=null nines=0 only_accidents=true passenger_count=0 quiet=0 rating=0 red=0";
     for text in ["[]", " \n[ \t\r]\n ", "\u{feff}[]"] {
         assert_eq!(shown(scan(text)), nothing, "{text}");
     }
@@ -22,8 +22,8 @@ fn nothing_at_all() {
     assert_eq!(shown(scan_at(Format::Csv, &[], b"departure-time,bus-type,passengers,delay")), nothing);
 }
 
-const ONE: &str = "1 records: average_delay_s=1980 bus_count=1 exist_accident=true least_rating=null most_passengers=71 \
-                   only_accidents=true passenger_count=71 rating=0";
+const ONE: &str = "1 records: average_delay_s=1980 bus_count=1 empty=0 exist_accident=true green=0 least_rating=null \
+                   most_passengers=71 nines=0 only_accidents=true passenger_count=71 quiet=0 rating=0 red=0";
 
 #[test]
 fn one_record_in_many_spellings() {
@@ -45,12 +45,13 @@ fn one_record_in_many_spellings() {
         r#"{"accident":true,"delay":"PT33M","passengers":71,"bus-type":"","departure-time":"2024-05-01 08:44:00Z"}"#
             .into(),
     ] {
-        assert_eq!(shown(scan(format!("[{record}]"))), ONE, "{record}");
+        let one = if record.contains("gr\\u00fcn") { ONE.replace("green=0", "green=1") } else { ONE.to_owned() };
+        assert_eq!(shown(scan(format!("[{record}]"))), one, "{record}");
         let line = record.replace(['\n', '\r'], " ");
-        assert_eq!(shown(scan_at(Format::Ndjson, &[], line.as_bytes())), ONE, "{record}");
+        assert_eq!(shown(scan_at(Format::Ndjson, &[], line.as_bytes())), one, "{record}");
         assert_eq!(
             shown(scan_at(Format::Ndjson, &[], format!("\u{feff}\n{line}\r\n\r\n").as_bytes())),
-            ONE,
+            one,
             "{record}"
         );
         let aside = r#""cnt":1,"lists":[[[{"list":[]}]]],"é":{"list":{"items":5}}"#;
@@ -58,7 +59,7 @@ fn one_record_in_many_spellings() {
             format!(r#"{{"list":{{"bus items":[{record}]}}}}"#),
             format!(r#" {{ {aside} , "l\u0069st" : {{ {aside} , "bus items" : [{record}] , {aside} }} , {aside} }} "#),
         ] {
-            assert_eq!(shown(scan_at(Format::Json, &["list", "bus items"], document.as_bytes())), ONE, "{document}");
+            assert_eq!(shown(scan_at(Format::Json, &["list", "bus items"], document.as_bytes())), one, "{document}");
         }
     }
 }
@@ -103,7 +104,7 @@ fn numbers_and_statistics_of_several() {
         RIGHT.replace("PT1980S", "-PT0.5S").replace("71", "9223372036854775807").replace("true", "false")
     );
     let text = format!("[{},{odd}]", records.join(","));
-    insta::assert_snapshot!(shown(scan(text)), @"5 records: average_delay_s=1584 bus_count=5 exist_accident=true least_rating=-10 most_passengers=9223372036854775807 only_accidents=false passenger_count=9223372036854776091 rating=0.063");
+    insta::assert_snapshot!(shown(scan(text)), @"5 records: average_delay_s=1584 bus_count=5 empty=0 exist_accident=true green=0 least_rating=-10 most_passengers=9223372036854775807 nines=0 only_accidents=false passenger_count=9223372036854776091 quiet=1 rating=0.063 red=0");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod accepted;
 mod properties;
 mod rejected;
 
-use crate::{Constraints, Decimal, Field, FieldType, Statistic, TimeFormat, scan::*};
+use crate::{Constraints, Decimal, Field, FieldType, Literal, Statistic, TimeFormat, scan::*};
 
 /// The fields of system 1, of which `accident` may be missing here, and one of each other type.
 fn schema() -> Schema {
@@ -40,6 +40,11 @@ fn statistics() -> Statistics {
         ("least_rating", Statistic::Min(5)),
         ("most_passengers", Statistic::Max(2)),
         ("rating", Statistic::Avg { field: 5, decimals: 3 }),
+        ("red", Statistic::CountWhere { field: 6, equals: Literal::String("red".into()) }),
+        ("green", Statistic::CountWhere { field: 6, equals: Literal::String("grün".into()) }),
+        ("nines", Statistic::CountWhere { field: 1, equals: Literal::String("Linie \"9¾\"".into()) }),
+        ("empty", Statistic::CountWhere { field: 2, equals: Literal::Integer(0) }),
+        ("quiet", Statistic::CountWhere { field: 4, equals: Literal::Boolean(false) }),
     ];
     Statistics { list: list.map(|(name, statistic)| (name.to_owned(), statistic)).into() }
 }

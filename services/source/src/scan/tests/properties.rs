@@ -151,6 +151,7 @@ fn naive(document: &str) -> serde_json::Map<String, Json> {
         })
         .collect();
     let mean = |values: &[f64]| if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 };
+    let equal = |name: &str, value: Json| values(name).iter().filter(|found| **found == value).count();
     let json = serde_json::json!({
         "bus_count": records.len(),
         "passenger_count": passengers.iter().sum::<i128>() as f64,
@@ -160,6 +161,11 @@ fn naive(document: &str) -> serde_json::Map<String, Json> {
         "least_rating": ratings.iter().copied().reduce(f64::min),
         "most_passengers": passengers.iter().max().map(|most| *most as f64),
         "rating": mean(&ratings),
+        "red": equal("colour", "red".into()),
+        "green": equal("colour", "grün".into()),
+        "nines": equal("bus-type", "Linie \"9¾\"".into()),
+        "empty": equal("passengers", 0.into()),
+        "quiet": equal("accident", false.into()),
     });
     json.as_object().unwrap().clone()
 }
