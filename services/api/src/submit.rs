@@ -33,7 +33,6 @@ pub(crate) struct NewJob {
     pub(crate) params: BTreeMap<String, Scalar>,
     /// The id of the upload whose rows are the job's items, where the source takes one.
     #[serde(default)]
-    #[oai(default)]
     pub(crate) upload: Option<String>,
 }
 

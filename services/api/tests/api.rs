@@ -363,7 +363,7 @@ async fn bad_requests_make_no_job() {
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":"2024-02-30"}}"#).await, @r#"400 /problems/invalid-parameter [params.date] parameter `params.date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "2024-02-30""#);
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":20240501}}"#).await, @r#"400 /problems/invalid-parameter [params.date] parameter `params.date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "20240501""#);
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":"2024-05-01","city":"1"}}"#).await, @"400 /problems/invalid-parameter [params.city] parameter `params.city`: expected only `date`, found a parameter that this source does not take");
-    insta::assert_snapshot!(submit(r#"{"source":"trams","params":{"date":"2024-05-01"}}"#).await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `weather`"#);
+    insta::assert_snapshot!(submit(r#"{"source":"trams","params":{"date":"2024-05-01"}}"#).await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `relay`, `weather`"#);
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":null}}"#).await, @"422 /problems/invalid-body [params.date] `params.date`: invalid type: null, expected a string, an integer or a boolean at line 1 column 39");
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":{"date":["2024-05-01"]}}"#).await, @"422 /problems/invalid-body [params.date] `params.date`: invalid type: sequence, expected a string, an integer or a boolean at line 1 column 36");
     insta::assert_snapshot!(submit(r#"{"source":"harbours","params":{"harbour":"x","year":1.5}}"#).await, @"422 /problems/invalid-body [params.year] `params.year`: invalid type: floating point `1.5`, expected a string, an integer or a boolean at line 1 column 55");
@@ -371,12 +371,12 @@ async fn bad_requests_make_no_job() {
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":["2024-05-01"]}"#).await, @"422 /problems/invalid-body [params] `params`: invalid type: sequence, expected an object of names and values at line 1 column 27");
     insta::assert_snapshot!(submit(r#"{"source":5,"params":{}}"#).await, @"422 /problems/invalid-body [source] `source`: invalid type: integer `5`, expected a string at line 1 column 11");
     insta::assert_snapshot!(submit(r#"{"params":{"date":"2024-05-01"}}"#).await, @"422 /problems/invalid-body [source] missing field `source` at line 1 column 32");
-    insta::assert_snapshot!(submit(r#"{"source":"buses","parms":{"date":"2024-05-01"}}"#).await, @"422 /problems/invalid-body [parms] unknown field `parms`, expected `source` or `params` at line 1 column 25");
+    insta::assert_snapshot!(submit(r#"{"source":"buses","parms":{"date":"2024-05-01"}}"#).await, @"422 /problems/invalid-body [parms] unknown field `parms`, expected one of `source`, `params`, `upload` at line 1 column 25");
     insta::assert_snapshot!(submit("date=2024-05-01").await, @"400 /problems/invalid-body [-] the body is not JSON: expected value at line 1 column 1");
     insta::assert_snapshot!(submit(r#"["buses"]"#).await, @"422 /problems/invalid-body [-] the body is JSON, but no object");
 
     let form = fixture.client.post("/v1/jobs").content_type("application/x-www-form-urlencoded").body("source=buses");
-    insta::assert_snapshot!(Answer::of(form).await.problem(), @r#"415 /problems/unsupported-media-type [Content-Type] header `Content-Type`: expected application/json, found "application/x-www-form-urlencoded""#);
+    insta::assert_snapshot!(Answer::of(form).await.problem(), @r#"415 /problems/unsupported-media-type [Content-Type] header `Content-Type`: expected application/json or text/csv, found "application/x-www-form-urlencoded""#);
     let large = json!({ "source": "buses", "params": { "date": "x".repeat(1 << 20) } }).to_string();
     let large = fixture.client.post("/v1/jobs").content_type("application/json").body(large);
     insta::assert_snapshot!(Answer::of(large).await.problem(), @"413 /problems/payload-too-large [-] the body is too large; expected at most 1048576 bytes");
@@ -398,12 +398,12 @@ async fn invalid_query_parameters_are_refused_with_what_was_expected() {
     insta::assert_snapshot!(get("/v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks?limit=1001").await, @r#"400 /problems/invalid-parameter [limit] parameter `limit`: expected at most 1000, found "1001""#);
     insta::assert_snapshot!(get("/v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks?page_token=x").await, @r#"400 /problems/invalid-parameter [page_token] parameter `page_token`: expected a `next_page_token` of the page before, found "x""#);
     insta::assert_snapshot!(get("/v1/jobs?state=asleep").await, @r#"400 /problems/invalid-parameter [state] parameter `state`: expected one of `queued`, `planning`, `running`, `succeeded`, `partial`, `failed`, `cancelled`, `damaged`, found "asleep""#);
-    insta::assert_snapshot!(get("/v1/jobs?source=trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `weather`"#);
+    insta::assert_snapshot!(get("/v1/jobs?source=trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `relay`, `weather`"#);
     insta::assert_snapshot!(get("/v1/jobs?limit=0").await, @r#"400 /problems/invalid-parameter [limit] parameter `limit`: expected at least 1, found "0""#);
     insta::assert_snapshot!(get("/v1/jobs?limit=ten").await, @r#"400 /problems/invalid-parameter [limit] parameter `limit`: expected an integer, found "ten""#);
     insta::assert_snapshot!(get("/v1/jobs?page_token=2").await, @r#"400 /problems/invalid-parameter [page_token] parameter `page_token`: expected a `next_page_token` of the page before, found "2""#);
     insta::assert_snapshot!(get("/v1/jobs?sort=age").await, @"400 /problems/invalid-parameter [sort] parameter `sort`: unknown; this route has only `source`, `state`, `page_token`, `limit`");
-    insta::assert_snapshot!(get("/v1/sources/trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `weather`"#);
+    insta::assert_snapshot!(get("/v1/sources/trams").await, @r#"404 /problems/unknown-source [source] there is no source called "trams"; expected one of `buses`, `harbours`, `relay`, `weather`"#);
 }
 
 #[tokio::test]
@@ -898,7 +898,7 @@ async fn every_route_is_documented() {
             assert!(undescribed.clone().all(|parameter| parameter["description"].is_string()), "{method} {path}");
         }
     }
-    insta::assert_snapshot!(routes.join("\n"), @r"
+    insta::assert_snapshot!(routes.join("\n"), @"
     GET /live: Whether the process runs.
     POST /process-request: Fetch the buses of a date
     GET /ready: Whether the process is of use now.
@@ -910,6 +910,8 @@ async fn every_route_is_documented() {
     GET /v1/jobs/{id}/tasks: List a job's tasks
     GET /v1/sources: List the sources
     GET /v1/sources/{name}: A source and its definition
+    POST /v1/uploads: Send a file for a job
+    GET /v1/uploads/{id}: A file that a job may name
     ");
     for (action, problems) in
         [("retry", &["job-not-finished", "nothing-to-retry", "job-cancelled"][..]), ("cancel", &["job-finished"][..])]
@@ -943,6 +945,10 @@ async fn every_route_is_documented() {
         "source": {
           "description": "The source's name.",
           "type": "string"
+        },
+        "upload": {
+          "description": "The id of the upload whose rows are the job's items, where the source takes one.",
+          "type": "string"
         }
       },
       "required": [
@@ -964,7 +970,7 @@ async fn a_source_that_lacks_a_variable_takes_no_jobs() {
     assert_eq!(answer.body["detail"], detail);
     let list = fixture.get("/v1/sources").await.body;
     assert_eq!(
-        (&list["sources"][0]["lacks"], &list["sources"][2]["lacks"]),
+        (&list["sources"][0]["lacks"], &list["sources"][3]["lacks"]),
         (&json!([]), &json!(["OPENWEATHER_API_KEY"]))
     );
     assert_eq!(fixture.get("/v1/jobs").await.body["jobs"], json!([]));

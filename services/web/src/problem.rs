@@ -250,7 +250,6 @@ impl ResponseError for Problem {
         let body = serde_json::to_vec(&**self).expect("strings and numbers are always JSON");
         let mut response =
             Response::builder().status(self.status()).content_type(CONTENT_TYPE).body(body).into_response();
-        response.extensions_mut().insert(self.clone());
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -8,6 +8,7 @@ use std::{
 use futures::FutureExt;
 use poem::{
     Endpoint, Request, Response,
+    error::ResponseError,
     http::{HeaderValue, header},
 };
 use tracing::{Instrument, Span, field::Empty};
@@ -63,7 +64,7 @@ impl Guard {
                     request.extensions_mut().insert(caller);
                     self.call(inner, request, &asked).await
                 }
-                Err(problem) => poem::Error::from(problem).into_response(),
+                Err(problem) => refusal(problem),
             };
             if is_page {
                 self.show_problem(&mut response, &asked);
@@ -100,13 +101,12 @@ impl Guard {
     async fn call(&self, inner: impl Endpoint<Output = Response>, request: Request, asked: &Asked<'_>) -> Response {
         // poem takes several slashes for one.
         if asked.uri.path().contains("//") {
-            return poem::Error::from(Problem::not_found(format!("there is nothing at {}", asked.uri.path())))
-                .into_response();
+            return refusal(Problem::not_found(format!("there is nothing at {}", asked.uri.path())));
         }
         let rules = BodyRules::of(&request, &self.uploads);
         let request = match limited(request, rules) {
             Ok(request) => request,
-            Err(problem) => return poem::Error::from(problem).into_response(),
+            Err(problem) => return refusal(problem),
         };
         // A client that would wait is answered in time all the same, but so much later.
         let limit = self.limit + rules.extra_time() + preferred_wait(&request).unwrap_or_default();
@@ -122,12 +122,19 @@ impl Guard {
             Ok(Err(_panic)) => Problem::internal("a handler panicked"),
             Err(_elapsed) => Problem::timeout(limit),
         };
-        let mut response = poem::Error::from(problem).into_response();
+        let mut response = refusal(problem);
         if let Some(pattern) = pattern {
             response.extensions_mut().insert(pattern);
         }
         response
     }
+}
+
+/// The response to a request that has a problem, which goes with it.
+fn refusal(problem: Problem) -> Response {
+    let mut response = problem.as_response();
+    response.extensions_mut().insert(problem);
+    response
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ struct Shared {
 }
 
 /// An entry of every page's navigation.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct NavEntry {
     /// What it is called.
     pub label: &'static str,
@@ -100,9 +100,9 @@ impl Pages {
             title => page.title,
             path => page.path,
             is_live => page.is_live,
-            nav => Value::from(Serde(self.0.nav)),
-            stylesheet => assets::STYLESHEET.href(),
-            script => assets::PROGRESS.href(),
+            nav => self.0.nav.iter().map(nav_entry).collect::<Vec<_>>(),
+            stylesheet => address(assets::STYLESHEET.href()),
+            script => address(assets::PROGRESS.href()),
             content => Value::from_safe_string(content.trim_end().to_owned()),
         };
         render(LAYOUT, layout).map_err(Problem::internal)
@@ -126,6 +126,15 @@ impl Pages {
         };
         self.render(page, values)
     }
+}
+
+fn nav_entry(entry: &NavEntry) -> Value {
+    context! { label => entry.label, href => address(entry.href.to_owned()) }
+}
+
+/// An address of ours, whose slashes need no escape.
+fn address(address: String) -> Value {
+    Value::from_safe_string(address)
 }
 
 /// A detail as people read it alone.

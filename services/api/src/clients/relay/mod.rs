@@ -4,7 +4,7 @@
 mod download;
 mod form;
 
-use minijinja::context;
+use minijinja::{Value, context};
 use poem::Request;
 use poem_openapi::{
     ApiResponse, Object, OpenApi, ResponseContent,
@@ -161,7 +161,7 @@ impl RelayApi {
         title: &str,
         path: &str,
         is_live: bool,
-        values: minijinja::Value,
+        values: Value,
     ) -> Result<Html<String>, Problem> {
         Ok(Html(self.pages.render(Page { template, title, path, is_live }, values)?))
     }
@@ -190,7 +190,7 @@ impl RelayApi {
             is_retryable => status.is_retryable(),
             reasons => status.errors.iter().map(|error| error.failure.reason.clone()).take(3).collect::<Vec<_>>(),
             is_live,
-            job => job_response::location(status.request.job),
+            job => Value::from_safe_string(job_response::location(status.request.job)),
         };
         self.page("check.html", title, CHECK, is_live, values)
     }
