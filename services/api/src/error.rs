@@ -1,8 +1,12 @@
 //! Maps the ledger's errors to HTTP problems.
 
 use poem::http::StatusCode;
-use waybill_ledger::{CancelError, JobId, LedgerError, RetryError, SubmitError};
+use waybill_ledger::{CancelError, JobId, LedgerError, RetryError, SubmitError, UploadId};
+use waybill_source::UploadError;
 use waybill_web::Problem;
+
+/// The type of the problem where an idempotency key came before, with another body.
+pub(crate) const KEY_REUSED: &str = "/problems/idempotency-key-reused";
 
 /// There is no such job.
 pub(crate) fn unknown(job: JobId) -> Problem {
@@ -28,6 +32,37 @@ pub(crate) fn ledger(error: LedgerError) -> Problem {
 pub(crate) fn lacking(source: &str, variable: &str) -> Problem {
     let detail = format!("the source `{source}` needs the environment variable `{variable}`, which is not set here");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "source-not-configured", detail).at("source")
+}
+
+/// A file that is not what its source takes.
+pub(crate) fn upload(error: &UploadError) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-upload", error.to_string())
+}
+
+/// A job without the file that its source takes.
+pub(crate) fn upload_required(source: &str) -> Problem {
+    let detail = format!("the items of the source `{source}` are the rows of a CSV, and this job comes without one");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "upload-required", detail).at("upload").expecting(format!(
+        "the CSV as the body (`Content-Type: text/csv`, `?source={source}`), or the id of an upload"
+    ))
+}
+
+/// A file for a source that takes none.
+pub(crate) fn upload_not_taken(source: &str) -> Problem {
+    let detail = format!("the source `{source}` takes no file; submit its job in JSON, without `upload`");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "upload-not-taken", detail).at("source")
+}
+
+/// An upload that no job may name.
+pub(crate) fn unknown_upload(upload: UploadId) -> Problem {
+    let detail = format!("there is no upload {upload} that a job may name: it waits for its job for a day");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-upload", detail).at("upload")
+}
+
+/// An upload that was checked for another source.
+pub(crate) fn upload_of_another_source(upload: UploadId, its: &str, wanted: &str) -> Problem {
+    let detail = format!("upload {upload} was sent for the source `{its}`, and this job is of `{wanted}`");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-upload", detail).at("upload")
 }
 
 /// A job that was not accepted.

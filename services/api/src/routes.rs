@@ -3,26 +3,29 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use poem::Request;
+use poem::{Body, Request};
 use poem_openapi::{
     ApiResponse, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
 };
 use tokio_util::sync::CancellationToken;
-use waybill_ledger::{JobFilter, JobId, Ledger, Status, Submission};
+use waybill_ledger::{JobFilter, JobId, Ledger, Status, Submission, Upload, UploadId};
 use waybill_source::{Catalog, Definition, Env, Params};
-use waybill_web::{Caller, Date, Id, JsonBody, Problem, known_query, preferred_wait, quoted};
+use waybill_web::{Caller, Date, Id, Problem, known_query, preferred_wait, quoted};
 
 use crate::{
+    bodies::{CsvBody, JobBody},
     error,
     id::Ids,
     metrics::Metrics,
+    receive::{self, Chunks, Receiver},
     responses::{
         job_response::{self, Job, JobState},
         pagination::{self, Jobs, JobsPage, Tasks, TasksPage},
         source_response::{Source, Sources},
         task_response::TaskState,
+        upload_response::UploadResponse,
     },
     submit::{self, NewJob},
     wait::Waits,
@@ -33,15 +36,16 @@ const ROUTE: &str = "POST /v1/jobs";
 /// How long a client waits to learn whether its job exists.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Jobs over HTTP.
-#[derive(Debug)]
+/// Jobs over HTTP. Clones share the limit on uploads.
+#[derive(Debug, Clone)]
 pub struct JobsApi {
-    ledger: Ledger,
+    pub(crate) ledger: Ledger,
     catalog: Arc<Catalog>,
     /// Names of the environment variables that a source needs and that are not set, by source.
-    lacks: BTreeMap<String, Vec<String>>,
+    lacks: Arc<BTreeMap<String, Vec<String>>>,
     now: fn() -> Timestamp,
-    ids: Ids,
+    ids: Arc<Ids>,
+    pub(crate) receiver: Receiver,
     metrics: Metrics,
     waits: Waits,
 }
@@ -51,8 +55,9 @@ impl JobsApi {
     pub fn new(ledger: Ledger, catalog: Arc<Catalog>, env: &Env, now: fn() -> Timestamp) -> Self {
         let lacks = |definition: &Definition| definition.missing_env(env).map(str::to_owned).collect();
         let lacks = catalog.iter().map(|definition| (definition.name().to_owned(), lacks(definition))).collect();
-        let (ids, metrics, waits) = (Ids::default(), Metrics::default(), Waits::default());
-        Self { ledger, catalog, lacks, now, ids, metrics, waits }
+        let (ids, metrics, waits) = (Arc::<Ids>::default(), Metrics::default(), Waits::default());
+        let receiver = Receiver::new(ledger.clone(), Arc::clone(&ids), now);
+        Self { ledger, catalog, lacks: Arc::new(lacks), now, ids, receiver, metrics, waits }
     }
 
     /// The same; once `shutdown` is cancelled, nobody is kept waiting.
@@ -71,28 +76,63 @@ impl JobsApi {
         self.lacks.get(definition.name()).map_or(&[], Vec::as_slice)
     }
 
-    fn source(&self, name: &str) -> Result<&Arc<Definition>, Problem> {
+    pub(crate) fn source(&self, name: &str) -> Result<&Arc<Definition>, Problem> {
         self.catalog.get(name).ok_or_else(|| {
             let known: Vec<_> = self.catalog.iter().map(|definition| definition.name()).collect();
             Problem::unknown_source(name, &known)
         })
     }
 
+    /// Refuses a job of a source that an operator has to configure first.
+    pub(crate) fn is_configured(&self, definition: &Definition) -> Result<(), Problem> {
+        match self.lacks(definition) {
+            [variable, ..] => Err(error::lacking(definition.name(), variable)),
+            [] => Ok(()),
+        }
+    }
+
+    /// Accepts a job, and waits for its end as long as the client would.
     pub(crate) async fn accept(
         &self,
         caller: &Caller,
         definition: &Definition,
-        params: Params,
-        route: &'static str,
-        key: Option<String>,
+        wanted: Wanted,
         wait: Option<Duration>,
     ) -> Result<Accepted, Problem> {
-        if let [variable, ..] = self.lacks(definition) {
-            return Err(error::lacking(definition.name(), variable));
+        let status = self.submitted(caller, definition, wanted).await?;
+        Ok(self.answer(status, wait).await)
+    }
+
+    /// Receives a job's file, and accepts the job.
+    pub(crate) async fn accept_file(
+        &self,
+        caller: &Caller,
+        definition: &Definition,
+        chunks: Chunks,
+        wanted: Wanted,
+    ) -> Result<Status, Problem> {
+        // What can be refused without the file is, before it is sent.
+        self.is_configured(definition)?;
+        let upload = self.receiver.receive(definition, caller.name().map(str::to_owned), chunks).await?;
+        let id = upload.id;
+        let submitted = self.submitted(caller, definition, Wanted { upload: Some(upload), ..wanted }).await;
+        let is_named = match &submitted {
+            Ok(status) => status.request.upload.as_ref().is_some_and(|upload| upload.id == id),
+            // After any other error the job may exist.
+            Err(problem) => problem.kind != error::KEY_REUSED,
+        };
+        if !is_named && let Err(error) = self.ledger.delete_upload(id).await {
+            tracing::warn!(upload = %id, %error, "failed to delete an upload that no job names");
         }
+        submitted
+    }
+
+    async fn submitted(&self, caller: &Caller, definition: &Definition, wanted: Wanted) -> Result<Status, Problem> {
+        self.is_configured(definition)?;
+        let Wanted { params, upload, route, key } = wanted;
         let now = (self.now)();
         let (id, by) = (self.ids.fresh(now), caller.name().map(str::to_owned));
-        let submission = Submission { definition, params, upload: None, idempotency_key: key, route, by, id, now };
+        let submission = Submission { definition, params, upload, idempotency_key: key, route, by, id, now };
         let accepting = async {
             let submitted = self.ledger.submit(submission).await.map_err(error::submit)?;
             if submitted.is_new {
@@ -104,17 +144,64 @@ impl JobsApi {
         };
         // The job may exist all the same; an idempotency key makes a second try safe.
         let late = |_| Problem::unavailable("the object store", "a job was not accepted within 2 seconds");
-        let status = tokio::time::timeout(SUBMIT_TIMEOUT, accepting).await.map_err(late)??;
+        tokio::time::timeout(SUBMIT_TIMEOUT, accepting).await.map_err(late)?
+    }
+
+    async fn answer(&self, status: Status, wait: Option<Duration>) -> Accepted {
         if let Some(wait) = wait
             && let Some(ended) = self.waits.for_end(&self.ledger, status.request.job, wait).await
         {
             let job = self.document(ended);
             let location = job.location();
-            return Ok(Accepted::Ended(Json(job), location, format!("wait={}", wait.as_secs())));
+            return Accepted::Ended(Json(job), location, format!("wait={}", wait.as_secs()));
         }
         let job = self.document(status);
         let location = job.location();
-        Ok(Accepted::Job(Json(job), location))
+        Accepted::Job(Json(job), location)
+    }
+
+    /// The upload that a job names, if the caller may name it.
+    async fn named_upload(&self, caller: &Caller, definition: &Definition, id: &str) -> Result<Upload, Problem> {
+        if definition.upload().is_none() {
+            return Err(error::upload_not_taken(definition.name()));
+        }
+        let expected = "the id of an upload, as `POST /v1/uploads` answers it";
+        let wrong = |_| Problem::invalid_body(format!("`upload`: expected {expected}, found {}", quoted(id)));
+        let id: UploadId = id.parse().map_err(|error| wrong(error).at("upload").expecting(expected))?;
+        let upload = self.ledger.upload(id, (self.now)()).await.map_err(error::ledger)?;
+        let upload = upload.ok_or_else(|| error::unknown_upload(id))?;
+        caller.may_use_upload(upload.by.as_deref())?;
+        if upload.source != definition.name() {
+            return Err(error::upload_of_another_source(id, &upload.source, definition.name()));
+        }
+        Ok(upload)
+    }
+
+    async fn submit_json(&self, request: &Request, new: NewJob) -> Result<Accepted, Problem> {
+        known_query(request, &[])?;
+        let key = submit::idempotency_key(request)?;
+        let NewJob { source, params, upload } = new;
+        let definition = self.source(&source)?;
+        let given = params.into_iter().map(|(name, value)| (name, value.0)).collect();
+        let (caller, params) = (Caller::of(request), submit::bind(definition, &given, "params.")?);
+        let upload = match upload {
+            Some(id) => Some(self.named_upload(&caller, definition, &id).await?),
+            None if definition.upload().is_some() => return Err(error::upload_required(definition.name())),
+            None => None,
+        };
+        let wanted = Wanted { params, upload, route: ROUTE, key };
+        self.accept(&caller, definition, wanted, preferred_wait(request)).await
+    }
+
+    async fn submit_csv(&self, request: &Request, body: Body) -> Result<Accepted, Problem> {
+        let key = submit::idempotency_key(request)?;
+        let (definition, params) = submit::from_query(request, |name| self.source(name).map(Arc::clone))?;
+        if definition.upload().is_none() {
+            return Err(error::upload_not_taken(definition.name()));
+        }
+        let wanted = Wanted { params, upload: None, route: ROUTE, key };
+        let status = self.accept_file(&Caller::of(request), &definition, receive::chunks(body), wanted).await?;
+        Ok(self.answer(status, preferred_wait(request)).await)
     }
 
     /// The job to retry or cancel, if the caller may.
@@ -138,6 +225,28 @@ impl JobsApi {
             definition.is_some_and(|definition| definition.partition_names().last().is_some_and(|name| name == "date"));
         Job::new(status, by_date, (self.now)())
     }
+}
+
+/// A job that is wanted, checked but for its file.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) params: Params,
+    pub(crate) upload: Option<Upload>,
+    pub(crate) route: &'static str,
+    /// The idempotency key.
+    pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, ApiResponse)]
+enum Received {
+    /// The file is whole, and passed its check: a job may name it.
+    #[oai(status = 201)]
+    Upload(
+        Json<UploadResponse>,
+        /// Where it is found.
+        #[oai(header = "Location")]
+        String,
+    ),
 }
 
 #[derive(Debug, ApiResponse)]
@@ -182,6 +291,10 @@ impl JobsApi {
     /// It is done later, by whichever worker is free. The same `Idempotency-Key` with the same body is the
     /// same job, however often it is sent. Each API key has idempotency keys of its own.
     ///
+    /// Where the source takes an upload, the job names one that was sent before, or the CSV itself is the body: then
+    /// `source` and the job's other parameters stand in the query. A file of at most 10 GB, read as it arrives; a job
+    /// exists once it is whole and its header line has the columns that the source needs.
+    ///
     /// With `Prefer: wait=60` the answer comes when the job has ended, with 200, or after 60 seconds, with 202; at most
     /// 300 are waited.
     #[oai(path = "/v1/jobs", method = "post", operation_id = "submitJob")]
@@ -194,17 +307,59 @@ impl JobsApi {
         /// How many seconds the client would wait for the job's end: `wait=60`.
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
-        new: JsonBody<NewJob>,
+        /// The source's name, where the body is a CSV; its other parameters follow, by name.
+        source: Query<Option<String>>,
+        body: JobBody,
     ) -> Result<Accepted, Problem> {
         // Taken from the request itself: the extractor does not see a header that is not ASCII.
-        let _documented = (idempotency_key, prefer);
-        known_query(request, &[])?;
-        let key = submit::idempotency_key(request)?;
-        let NewJob { source, params } = new.0;
+        let _documented = (idempotency_key, prefer, source);
+        match body {
+            JobBody::Json(new) => self.submit_json(request, new).await,
+            JobBody::Csv(file) => self.submit_csv(request, file).await,
+        }
+    }
+
+    /// Send a file for a job
+    ///
+    /// A CSV in UTF-8 of at most 10 GB, whose header line has the columns that the source needs. A job that names it may be
+    /// submitted within a day, by the same API key.
+    #[oai(path = "/v1/uploads", method = "post", operation_id = "upload")]
+    async fn upload(
+        &self,
+        request: &Request,
+        /// The source's name.
+        source: Query<String>,
+        file: CsvBody,
+    ) -> Result<Received, Problem> {
+        known_query(request, &["source"])?;
         let definition = self.source(&source)?;
-        let given = params.into_iter().map(|(name, value)| (name, value.0)).collect();
-        let (caller, params) = (Caller::of(request), submit::bind(definition, &given, "params.")?);
-        self.accept(&caller, definition, params, ROUTE, key, preferred_wait(request)).await
+        if definition.upload().is_none() {
+            return Err(error::upload_not_taken(definition.name()));
+        }
+        let by = Caller::of(request).name().map(str::to_owned);
+        let upload = self.receiver.receive(definition, by, receive::chunks(file.0)).await?;
+        let location = format!("/v1/uploads/{}", upload.id);
+        Ok(Received::Upload(Json(upload.into()), location))
+    }
+
+    /// A file that a job may name
+    ///
+    /// 404 once no job may name it any more: a day after it was sent.
+    #[oai(path = "/v1/uploads/:id", method = "get", operation_id = "oneUpload")]
+    async fn one_upload(
+        &self,
+        request: &Request,
+        /// The upload.
+        id: Path<Id>,
+    ) -> Result<Json<UploadResponse>, Problem> {
+        known_query(request, &[])?;
+        let expected = "an upload id, which is a UUID of version 7 such as 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88";
+        let wrong = |_| Problem::invalid_parameter("id", expected, quoted(&id.0.0));
+        let upload: UploadId = id.0.0.parse().map_err(wrong)?;
+        let found = self.ledger.upload(upload, (self.now)()).await.map_err(error::ledger)?;
+        let found = found.ok_or_else(|| Problem::not_found(format!("there is no upload {upload}")).at("id"))?;
+        Caller::of(request).may_use_upload(found.by.as_deref())?;
+        Ok(Json(found.into()))
     }
 
     /// Fetch the buses of a date
@@ -226,7 +381,8 @@ impl JobsApi {
         let definition = self.source("buses")?;
         let given = BTreeMap::from([("date".to_owned(), date.0.0)]);
         let (caller, params) = (Caller::of(request), submit::bind(definition, &given, "")?);
-        self.accept(&caller, definition, params, "POST /process-request", None, preferred_wait(request)).await
+        let wanted = Wanted { params, upload: None, route: "POST /process-request", key: None };
+        self.accept(&caller, definition, wanted, preferred_wait(request)).await
     }
 
     /// Watch a job

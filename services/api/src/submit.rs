@@ -1,6 +1,6 @@
 //! Reads and checks the request that submits a job.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 use poem::Request;
 use poem_openapi::{
@@ -14,7 +14,7 @@ use serde::{
 };
 use serde_json::Value;
 use waybill_source::{Definition, ParamError, Params};
-use waybill_web::{Problem, quoted};
+use waybill_web::{Problem, known_query, quoted};
 
 /// The header by which a client names its own request.
 pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -31,6 +31,9 @@ pub(crate) struct NewJob {
     #[serde(default, deserialize_with = "params")]
     #[oai(default)]
     pub(crate) params: BTreeMap<String, Scalar>,
+    /// The id of the upload whose rows are the job's items, where the source takes one.
+    #[serde(default)]
+    pub(crate) upload: Option<String>,
 }
 
 /// A parameter's value in JSON; the definition says what it has to be, and how it is spelled.
@@ -146,6 +149,21 @@ pub(crate) fn bind(definition: &Definition, given: &BTreeMap<String, String>, pl
     definition.bind(given).map_err(|ParamError { name, expected, found }| {
         Problem::invalid_parameter(&format!("{place}{name}"), &expected, found)
     })
+}
+
+/// The parameters of a job in a query, and its source.
+pub(crate) fn from_query(
+    request: &Request,
+    source: impl Fn(&str) -> Result<Arc<Definition>, Problem>,
+) -> Result<(Arc<Definition>, Params), Problem> {
+    let given: Vec<(String, String)> = request.params().unwrap_or_default();
+    let named = given.iter().find(|(name, _)| name == "source").map(|(_, value)| value.as_str());
+    let expected = "the name of a source, as in `?source=relay`";
+    let definition = source(named.ok_or_else(|| Problem::invalid_parameter("source", expected, "nothing"))?)?;
+    let params = definition.params().map(|(name, _)| name);
+    known_query(request, &std::iter::once("source").chain(params).collect::<Vec<_>>())?;
+    let params = bind(&definition, &given.into_iter().filter(|(name, _)| name != "source").collect(), "")?;
+    Ok((definition, params))
 }
 
 /// The client's own name for its request, if it gave one.

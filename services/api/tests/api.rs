@@ -371,12 +371,12 @@ async fn bad_requests_make_no_job() {
     insta::assert_snapshot!(submit(r#"{"source":"buses","params":["2024-05-01"]}"#).await, @"422 /problems/invalid-body [params] `params`: invalid type: sequence, expected an object of names and values at line 1 column 27");
     insta::assert_snapshot!(submit(r#"{"source":5,"params":{}}"#).await, @"422 /problems/invalid-body [source] `source`: invalid type: integer `5`, expected a string at line 1 column 11");
     insta::assert_snapshot!(submit(r#"{"params":{"date":"2024-05-01"}}"#).await, @"422 /problems/invalid-body [source] missing field `source` at line 1 column 32");
-    insta::assert_snapshot!(submit(r#"{"source":"buses","parms":{"date":"2024-05-01"}}"#).await, @"422 /problems/invalid-body [parms] unknown field `parms`, expected `source` or `params` at line 1 column 25");
+    insta::assert_snapshot!(submit(r#"{"source":"buses","parms":{"date":"2024-05-01"}}"#).await, @"422 /problems/invalid-body [parms] unknown field `parms`, expected one of `source`, `params`, `upload` at line 1 column 25");
     insta::assert_snapshot!(submit("date=2024-05-01").await, @"400 /problems/invalid-body [-] the body is not JSON: expected value at line 1 column 1");
     insta::assert_snapshot!(submit(r#"["buses"]"#).await, @"422 /problems/invalid-body [-] the body is JSON, but no object");
 
     let form = fixture.client.post("/v1/jobs").content_type("application/x-www-form-urlencoded").body("source=buses");
-    insta::assert_snapshot!(Answer::of(form).await.problem(), @r#"415 /problems/unsupported-media-type [Content-Type] header `Content-Type`: expected application/json, found "application/x-www-form-urlencoded""#);
+    insta::assert_snapshot!(Answer::of(form).await.problem(), @r#"415 /problems/unsupported-media-type [Content-Type] header `Content-Type`: expected application/json or text/csv, found "application/x-www-form-urlencoded""#);
     let large = json!({ "source": "buses", "params": { "date": "x".repeat(1 << 20) } }).to_string();
     let large = fixture.client.post("/v1/jobs").content_type("application/json").body(large);
     insta::assert_snapshot!(Answer::of(large).await.problem(), @"413 /problems/payload-too-large [-] the body is too large; expected at most 1048576 bytes");
@@ -898,7 +898,7 @@ async fn every_route_is_documented() {
             assert!(undescribed.clone().all(|parameter| parameter["description"].is_string()), "{method} {path}");
         }
     }
-    insta::assert_snapshot!(routes.join("\n"), @r"
+    insta::assert_snapshot!(routes.join("\n"), @"
     GET /live: Whether the process runs.
     POST /process-request: Fetch the buses of a date
     GET /ready: Whether the process is of use now.
@@ -910,6 +910,8 @@ async fn every_route_is_documented() {
     GET /v1/jobs/{id}/tasks: List a job's tasks
     GET /v1/sources: List the sources
     GET /v1/sources/{name}: A source and its definition
+    POST /v1/uploads: Send a file for a job
+    GET /v1/uploads/{id}: A file that a job may name
     ");
     for (action, problems) in
         [("retry", &["job-not-finished", "nothing-to-retry", "job-cancelled"][..]), ("cancel", &["job-finished"][..])]
@@ -942,6 +944,10 @@ async fn every_route_is_documented() {
         },
         "source": {
           "description": "The source's name.",
+          "type": "string"
+        },
+        "upload": {
+          "description": "The id of the upload whose rows are the job's items, where the source takes one.",
           "type": "string"
         }
       },

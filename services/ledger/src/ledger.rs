@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use jiff::{Timestamp, civil::Date};
 use tokio::sync::Semaphore;
 use waybill_journal::{CompactionError, Options, Unreadable};
@@ -152,6 +153,14 @@ impl Ledger {
         let definition = Arc::new(definition);
         self.memory.definitions.insert(key, definition.clone(), 1);
         Ok(definition)
+    }
+
+    /// Reads a part of an object in data/, as [`Done`] names and measures it; `None` where it is not there any more.
+    pub async fn read_object(&self, done: &Done, offset: u64, len: usize) -> Result<Option<Bytes>, LedgerError> {
+        if !done.object.starts_with("data/") {
+            return Err(LedgerError::damaged(&done.object, "a task's object lies in data/".to_owned()));
+        }
+        Ok(self.store.get_range(&done.object, offset, len).await?)
     }
 
     /// Records that a worker begins to plan; the first time counts.

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 
 use crate::{
-    ApiKeys, Probes,
+    ApiKeys, Pages, Probes, Uploads,
     auth::{
         self,
         middleware::{Guard, TIME_LIMIT},
@@ -23,6 +23,7 @@ use crate::{
         error_mapping::Choices,
         method_not_allowed::{Allowing, named, refuse},
     },
+    pages::assets::{PROGRESS, STYLESHEET},
 };
 
 /// What stands around the routes of a process.
@@ -34,6 +35,10 @@ pub struct AppConfig {
     pub metrics: Metrics,
     /// What `/metrics` shows.
     pub registry: Arc<Registry>,
+    /// Routes that take files.
+    pub uploads: Uploads,
+    /// Pages for people.
+    pub pages: Pages,
 }
 
 /// The page loads nothing: no script, style, font or image of another host. It may ask this one.
@@ -49,11 +54,14 @@ pub fn app<A: OpenApi + 'static>(apis: A, probes: Probes, front: AppConfig) -> i
     let docs = service.swagger_ui_html().replace("Swagger UI</title>", "Waybill</title>");
     let docs = page("text/html; charset=utf-8", docs.replace(&service.spec(), &document));
     let spec = page("application/json", document);
-    let AppConfig { keys, metrics, registry } = front;
-    let guard = Arc::new(Guard { choices: Choices::of::<A>(), keys, metrics, limit: TIME_LIMIT });
+    let AppConfig { keys, metrics, registry, uploads, pages } = front;
+    let choices = Choices::of::<A>();
+    let guard = Arc::new(Guard { choices, keys, metrics, uploads, pages, limit: TIME_LIMIT });
     let routes = Route::new()
         .at("/docs", only_get("/docs", docs))
         .at("/openapi.json", only_get("/openapi.json", spec))
+        .at(STYLESHEET.path, only_get(STYLESHEET.path, STYLESHEET.endpoint()))
+        .at(PROGRESS.path, only_get(PROGRESS.path, PROGRESS.endpoint()))
         .at("/metrics", only_get("/metrics", metrics::page(registry)))
         .nest("/", service);
     // Old clients ask for `/collect/`; poem-openapi knows paths without a slash at the end only.

@@ -1,5 +1,5 @@
-//! What every HTTP service here has: problems (RFC 9457), probes, API keys, TLS, limits on what comes in, a way to
-//! stop.
+//! What every HTTP service here has: problems (RFC 9457), probes, API keys, TLS, limits on what comes in, the layout of
+//! pages, a way to stop.
 //!
 //! The services above own their routes; this room knows none of them.
 
@@ -8,6 +8,7 @@ mod auth;
 mod etag;
 mod metrics;
 mod openapi;
+mod pages;
 mod probes;
 mod problem;
 mod request;
@@ -20,8 +21,11 @@ pub use auth::api_keys::{ApiKeys, KeyError, KeySettings, NewKey, RateSettings, S
 pub use auth::browsers::refuse_foreign;
 pub use etag::matches;
 pub use metrics::Metrics;
+pub use pages::negotiation::prefers_html;
+pub use pages::{NavEntry, Page, Pages};
 pub use probes::{Check, Probes, Warnings};
 pub use problem::{Details, Problem, quoted};
+pub use request::body_limit::Uploads;
 pub use request::json_body::JsonBody;
 pub use request::preference::{LONGEST_WAIT, preferred_wait};
 pub use request::query::known_query;

@@ -18,6 +18,8 @@ use poem_openapi::{
 use serde::Serialize;
 use waybill_telemetry::LogLimit;
 
+use crate::openapi::error_mapping;
+
 /// The media type of every problem.
 pub(crate) const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -129,7 +131,7 @@ impl Problem {
     }
 
     /// 413: the body is larger than `limit` bytes.
-    pub fn payload_too_large(limit: usize) -> Self {
+    pub fn payload_too_large(limit: u64) -> Self {
         let expected = format!("at most {limit} bytes");
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -165,6 +167,11 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", detail)
     }
 
+    /// What was wrong with a request's body that could not be read to its end.
+    pub fn unread_body(error: &std::io::Error) -> Self {
+        error_mapping::unread(error)
+    }
+
     /// 503: something that this process needs is away. `what` is for the client (`the object store`),
     /// `cause` for the log only.
     pub fn unavailable(what: &str, cause: impl Display) -> Self {
@@ -183,6 +190,12 @@ impl Problem {
     /// 408: the body took longer than any may.
     pub fn slow_body(limit: std::time::Duration) -> Self {
         let detail = format!("the body was not complete within {} seconds", limit.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "slow-body", detail)
+    }
+
+    /// 408: the client stopped sending, or sends next to nothing.
+    pub fn stalled_body(patience: std::time::Duration) -> Self {
+        let detail = format!("the body made no progress for {} seconds", patience.as_secs());
         Self::new(StatusCode::REQUEST_TIMEOUT, "slow-body", detail)
     }
 

@@ -7,6 +7,8 @@ use poem::{
 use uuid::Uuid;
 use waybill_telemetry::TraceContext;
 
+use crate::pages;
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest id that is taken over from a client or a proxy.
@@ -44,10 +46,12 @@ pub(crate) fn secure(id: &RequestId, response: &mut Response) {
     // What has a tag may be kept by the client that asked, who has to ask again whether it still holds.
     let caching = if headers.contains_key(header::ETAG) { "private, no-cache" } else { "no-store" };
     absent(headers, header::CACHE_CONTROL, caching);
-    absent(headers, header::CONTENT_SECURITY_POLICY, NOTHING);
+    let is_page = headers.get(header::CONTENT_TYPE).is_some_and(|of| of.as_bytes().starts_with(b"text/html"));
+    absent(headers, header::CONTENT_SECURITY_POLICY, if is_page { pages::POLICY } else { NOTHING });
     absent(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     absent(headers, header::X_FRAME_OPTIONS, "DENY");
-    absent(headers, header::REFERRER_POLICY, "no-referrer");
+    // With `no-referrer` a form says that its origin is `null`, which is what a page of another site might say.
+    absent(headers, header::REFERRER_POLICY, if is_page { "same-origin" } else { "no-referrer" });
     absent(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
 }
 

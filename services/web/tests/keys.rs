@@ -56,7 +56,8 @@ fn room() -> Room<impl Endpoint<Output = Response>> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let registry = Arc::new(registry);
-    let front = AppConfig { keys: ApiKeys::new(&settings).unwrap(), metrics, registry: Arc::clone(&registry) };
+    let keys_set = ApiKeys::new(&settings).unwrap();
+    let front = AppConfig { keys: keys_set, metrics, registry: Arc::clone(&registry), ..AppConfig::default() };
     let probes = Probes { checks: Vec::new(), warnings: Vec::new(), shutdown: CancellationToken::new() };
     Room { client: TestClient::new(app(Things, probes, front)), registry, keys }
 }

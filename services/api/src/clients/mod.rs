@@ -1,3 +1,4 @@
 //! Routes that existing clients rely on; their shapes are fixed.
 
+pub(crate) mod relay;
 pub(crate) mod weather;

@@ -13,7 +13,7 @@ use waybill_source::{Catalog, Definition, Env, Fetch, Item, JobContext};
 use waybill_store::{Store, StoreError};
 use waybill_web::{Caller, JsonBody, Problem, known_query};
 
-use crate::{JobsApi, Metrics, error};
+use crate::{JobsApi, Metrics, error, routes::Wanted};
 
 const SOURCE: &str = "weather";
 /// Whose idempotency keys are the users' ids.
@@ -101,7 +101,8 @@ impl WeatherApi {
         let params = definition
             .bind(&[("id".to_owned(), id.clone())].into())
             .map_err(|error| Problem::invalid_parameter("id", &error.expected, &error.found))?;
-        self.jobs.accept(&Caller::of(request), definition, params, ROUTE, Some(id.clone()), None).await?;
+        let wanted = Wanted { params, upload: None, route: ROUTE, key: Some(id.clone()) };
+        self.jobs.accept(&Caller::of(request), definition, wanted, None).await?;
         Ok(Collecting::Accepted(Json(Collection { id })))
     }
 

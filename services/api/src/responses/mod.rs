@@ -5,3 +5,4 @@ pub(crate) mod pagination;
 pub(crate) mod source_response;
 pub(crate) mod task_response;
 pub(crate) mod timestamp;
+pub(crate) mod upload_response;

@@ -21,12 +21,12 @@ use poem::{
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use waybill_api::{JobsApi, WeatherApi};
+use waybill_api::{JobsApi, RelayApi, UPLOAD_PATHS, WeatherApi};
 use waybill_ledger::{Ledger, index::Index};
 use waybill_queue::Queue;
 use waybill_stats::StatsApi;
 use waybill_store::{Embedded, Store};
-use waybill_web::{AppConfig, Check, Probes, Problem, Serving, Warnings};
+use waybill_web::{AppConfig, Check, Probes, Problem, Serving, Uploads, Warnings};
 use waybill_worker::{RetryPolicy, Worker};
 
 use crate::{
@@ -106,7 +106,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
         Target::Stats => {
             let (ledger, index) = (Ledger::read_only(store.clone()), Index::new(store.clone(), shutdown.clone()));
             let probes = probes(&store, None, &shutdown, warnings(&ledger, [&index]));
-            let front = AppConfig { keys, metrics: http.clone(), registry: Arc::new(registry) };
+            let front = AppConfig { keys, metrics: http.clone(), registry: Arc::new(registry), ..AppConfig::default() };
             (boxed(waybill_web::app(StatsApi::new(catalog, ledger, index, store, Timestamp::now), probes, front)), None)
         }
         Target::Up | Target::Api | Target::Worker => {
@@ -115,7 +115,14 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             let ledger_metrics = waybill_ledger::Metrics::register(metrics, names());
             let worker_metrics = waybill_worker::Metrics::register(metrics);
             let jobs_metrics = (target != Target::Worker).then(|| waybill_api::Metrics::register(metrics, names()));
-            let front = AppConfig { keys, metrics: http.clone(), registry: Arc::new(registry) };
+            let pages = waybill_api::pages();
+            let front = AppConfig {
+                keys,
+                metrics: http.clone(),
+                registry: Arc::new(registry),
+                uploads: Uploads { paths: UPLOAD_PATHS, ..Uploads::default() },
+                pages: pages.clone(),
+            };
             let ledger = Ledger::new(store.clone(), Arc::clone(&queue)).with_metrics(ledger_metrics);
             let index = (target == Target::Up).then(|| Index::new(store.clone(), shutdown.clone()));
             let probes = probes(&store, Some(&queue), &shutdown, warnings(&ledger, &index));
@@ -129,11 +136,12 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                         .with_shutdown(shutdown.clone());
                     let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, now)
                         .with_metrics(&metrics);
+                    let relay = RelayApi::new(jobs.clone(), pages);
                     if let Some(index) = index {
                         let statistics = StatsApi::new(Arc::clone(&catalog), ledger.clone(), index, store.clone(), now);
-                        boxed(waybill_web::app((jobs, weather, statistics), probes, front))
+                        boxed(waybill_web::app((jobs, weather, relay, statistics), probes, front))
                     } else {
-                        boxed(waybill_web::app((jobs, weather), probes, front))
+                        boxed(waybill_web::app((jobs, weather, relay), probes, front))
                     }
                 }
             };

@@ -6,16 +6,20 @@ use std::{
 };
 
 use futures::FutureExt;
-use poem::{Endpoint, Request, Response};
+use poem::{
+    Endpoint, Request, Response,
+    error::ResponseError,
+    http::{HeaderValue, header},
+};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    ApiKeys, Problem,
+    ApiKeys, Pages, Problem,
     auth::{self, browsers},
     metrics::{self, Metrics, Pattern},
     openapi::error_mapping::{self, Asked, Choices},
     request::{
-        body_limit::{BODY_TIME, limited},
+        body_limit::{BodyRules, Uploads, limited},
         preference::preferred_wait,
     },
     response_headers::{self, RequestId},
@@ -29,6 +33,8 @@ pub(crate) struct Guard {
     pub(crate) choices: Choices,
     pub(crate) keys: ApiKeys,
     pub(crate) metrics: Metrics,
+    pub(crate) uploads: Uploads,
+    pub(crate) pages: Pages,
     /// The longest that a request may take.
     pub(crate) limit: Duration,
 }
@@ -38,6 +44,7 @@ impl Guard {
     pub(crate) async fn answer(&self, inner: impl Endpoint<Output = Response>, mut request: Request) -> Response {
         let begun = Instant::now();
         let id = RequestId::of(&request);
+        let is_page = self.pages.is_page(&request);
         let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), choices: &self.choices };
         let span = tracing::info_span!(
             "request",
@@ -57,8 +64,11 @@ impl Guard {
                     request.extensions_mut().insert(caller);
                     self.call(inner, request, &asked).await
                 }
-                Err(problem) => poem::Error::from(problem).into_response(),
+                Err(problem) => refusal(problem),
             };
+            if is_page {
+                self.show_problem(&mut response, &asked);
+            }
             auth::tell(verdict.quota, &mut response);
             response_headers::secure(&id, &mut response);
             self.metrics.answered(&asked.method, &response, begun.elapsed());
@@ -79,18 +89,27 @@ impl Guard {
         .await
     }
 
+    /// Makes a problem a page, for a client that asked for one.
+    fn show_problem(&self, response: &mut Response, asked: &Asked<'_>) {
+        let html = response.data::<Problem>().map(|problem| self.pages.problem(problem, asked.uri.path()));
+        if let Some(Ok(html)) = html {
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+            response.set_body(html);
+        }
+    }
+
     async fn call(&self, inner: impl Endpoint<Output = Response>, request: Request, asked: &Asked<'_>) -> Response {
         // poem takes several slashes for one.
         if asked.uri.path().contains("//") {
-            return poem::Error::from(Problem::not_found(format!("there is nothing at {}", asked.uri.path())))
-                .into_response();
+            return refusal(Problem::not_found(format!("there is nothing at {}", asked.uri.path())));
         }
-        let request = match limited(request, BODY_TIME) {
+        let rules = BodyRules::of(&request, &self.uploads);
+        let request = match limited(request, rules) {
             Ok(request) => request,
-            Err(problem) => return poem::Error::from(problem).into_response(),
+            Err(problem) => return refusal(problem),
         };
         // A client that would wait is answered in time all the same, but so much later.
-        let limit = self.limit + preferred_wait(&request).unwrap_or_default();
+        let limit = self.limit + rules.extra_time() + preferred_wait(&request).unwrap_or_default();
         // A panic is a mistake of ours in one request; the others go on. The hook has logged it.
         let called = AssertUnwindSafe(inner.call(request)).catch_unwind();
         let mut pattern = None;
@@ -103,12 +122,19 @@ impl Guard {
             Ok(Err(_panic)) => Problem::internal("a handler panicked"),
             Err(_elapsed) => Problem::timeout(limit),
         };
-        let mut response = poem::Error::from(problem).into_response();
+        let mut response = refusal(problem);
         if let Some(pattern) = pattern {
             response.extensions_mut().insert(pattern);
         }
         response
     }
+}
+
+/// The response to a request that has a problem, which goes with it.
+fn refusal(problem: Problem) -> Response {
+    let mut response = problem.as_response();
+    response.extensions_mut().insert(problem);
+    response
 }
 
 #[cfg(test)]
@@ -121,7 +147,8 @@ mod tests {
     async fn a_request_does_not_wait_for_ever() {
         let never = make(|_| std::future::pending::<Response>());
         let (choices, limit) = (Choices::of::<()>(), Duration::from_millis(1));
-        let guard = Guard { choices, keys: ApiKeys::default(), metrics: Metrics::default(), limit };
+        let (keys, metrics, uploads, pages) = Default::default();
+        let guard = Guard { choices, keys, metrics, uploads, pages, limit };
         let response = guard.answer(never, Request::default()).await;
         insta::assert_snapshot!(response.into_body().into_string().await.expect("a body"), @r#"{"type":"/problems/timeout","title":"Timeout","status":504,"detail":"no answer was ready within 0 seconds"}"#);
     }

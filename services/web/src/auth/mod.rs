@@ -27,8 +27,9 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Paths that need no key: probes, metrics and the documentation.
-pub(crate) const OPEN: [&str; 6] = ["/", "/live", "/ready", "/metrics", "/docs", "/openapi.json"];
+/// Paths that need no key: probes, metrics, the documentation, and what pages load.
+pub(crate) const OPEN: [&str; 8] =
+    ["/", "/live", "/ready", "/metrics", "/docs", "/openapi.json", "/assets/waybill.css", "/assets/progress.js"];
 
 /// Refusals are logged no more often than this: somebody who guesses keys must not fill the disk.
 const BETWEEN_LOGS: Duration = Duration::from_secs(1);
@@ -63,15 +64,25 @@ impl Caller {
     /// # Errors
     /// 403 where it is another's, and the caller no admin.
     pub fn may_change(&self, made_by: Option<&str>) -> Result<(), Problem> {
+        self.has_made(made_by, "submit this job", "submitted")
+    }
+
+    /// Whether a job may name the upload that the key of this name sent.
+    ///
+    /// # Errors
+    /// 403 where it is another's, and the caller no admin.
+    pub fn may_use_upload(&self, sent_by: Option<&str>) -> Result<(), Problem> {
+        self.has_made(sent_by, "send this upload", "sent")
+    }
+
+    fn has_made(&self, made_by: Option<&str>, what: &str, past: &str) -> Result<(), Problem> {
         match &self.0 {
             Who::Anyone => Ok(()),
             Who::Key(key) if key.scopes.contains(&Scope::Admin) || made_by == Some(&key.name) => Ok(()),
-            Who::Key(key) => Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                format!("the key `{}` did not submit this job", key.name),
-            )
-            .expecting("the key that submitted it, or one of scope `admin`")),
+            Who::Key(key) => {
+                Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", format!("the key `{}` did not {what}", key.name))
+                    .expecting(format!("the key that {past} it, or one of scope `admin`")))
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use poem_openapi::{
 
 use crate::{
     Problem, quoted,
-    request::body_limit::{BODY_LIMIT, BODY_TIME, TooLarge, TooSlow},
+    request::body_limit::{BODY_LIMIT, Stalled, TooLarge, TooSlow},
 };
 
 /// What the request was, for those errors that do not say.
@@ -130,12 +130,8 @@ fn bound(rule: &str) -> String {
 
 fn body(error: &ReadBodyError) -> Problem {
     match error {
-        ReadBodyError::PayloadTooLarge => Problem::payload_too_large(BODY_LIMIT),
-        ReadBodyError::Io(error) if caused_by::<TooLarge>(error) => Problem::payload_too_large(BODY_LIMIT),
-        ReadBodyError::Io(error) if caused_by::<TooSlow>(error) => Problem::slow_body(BODY_TIME),
-        ReadBodyError::Io(_) => {
-            Problem::new(StatusCode::BAD_REQUEST, "invalid-body", "the body ended before it was complete")
-        }
+        ReadBodyError::PayloadTooLarge => Problem::payload_too_large(BODY_LIMIT as u64),
+        ReadBodyError::Io(error) => unread(error),
         ReadBodyError::Utf8(error) => {
             Problem::new(StatusCode::BAD_REQUEST, "invalid-body", format!("the body is not UTF-8: {error}"))
         }
@@ -143,11 +139,23 @@ fn body(error: &ReadBodyError) -> Problem {
     }
 }
 
+/// A body that ended before its end.
+pub(crate) fn unread(error: &std::io::Error) -> Problem {
+    if let Some(TooLarge(limit)) = cause(error) {
+        Problem::payload_too_large(*limit)
+    } else if let Some(TooSlow(time)) = cause(error) {
+        Problem::slow_body(*time)
+    } else if let Some(Stalled(patience)) = cause(error) {
+        Problem::stalled_body(*patience)
+    } else {
+        Problem::new(StatusCode::BAD_REQUEST, "invalid-body", "the body ended before it was complete")
+    }
+}
+
 /// A body passes an error of its stream on inside further I/O errors.
-fn caused_by<E: std::error::Error + 'static>(error: &std::io::Error) -> bool {
-    error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<E>() || inner.downcast_ref::<std::io::Error>().is_some_and(caused_by::<E>))
+fn cause<E: std::error::Error + 'static>(error: &std::io::Error) -> Option<&E> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref::<E>().or_else(|| cause(inner.downcast_ref::<std::io::Error>()?))
 }
 
 /// An error of which only the status is known. Its text may be about our insides, so a 5xx keeps it.
