@@ -77,7 +77,7 @@ pub(crate) fn attempt(number: u128) -> Uuid {
 /// The first word of a worker's lease, until this second.
 pub(crate) fn lease(worker: &str, second: i64) -> Lease {
     let id = Uuid::from_u128(worker.bytes().fold(0, |id, byte| id * 256 + u128::from(byte)));
-    Lease { id, renewal: 0, worker: worker.to_owned(), until: at(second) }
+    Lease { id, renewal: 0, worker: worker.to_owned(), until: at(second), rows: None }
 }
 
 /// A plan of so many tasks of one city each.

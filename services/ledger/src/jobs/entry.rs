@@ -7,7 +7,7 @@ use crate::{
     Failure, JobId, Lease,
     jobs::{
         Ended, Work,
-        outcome::{ended, from_failure, outcome, to_failure},
+        outcome::{ended, from_failure, from_rows, outcome, to_failure, to_rows},
         proto::{self, Entry, fact},
     },
 };
@@ -108,6 +108,7 @@ fn from_work(task: Option<u32>, work: &Work) -> Vec<fact::Fact> {
             renewal: lease.renewal,
             worker: lease.worker.clone(),
             until: lease.until.as_microsecond(),
+            rows: lease.rows.as_ref().map(from_rows),
         })
     };
     let wait = wait.map(|(attempt, until, reason)| {
@@ -134,7 +135,8 @@ pub(super) fn from_message(message: &proto::Fact) -> Option<Fact> {
         fact::Fact::Lease(lease) => {
             let work = lease.work?;
             let (id, worker, until) = (id(&lease.id)?, lease.worker.clone(), at(lease.until)?);
-            Fact::Work(work.task, Work::lease(work.round, Lease { id, renewal: lease.renewal, worker, until }))
+            let rows = lease.rows.as_ref().map(to_rows);
+            Fact::Work(work.task, Work::lease(work.round, Lease { id, renewal: lease.renewal, worker, until, rows }))
         }
         fact::Fact::Wait(wait) => {
             let work = wait.work?;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use waybill_journal::Follower;
 
 use crate::{
-    Failure, JobId, Ledger, LedgerError, State, Wait,
+    Failure, JobId, Ledger, LedgerError, RowTally, State, Wait,
     jobs::{Job, Slot, Tallied, Work, tally},
     journals::AsOf,
 };
@@ -96,6 +96,15 @@ impl Facts {
     /// Whether the planning has a valid lease at `now`.
     pub(crate) fn is_planning_held(&self, now: Timestamp) -> bool {
         self.look(|job| job.work(None).is_some_and(|work| work.is_leased(now)))
+    }
+
+    /// How the rows of tasks that have not ended have ended so far.
+    pub(crate) fn rows_so_far(&self) -> RowTally {
+        self.look(|job| {
+            let mut all = RowTally::default();
+            job.works().filter_map(|(_, work)| work.rows()).for_each(|rows| all.add(&rows));
+            all
+        })
     }
 
     /// What waits at `now`, the first to go on first: at most [`WAITS_TOLD`].

@@ -97,12 +97,16 @@ fn from_done(done: &Done) -> proto::Done {
         attempts: done.attempts,
         finished: done.finished.as_microsecond(),
         missing: done.missing.iter().map(missing).collect(),
-        rows: done.rows.as_deref().map(|rows| proto::RowTally {
-            done: rows.done,
-            errors: rows.errors,
-            unknown: rows.unknown,
-        }),
+        rows: done.rows.as_deref().map(from_rows),
     }
+}
+
+pub(super) fn from_rows(rows: &RowTally) -> proto::RowTally {
+    proto::RowTally { done: rows.done, errors: rows.errors, unknown: rows.unknown }
+}
+
+pub(super) fn to_rows(rows: &proto::RowTally) -> RowTally {
+    RowTally { done: rows.done, errors: rows.errors, unknown: rows.unknown }
 }
 
 fn to_done(done: &proto::Done) -> Option<Done> {
@@ -116,10 +120,7 @@ fn to_done(done: &proto::Done) -> Option<Done> {
         attempts: done.attempts,
         finished: Timestamp::from_microsecond(done.finished).ok()?,
         missing: done.missing.iter().map(missing).collect(),
-        rows: done
-            .rows
-            .as_ref()
-            .map(|rows| Box::new(RowTally { done: rows.done, errors: rows.errors, unknown: rows.unknown })),
+        rows: done.rows.as_ref().map(|rows| Box::new(to_rows(rows))),
     })
 }
 

@@ -273,7 +273,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Lease, Outcome,
+        Lease, Outcome, RowTally,
         jobs::entries,
         testing::{at, attempt, done, failure, id, lease, partial},
     };
@@ -292,7 +292,11 @@ mod tests {
         let work = (0..3_u32, 0..2_u128, 0..3_u32, any::<bool>(), 0..3_i64, 0..3_u32).prop_map(
             |(round, n, renewal, flag, second, kind)| match kind {
                 0 => Work::attempt(round, attempt(n), flag),
-                1 => Work::lease(round, Lease { renewal, until: at(second), ..lease(["one", "two"][n as usize], 0) }),
+                1 => {
+                    let rows = flag.then(|| RowTally { done: renewal.into(), ..RowTally::default() });
+                    let lease = lease(["one", "two"][n as usize], 0);
+                    Work::lease(round, Lease { renewal, until: at(second), rows, ..lease })
+                }
                 _ => Work::wait(round, (renewal, at(second), ["a", "b"][n as usize].to_owned())),
             },
         );

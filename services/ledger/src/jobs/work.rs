@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{JobId, Ledger, LedgerError, jobs::Fact, journals::AsOf};
+use crate::{JobId, Ledger, LedgerError, RowTally, jobs::Fact, journals::AsOf};
 
 /// Which worker runs long work, and until when the lease is valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,6 +20,9 @@ pub struct Lease {
     pub worker: String,
     /// When it expires, unless it is renewed.
     pub until: Timestamp,
+    /// Where the task's items are rows of an upload: how they have ended so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<RowTally>,
 }
 
 /// The next attempt waits.
@@ -39,8 +42,8 @@ impl Lease {
         now < self.until
     }
 
-    fn standing(&self) -> (u32, Timestamp, &str) {
-        (self.renewal, self.until, &self.worker)
+    fn standing(&self) -> (u32, Timestamp, &str, Option<RowTally>) {
+        (self.renewal, self.until, &self.worker, self.rows)
     }
 }
 
@@ -118,7 +121,13 @@ impl Work {
 
     /// What changes when something happens, but for a lease that is renewed.
     pub(crate) fn activity(&self) -> impl std::hash::Hash {
-        (self.round, self.attempts.len(), self.leases.len(), self.wait.as_ref().map(|(attempt, ..)| *attempt))
+        let waits = self.wait.as_ref().map(|(attempt, ..)| *attempt);
+        (self.round, self.attempts.len(), self.leases.len(), waits, self.rows())
+    }
+
+    /// How the rows of a task have ended so far: what the worker says that is farthest.
+    pub(crate) fn rows(&self) -> Option<RowTally> {
+        self.leases.values().filter_map(|lease| lease.rows).max()
     }
 
     pub(crate) fn has_attempts(&self) -> bool {
@@ -219,7 +228,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Outcome,
+        Done, Outcome, Submission, Upload, UploadId,
         testing::{Fixture, at, attempt, done, id, lease, plan},
     };
 
@@ -281,6 +290,37 @@ mod tests {
         assert_eq!(waits(20).await, [wait(Some(1), 30)]);
         ledger.record_done(job, 1, 0, &done(Outcome::Stored, 25)).await.unwrap();
         assert_eq!(waits(20).await, []);
+    }
+
+    #[tokio::test]
+    async fn rows_are_told_while_their_task_runs_and_once_when_it_has_ended() {
+        let fixture = Fixture::new().await;
+        let upload = Upload {
+            id: UploadId::new(id(0, 9).into()),
+            source: "buses".to_owned(),
+            bytes: 9,
+            rows: 100,
+            sha256: "5".repeat(64),
+            by: None,
+        };
+        let submission = fixture.submission(id(0, 1), "2024-05-01", None);
+        let submission = Submission { upload: Some(upload), ..submission };
+        let job = fixture.ledger.submit(submission).await.unwrap().request.job;
+        fixture.ledger.record_start(job, at(1)).await.unwrap();
+        fixture.ledger.record_plan(job, plan(2)).await.unwrap();
+        let rows = |done| RowTally { done, errors: 1, unknown: 0 };
+        let told = async || fixture.another().status(job).await.unwrap().unwrap().rows.unwrap();
+        assert_eq!(told().await, RowTally::default());
+        for (renewal, done) in [(0, 3), (1, 7)] {
+            let lease = Lease { renewal, rows: Some(rows(done)), ..lease("one", 0) };
+            fixture.ledger.record_lease(job, Some(0), 0, lease).await.unwrap();
+            assert_eq!(told().await, rows(done));
+        }
+        let ended = Done { rows: Some(Box::new(rows(9))), ..done(Outcome::Stored, 3) };
+        fixture.ledger.record_done(job, 0, 0, &ended).await.unwrap();
+        assert_eq!(told().await, rows(9));
+        fixture.ledger.record_done(job, 1, 0, &ended).await.unwrap();
+        assert_eq!(told().await, RowTally { done: 18, errors: 2, unknown: 0 });
     }
 
     #[tokio::test]

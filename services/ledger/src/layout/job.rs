@@ -109,7 +109,7 @@ pub struct Done {
 }
 
 /// Rows of an upload by outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RowTally {
     /// Sent, and accepted by the upstream.
     pub done: u64,

@@ -107,7 +107,7 @@ pub struct Status {
     pub bytes: u64,
     /// Records of tasks that ended well.
     pub records: u64,
-    /// Rows of the job's upload by outcome, as far as their tasks have ended; only where there is an upload.
+    /// Rows of the job's upload by outcome, as far as is known; only where there is an upload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<RowTally>,
     /// The first failures by task number, at most 10.
@@ -261,7 +261,11 @@ impl Ledger {
             tasks: tallied.tasks,
             bytes: tallied.bytes,
             records: tallied.records,
-            rows: request.upload.as_ref().map(|_| tallied.rows),
+            rows: request.upload.as_ref().map(|_| {
+                let mut rows = facts.rows_so_far();
+                rows.add(&tallied.rows);
+                rows
+            }),
             errors,
             waits: Vec::new(),
         })

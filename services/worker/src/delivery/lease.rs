@@ -1,8 +1,9 @@
-//! Long work: renews its lease, and requeues its message before RabbitMQ's consumer timeout.
+//! Long work: renews its lease, tells how far it is, and requeues its message before RabbitMQ's consumer timeout.
 
 use std::{
     convert::Infallible,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,6 +18,9 @@ use crate::{
 
 /// A lease is valid for so many times the time between two renewals: one may fail, and another be slow.
 const HOLDS_FOR: i32 = 3;
+
+/// How often it is told how the rows of a task have ended.
+const ROWS_TOLD: Duration = Duration::from_secs(3);
 
 /// Keeps the lease of work that runs here.
 #[derive(Debug)]
@@ -39,12 +43,21 @@ impl<'a> LeaseKeeper<'a> {
         let began = Instant::now();
         let (lease, requeue_after) = (self.context.worker.lease, self.context.worker.requeue_after);
         let (mut next_lease, mut next_requeue) = (began + lease, began + requeue_after);
+        // Short work has no lease: a worker that gets it after a crash need not wait.
+        let (mut until, mut next_rows, mut told) = (Timestamp::now(), began + ROWS_TOLD, None);
         loop {
             tokio::select! {
                 () = sleep_until(next_lease) => {
-                    self.lease(Timestamp::now() + SignedDuration::try_from(lease).unwrap_or_default() * HOLDS_FOR)
-                        .await;
+                    until = Timestamp::now() + SignedDuration::try_from(lease).unwrap_or_default() * HOLDS_FOR;
+                    self.lease(until).await;
                     next_lease = Instant::now() + lease;
+                }
+                () = sleep_until(next_rows) => {
+                    if self.delivery.rows() != told {
+                        told = self.delivery.rows();
+                        self.lease(until).await;
+                    }
+                    next_rows = Instant::now() + ROWS_TOLD;
                 }
                 () = sleep_until(next_requeue), if !self.delivery.is_settled() => {
                     settle::requeue_running(self.context, self.queue_name, self.delivery, self.work).await;
@@ -66,7 +79,7 @@ impl<'a> LeaseKeeper<'a> {
         let Context { worker, name, .. } = self.context;
         let Work { job, task, round, id, .. } = self.work;
         let renewal = self.renewals.fetch_add(1, Ordering::Relaxed);
-        let lease = Lease { id, renewal, worker: name.clone(), until };
+        let lease = Lease { id, renewal, worker: name.clone(), until, rows: self.delivery.rows() };
         if let Err(error) = worker.ledger.record_lease(job, task, round, lease).await {
             tracing::warn!(%error, "failed to renew the lease");
         }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::sync::OwnedSemaphorePermit;
+use waybill_ledger::RowTally;
 use waybill_queue::{Delivery, Message, PlanJob, RunTask};
 use waybill_telemetry::TraceContext;
 
@@ -58,6 +59,8 @@ pub(crate) struct WorkDelivery {
     starting: Mutex<Option<OwnedSemaphorePermit>>,
     /// Held until the first answer has come whole, or until the end where none does.
     downloading: Mutex<Option<OwnedSemaphorePermit>>,
+    /// How the rows of its task have ended so far.
+    rows: Mutex<Option<RowTally>>,
 }
 
 impl WorkDelivery {
@@ -74,6 +77,7 @@ impl WorkDelivery {
             delivery: Mutex::new(Some(delivery)),
             starting: Mutex::default(),
             downloading: Mutex::default(),
+            rows: Mutex::default(),
         }
     }
 
@@ -95,6 +99,16 @@ impl WorkDelivery {
     /// A request of its work goes out.
     pub(crate) fn has_started(&self) {
         drop(self.starting.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// So many rows of its task have ended.
+    pub(crate) fn tell_rows(&self, rows: RowTally) {
+        *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows);
+    }
+
+    /// How the rows of its task have ended so far; none where there are no rows.
+    pub(crate) fn rows(&self) -> Option<RowTally> {
+        *self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The source that the message names.

@@ -49,7 +49,8 @@ pub(crate) async fn run(task: &Task<'_>, item: &Item, round: u32) -> Result<Succ
             None => to_send.push((at, row)),
         }
     }
-    outcomes.extend(Sender::new(task, log, writer, round, to_send).run().await?);
+    let known = tally(outcomes.iter().map(|(_, outcome)| outcome));
+    outcomes.extend(Sender::new(task, log, writer, round, to_send, known).run().await?);
     outcomes.sort_unstable_by_key(|(at, _)| *at);
     let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     store(task, item, &seen, begun, outcomes).await
@@ -135,9 +136,18 @@ async fn file(task: &Task<'_>, outcomes: Vec<RowOutcome>) -> Result<Fetched, Tas
     file.await.ok_or(TaskError::Interrupted)
 }
 
-fn tally(outcomes: &[RowOutcome]) -> RowTally {
-    let count = |result| outcomes.iter().filter(|outcome| outcome.result == result).count() as u64;
-    RowTally { done: count(RowResult::Done), errors: count(RowResult::Error), unknown: count(RowResult::Unknown) }
+fn tally<'a>(outcomes: impl IntoIterator<Item = &'a RowOutcome>) -> RowTally {
+    let mut tally = RowTally::default();
+    outcomes.into_iter().for_each(|outcome| count(&mut tally, outcome));
+    tally
+}
+
+fn count(tally: &mut RowTally, outcome: &RowOutcome) {
+    match outcome.result {
+        RowResult::Done => tally.done += 1,
+        RowResult::Error => tally.errors += 1,
+        RowResult::Unknown => tally.unknown += 1,
+    }
 }
 
 /// The first rows that are not done, and how many more there are: a retry tries them again.

@@ -9,7 +9,7 @@ use futures::{
     stream::FuturesUnordered,
 };
 use uuid::Uuid;
-use waybill_ledger::{LedgerError, RowLog, RowRecord};
+use waybill_ledger::{LedgerError, RowLog, RowRecord, RowTally};
 use waybill_source::{Limit, Row, RowOutcome, RowResult};
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     retry::GaveUp,
     task::{
         Task,
+        rows::count,
         rows::request::{AHEAD, Sent, send},
     },
 };
@@ -47,6 +48,8 @@ pub(super) struct Sender<'a> {
     /// How rows ended since the last record.
     ended: Vec<RowOutcome>,
     outcomes: Vec<(usize, RowOutcome)>,
+    /// Of all rows of the task.
+    tally: RowTally,
     /// Why no more rows are sent.
     stop: Option<TaskError>,
     /// In no future: it writes a record.
@@ -61,7 +64,14 @@ struct Written<'a> {
 }
 
 impl<'a> Sender<'a> {
-    pub(super) fn new(task: &'a Task<'a>, log: RowLog, writer: Uuid, round: u32, rows: Vec<Numbered<'a>>) -> Self {
+    pub(super) fn new(
+        task: &'a Task<'a>,
+        log: RowLog,
+        writer: Uuid,
+        round: u32,
+        rows: Vec<Numbered<'a>>,
+        tally: RowTally,
+    ) -> Self {
         let ahead = match task.definition.limit() {
             Limit::Rate { items, per } => {
                 let rows = AHEAD.as_nanos() * u128::from(items) / per.as_nanos().max(1);
@@ -79,6 +89,7 @@ impl<'a> Sender<'a> {
             withdrawn: Vec::new(),
             ended: Vec::new(),
             outcomes: Vec::new(),
+            tally,
             stop: None,
             log: Some(log),
         }
@@ -176,6 +187,8 @@ impl<'a> Sender<'a> {
     fn take(&mut self, (at, row): Numbered<'a>, sent: Sent) {
         match sent {
             Sent::Ended(outcome) => {
+                count(&mut self.tally, &outcome);
+                self.task.delivery.tell_rows(self.tally);
                 self.ended.push(outcome.clone());
                 self.outcomes.push((at, outcome));
             }
