@@ -76,7 +76,7 @@ impl System {
         }
         let stations =
             if sources.is_some_and(|folder| folder.join("stations.toml").exists()) { ",stations={0}" } else { "" };
-        let base_urls = format!("buses={{0}},weather={{0}}{stations}").replace("{0}", upstream.base_url());
+        let base_urls = format!("buses={{0}},weather={{0}},relay={{0}}{stations}").replace("{0}", upstream.base_url());
         set("WAYBILL_BASE_URL", base_urls);
         set("OPENWEATHER_API_KEY", "test".to_owned());
         let mut vhost = None;
@@ -173,6 +173,17 @@ impl System {
             self.send(Method::POST, &self.api, "/v1/jobs", Some(json!({ "source": source, "params": params }))).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{body}");
         body["id"].as_str().expect("a job has an id").to_owned()
+    }
+
+    /// Submits the rows of a CSV, and returns the job's id.
+    pub async fn submit_rows(&self, source: &str, csv: &str) -> String {
+        let request = self.http.post(format!("{}/v1/jobs?source={source}", self.api));
+        let response = request.header("Content-Type", "text/csv").body(csv.to_owned()).send().await;
+        let response = response.expect("waybill answers");
+        let (status, text) = (response.status(), response.text().await.expect("waybill answers whole"));
+        assert_eq!(status, StatusCode::ACCEPTED, "{text}");
+        let job: Value = serde_json::from_str(&text).expect("a job is JSON");
+        job["id"].as_str().expect("a job has an id").to_owned()
     }
 
     /// Waits until a job has ended, and returns it.

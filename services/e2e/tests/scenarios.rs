@@ -1,5 +1,7 @@
 //! What users do, in both modes: the same scenario in one process, and as separate services.
 
+use std::time::Instant;
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use waybill_e2e::{Mode, System, reference_country_stats, run, wait_until, weather_definition};
@@ -33,6 +35,8 @@ in_both_modes! {
     the_command_line_does_it_all,
     what_failed_is_retried_and_what_runs_is_cancelled,
     weather_is_collected_within_its_limit,
+    rows_of_a_file_are_sent_within_the_limit,
+    rows_outlive_the_workers_that_send_them,
 }
 
 fn small() -> Options {
@@ -447,4 +451,88 @@ async fn weather_is_collected_within_its_limit(mode: Mode) {
     assert_eq!(system.upstream.requests().violations, 0);
     let (status, problem) = system.send(Method::GET, &system.api, "/get/?id=nobody", None).await;
     assert_eq!(status, StatusCode::NOT_FOUND, "{problem}");
+}
+
+/// A CSV of so many rows, each with a title of its own.
+fn csv(rows: u64) -> String {
+    (0..rows).fold("userId,title,body\n".to_owned(), |csv, n| csv + &format!("{n},row {n},text\n"))
+}
+
+/// `/api/v1/file/…` as JSON.
+async fn file(system: &System, what: &str, job: &str) -> Value {
+    let url = format!("{}/api/v1/file/{what}?uuid_id={job}", system.api);
+    let answer = reqwest::Client::new().get(url).header("Accept", "application/json").send().await;
+    answer.expect("an answer").json().await.expect("JSON")
+}
+
+/// A form with a file, as browsers send it.
+async fn upload(system: &System, csv: &str) -> (StatusCode, Value) {
+    const EDGE: &str = "------------------------waybill";
+    let head = "Content-Disposition: form-data; name=\"file\"; filename=\"rows.csv\"\r\nContent-Type: text/csv";
+    let request = reqwest::Client::new().post(format!("{}/api/v1/file", system.api));
+    let request = request.header("Content-Type", format!("multipart/form-data; boundary={EDGE}"));
+    let body = format!("--{EDGE}\r\n{head}\r\n\r\n{csv}\r\n--{EDGE}--\r\n");
+    let answer = request.header("Accept", "application/json").body(body).send().await.expect("an answer");
+    (answer.status(), answer.json().await.expect("JSON"))
+}
+
+async fn rows_of_a_file_are_sent_within_the_limit(mode: Mode) {
+    let system = System::start(mode, Options { control: true, ..small() }).await;
+    let bad = "1,fault:409,text\n,abc,123\n";
+    let began = Instant::now();
+    let (status, made) = upload(&system, &(csv(33) + bad)).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let job = made["uuid_id"].as_str().expect("an id").to_owned();
+    assert_eq!(file(&system, "check", &job).await["data_in"], 35);
+    let ended = system.finish(&job).await;
+    assert_eq!((&ended["state"], &ended["rows"]["done"]), (&json!("partial"), &json!(33)), "{ended:#}");
+    // The first second may bring a burst of the whole rate; that the job is planned, and its end seen, takes a moment.
+    let took = began.elapsed().as_secs_f64();
+    assert!((3.8..8.0).contains(&took), "34 rows at 7 a second took {took} s");
+    let checked = file(&system, "check", &job).await;
+    assert_eq!(checked, json!({"data_in": 35, "data_out": 33, "errors": 2, "result": "done"}));
+    let result = file(&system, "download", &job).await;
+    assert_eq!(result["result"][0], json!({"userId": 0, "result": "done", "postId": 101}));
+    assert_eq!(result["result"][33], json!({"userId": 1, "result": "error", "postId": null}));
+    assert_eq!(result["result"].as_array().map(Vec::len), Some(35));
+    let received = system.upstream.received();
+    assert_eq!((received.total, received.repeated_distinct), (34, 0));
+    assert_eq!(system.upstream.requests().posts.violations, 0);
+    let today = &ended["created"].as_str().expect("a time")[..10];
+    let statistics = system.get(&system.stats, &format!("/v1/stats/relay?from={today}&to={today}")).await;
+    assert_eq!(statistics["total"], json!({"rows": 35, "done": 33, "errors": 2, "unknown": 0}), "{statistics:#}");
+
+    // The same by the command line, which waits.
+    let path = system.folder().join("rows.csv");
+    std::fs::write(&path, csv(3)).expect("a file");
+    let output = run(&["submit", "relay", "--file", path.to_str().expect("a path"), "--wait"], &system.environment());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(system.upstream.received_with_title("row 2"), 2);
+}
+
+async fn rows_outlive_the_workers_that_send_them(mode: Mode) {
+    let mut system = System::start(mode, Options { control: true, ..small() }).await;
+    let job = system.submit_rows("relay", &csv(40)).await;
+    for sent in [3, 12] {
+        wait_until("rows to be sent", async || (system.upstream.received().total >= sent).then_some(())).await;
+        let target = system.worker();
+        system.kill(target);
+        system.spawn(target).await;
+    }
+    let ended = system.finish(&job).await;
+    let count = |name: &str| ended["rows"][name].as_u64().expect("a number");
+    assert_eq!((count("done") + count("unknown"), count("errors")), (40, 0), "{ended:#}");
+    let received = system.upstream.received();
+    assert_eq!(received.repeated_distinct, 0, "no row is sent again by itself: {received:?}");
+    assert!((count("done")..=40).contains(&received.total), "{received:?} {ended:#}");
+    let unknown = count("unknown");
+    if unknown > 0 {
+        let (status, _) = system.send(Method::POST, &system.api, &format!("/v1/jobs/{job}/retry"), None).await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+    }
+    let ended = system.finish(&job).await;
+    assert_eq!((&ended["state"], &ended["rows"]["done"]), (&json!("succeeded"), &json!(40)), "{ended:#}");
+    let received = system.upstream.received();
+    assert!(received.distinct == 40 && received.total <= 40 + unknown, "{received:?}, {unknown} were unknown");
+    assert_eq!(system.upstream.requests().posts.violations, 0);
 }

@@ -17,6 +17,7 @@ mod layout;
 mod ledger;
 mod metrics;
 mod recovery;
+mod rows;
 #[cfg(test)]
 mod testing;
 mod views;
@@ -35,6 +36,7 @@ pub use layout::upload::{Upload, UploadId};
 pub use ledger::Ledger;
 pub use metrics::Metrics;
 pub use recovery::{LOST_AFTER, Recovery};
+pub use rows::{RowLog, RowRecord};
 pub use views::listing::{JobFilter, JobPage};
 pub use views::status::{State, Status, TaskError, TaskTally};
 pub use views::tasks::{TaskState, TaskStatus};

@@ -7,6 +7,10 @@ use serde::{Deserialize, Deserializer};
 
 use crate::files::mix::{Use, mix};
 
+/// What a fault calls a page in HTML.
+pub(crate) const PAGE: &[u8] = b"<!DOCTYPE html>\n<html><head><title>Maintenance</title></head>\n\
+    <body><h1>We will be back soon</h1></body></html>\n";
+
 /// A probability, 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Deserialize)]
 #[serde(try_from = "f64")]
@@ -51,25 +55,26 @@ impl FromStr for Chance {
     }
 }
 
-/// Faults in answering requests for files.
+/// Faults in answering requests for files, and posts.
 ///
-/// Whether a chance strikes is decided by the seed, the city, the date, and how many requests there
-/// were for this file since the faults were set: the same requests fail in every run. Where several
-/// strike, the first in the order of the fields counts. `cities` outranks the chances.
+/// Whether a chance strikes is decided by the seed, the city and the date or the post, and how many
+/// requests there were for this file or with this post since the faults were set: the same requests fail in
+/// every run. Where several strike, the first in the order of the fields counts. `cities` outranks the chances,
+/// and so do faults that the title of a post asks for.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
-    /// 503.
+    /// 503; nothing is done with a post.
     pub server_error: Chance,
-    /// 429 with `Retry-After`.
+    /// 429 with `Retry-After`; nothing is done with a post.
     pub too_many: Chance,
-    /// 200 with a page in HTML.
+    /// 200 with a page in HTML; 201 for a post.
     pub html: Chance,
-    /// The connection drops in the middle of the body.
+    /// The connection drops in the middle of the body; for a post, once it is received, without an answer.
     pub hang_up: Chance,
-    /// One record has a string where a number belongs.
+    /// One record has a string where a number belongs; so has the answer to a post.
     pub wrong_field: Chance,
-    /// The file ends in the middle of a record, and its length says so too.
+    /// The file ends in the middle of a record, and its length says so too; so does the answer to a post.
     pub truncated: Chance,
     /// What `Retry-After` says, in seconds.
     pub retry_after: u64,
@@ -114,9 +119,17 @@ impl Faults {
         if let Some(fault) = self.cities.get(&city) {
             return fault.at(n).cloned();
         }
-        let draw = |kind: usize| mix(Use::Fault, &[seed, city, day, n, kind as u64]);
+        self.by_chance(|kind| mix(Use::Fault, &[seed, city, day, n, kind]))
+    }
+
+    /// What a post with this hash meets when it comes for the `n`th time, from 0.
+    pub(crate) fn pick_for_post(&self, seed: u64, post: u64, n: u64) -> Option<CityFault> {
+        self.by_chance(|kind| mix(Use::PostFault, &[seed, post, n, kind]))
+    }
+
+    fn by_chance(&self, draw: impl Fn(u64) -> u64) -> Option<CityFault> {
         let mut chances = self.chances().into_iter().enumerate();
-        chances.find(|(kind, (chance, _))| chance.strikes(draw(*kind))).map(|(_, (_, fault))| fault)
+        chances.find(|(kind, (chance, _))| chance.strikes(draw(*kind as u64))).map(|(_, (_, fault))| fault)
     }
 }
 

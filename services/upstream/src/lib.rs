@@ -1,4 +1,4 @@
-//! A stand-in for the servers that Waybill fetches from: bus files of any size, and faults on request.
+//! A stand-in for the servers that Waybill talks to: bus files of any size, weather, posts, and faults on request.
 //!
 //! Everything it says is a pure function of a seed, so two machines get the same bytes, and a file of
 //! gigabytes is never held: any part of it is computed where it is asked for. It shares no code with
@@ -24,7 +24,10 @@ mod sites;
 mod state;
 
 pub use fault::{Chance, CityFault, Faults, NotAChance};
-pub use http::requests::Requests;
+pub use http::requests::{PostRequests, Requests};
 pub use options::{Changes, Options};
 pub use server::{Running, Upstream};
-pub use sites::atlas::City;
+pub use sites::{
+    atlas::City,
+    received::{Received, RepeatedPost},
+};

@@ -47,8 +47,21 @@ pub struct Options {
     pub weather_unknown: BTreeSet<u64>,
     /// Leave unknown cities out of the list instead.
     pub weather_leave_out_unknown: bool,
-    /// Whether `PUT /control` and `GET /control` are there: for tests in another process. Whoever
-    /// reaches the port may use them, so keep it on loopback.
+    /// How many requests to `/posts` may come in any window; beyond that is a violation, answered with 429
+    /// and `Retry-After`. 0 is no limit.
+    pub posts_per_window: u64,
+    /// The window's length, spelled like `delay`. It counts by when requests arrive, exactly. The default is a
+    /// tenth less than a second: of requests that start within the rate, some arrive up to so much closer together.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
+    pub posts_window: Duration,
+    /// Whether `PUT /control` and `GET /control` are there, for tests in another process, and whether the title
+    /// of a post can ask for a fault. Whoever reaches the port may use them, so keep it on loopback.
+    ///
+    /// A title asks with its first word: `fault:400`, `fault:409`, `fault:422` and `fault:500` (that status),
+    /// `fault:503` (once), `fault:429` (once, `Retry-After: 1`), `fault:hang-up` (no answer), `fault:301` and
+    /// `fault:307` (to `/posts/moved`, which takes the post), `fault:elsewhere` (307 to another origin),
+    /// `fault:slow` (after 5 s), `fault:html` (201 with a page in HTML), `fault:empty` (201 without a body). With
+    /// 429 and 503 nothing was done.
     pub control: bool,
 }
 
@@ -70,6 +83,8 @@ impl Default for Options {
             weather_window: Duration::from_secs(60),
             weather_unknown: BTreeSet::new(),
             weather_leave_out_unknown: false,
+            posts_per_window: 7,
+            posts_window: Duration::from_millis(900),
             control: false,
         }
     }
@@ -107,4 +122,9 @@ pub struct Changes {
     pub weather_unknown: Option<BTreeSet<u64>>,
     /// See [`Options::weather_leave_out_unknown`].
     pub weather_leave_out_unknown: Option<bool>,
+    /// See [`Options::posts_per_window`]. What passed before still counts.
+    pub posts_per_window: Option<u64>,
+    /// See [`Options::posts_window`].
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::optional")]
+    pub posts_window: Option<Duration>,
 }

@@ -7,9 +7,9 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    Changes, City, CityFault, Faults, Options, Requests,
+    Changes, City, CityFault, Faults, Options, Received, Requests,
     http::{control, problem::problem},
-    sites::{buses, stations, weather},
+    sites::{buses, posts, stations, weather},
     state::State,
 };
 
@@ -28,11 +28,12 @@ impl Upstream {
     }
 
     /// Its routes: `/cities`, `/cities/{id}/stats?date=`, `/regions`, `/regions/{code}/stations`,
-    /// `/stations/{id}/readings?day=`, `/data/2.5/group?id=&appid=`, and `/control` where that is on. Errors are
-    /// problems (RFC 9457), but for the weather's, which are OpenWeather's.
+    /// `/stations/{id}/readings?day=`, `/data/2.5/group?id=&appid=`, `/posts`, `/posts/moved`,
+    /// `/posts/received?title=`, and `/control` where that is on. Errors are problems (RFC 9457), but for the
+    /// weather's, which are OpenWeather's, and those of posts, which are `{"message": "…"}`.
     pub fn app(&self) -> impl Endpoint<Output = Response> + use<> {
         let state = self.0.clone();
-        let mut route = weather::add_to(stations::add_to(buses::add_to(Route::new())));
+        let mut route = posts::add_to(weather::add_to(stations::add_to(buses::add_to(Route::new()))));
         if state.options.control {
             route = control::add_to(route);
         }
@@ -40,7 +41,7 @@ impl Upstream {
         route.data(state).around(move |routes, request| {
             let counters = counters.clone();
             async move {
-                let counted = request.uri().path() != "/control";
+                let counted = !["/control", posts::RECEIVED].contains(&request.uri().path());
                 if counted {
                     counters.asked(request.uri().path());
                 }
@@ -111,6 +112,16 @@ impl Upstream {
     /// What was asked for and answered so far.
     pub fn requests(&self) -> Requests {
         self.0.counters.read()
+    }
+
+    /// Which posts came, and how often each.
+    pub fn received(&self) -> Received {
+        self.0.received()
+    }
+
+    /// How many of the posts that came have this title.
+    pub fn received_with_title(&self, title: &str) -> u64 {
+        self.0.received_with_title(title)
     }
 }
 

@@ -6,13 +6,16 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use crate::{
-    Changes, City, CityFault, Faults, Options,
+    Changes, City, CityFault, Faults, Options, Received,
     files::{content::Content, file::CityFile, pool::Pool, spoil::spoil},
     http::requests::Counters,
     sites::{
         atlas,
         day::Day,
+        post_rules::{Post, PostTurn, Posts},
         weather_rules::{Refusal, Weather},
     },
 };
@@ -37,6 +40,7 @@ struct Live {
     /// Requests so far by city and day; kept only while there are faults.
     asked: HashMap<(u64, u64), u64>,
     weather: Weather,
+    posts: Posts,
 }
 
 /// How an answer is given.
@@ -66,6 +70,7 @@ impl State {
             cities: BTreeMap::new(),
             asked: HashMap::new(),
             weather: Weather::new(&options),
+            posts: Posts::new(&options),
         };
         Self { pool: Arc::new(Pool::new(seed)), counters: Counters::default(), live: Mutex::new(live), options }
     }
@@ -73,6 +78,7 @@ impl State {
     pub(crate) fn change(&self, changes: Changes) {
         let mut live = self.live();
         live.weather.change(&changes);
+        live.posts.change(&changes);
         let Changes { faults, delay, bytes_per_second, etag, range, versions, cities, .. } = changes;
         if let Some(faults) = faults {
             live.faults = faults;
@@ -142,6 +148,32 @@ impl State {
         })?;
         let version = |id: &u64| live.versions.get(id).copied().unwrap_or_default();
         Ok(cities.iter().map(|id| (*id, version(id))).collect())
+    }
+
+    /// Lets a request to `/posts` pass that arrives now, or says how long to wait.
+    pub(crate) fn post_arrives(&self) -> Result<(), Duration> {
+        // The clock is read while nobody else can pass, so that times never go back.
+        let live = &mut *self.live();
+        live.posts.arrive(Instant::now()).inspect_err(|_| self.counters.post_violated())
+    }
+
+    /// Counts a post that was read whole, and says what it meets.
+    pub(crate) fn post(&self, post: &Post) -> PostTurn {
+        let live = &mut *self.live();
+        live.posts.take(post, &live.faults)
+    }
+
+    /// Counts a post that was read whole at an address that knows no faults.
+    pub(crate) fn post_moved(&self, post: &Post) {
+        self.live().posts.received.count(post);
+    }
+
+    pub(crate) fn received(&self) -> Received {
+        self.live().posts.received.read()
+    }
+
+    pub(crate) fn received_with_title(&self, title: &str) -> u64 {
+        self.live().posts.received.with_title(title)
     }
 
     fn city(&self, live: &Live, id: u64) -> City {

@@ -261,7 +261,8 @@ pub(crate) struct Jobs {
 
 #[cfg(feature = "upstream")]
 #[derive(Debug, Args)]
-#[command(after_help = "Its weather: OPENWEATHER_API_KEY=test waybill up --base-url weather=http://127.0.0.1:8000")]
+#[command(after_help = "Its weather: OPENWEATHER_API_KEY=test waybill up --base-url weather=http://127.0.0.1:8000
+Its posts: POST /posts takes userId, title and body; GET /posts/received says how often each came.")]
 pub(crate) struct Upstream {
     /// Where to serve
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
@@ -291,7 +292,7 @@ pub(crate) struct Upstream {
     #[arg(long)]
     pub(crate) no_range: bool,
     /// Faults and how often each happens, such as server-error=0.1,hang-up=0.05; one of server-error,
-    /// too-many, hang-up, html, wrong-field, truncated
+    /// too-many, hang-up, html, wrong-field, truncated; for files and posts
     #[arg(long, value_name = "FAULT=0..1", value_delimiter = ',')]
     pub(crate) faults: Vec<String>,
     /// What `Retry-After` says with too-many, in seconds
@@ -300,7 +301,15 @@ pub(crate) struct Upstream {
     /// The key that its weather expects, as the query's `appid`
     #[arg(long, value_name = "KEY", default_value = "test")]
     pub(crate) weather_key: String,
-    /// Let PUT /control change all this while it runs
+    /// How many requests to /posts it takes in a second; 0 for no limit
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    pub(crate) posts_rate: u64,
+    /// Let PUT /control change all this while it runs, and let posts ask for faults
+    ///
+    /// A post asks with the first word of its title: fault:400, 409, 422, 500 (that status), fault:503 (once),
+    /// fault:429 (once, with Retry-After: 1), fault:hang-up (no answer), fault:301 and 307 (to /posts/moved, which
+    /// takes it), fault:elsewhere (307 to another origin), fault:slow (after 5 s), fault:html (201 with a page in
+    /// HTML), fault:empty (201 without a body). With 429 and 503 nothing was done.
     #[arg(long)]
     pub(crate) control: bool,
 }

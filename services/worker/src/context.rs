@@ -82,6 +82,11 @@ impl Context {
         self.gates.get(source)
     }
 
+    /// Whether the items of a source that this worker serves are the rows of an upload.
+    pub(crate) fn catalog_has_upload(&self, source: &str) -> bool {
+        self.worker.catalog.get(source).is_some_and(|definition| definition.upload().is_some())
+    }
+
     /// What is counted of a source.
     pub(crate) fn counts(&self, source: &str) -> &Arc<Counts> {
         self.counts.get(source).unwrap_or(&self.unknown)

@@ -150,7 +150,8 @@ async fn objects(fleet: &Fleet, report: &mut Report) {
     let mut bare = Vec::new();
     for key in &keys {
         let (_, metadata) = fleet.bucket.read(key).await;
-        if !metadata.contains_key("sha256") || !(metadata.contains_key("bus-count") || metadata.contains_key("cities"))
+        if !metadata.contains_key("sha256")
+            || !(["bus-count", "cities", "rows"].iter().any(|name| metadata.contains_key(*name)))
         {
             bare.push(key.clone());
         }
@@ -161,7 +162,7 @@ async fn objects(fleet: &Fleet, report: &mut Report) {
 
 /// The index says what the objects say.
 async fn index(fleet: &Fleet, report: &mut Report) {
-    for arguments in [&["rebuild", "buses"], &["rebuild", "weather"]] {
+    for arguments in [&["rebuild", "buses"], &["rebuild", "weather"], &["rebuild", "relay"]] {
         let source = arguments[1];
         let (code, text) = fleet.command(arguments).await;
         let agrees = code == Some(0) && text.contains("The two did not differ.");
@@ -169,7 +170,7 @@ async fn index(fleet: &Fleet, report: &mut Report) {
     }
 }
 
-async fn get_when_up(fleet: &Fleet, target: &str, path: &str) -> Option<Value> {
+pub(super) async fn get_when_up(fleet: &Fleet, target: &str, path: &str) -> Option<Value> {
     for _ in 0..20 {
         if let Some(answer) = fleet.get(target, path).await {
             return Some(answer);

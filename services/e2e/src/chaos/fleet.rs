@@ -29,9 +29,18 @@ pub(super) struct Sample {
 pub(super) struct Post<'a> {
     pub(super) path: &'a str,
     /// The body and the idempotency key of a submit.
-    pub(super) submit: Option<(&'a Value, &'a str)>,
+    pub(super) submit: Option<(Body<'a>, &'a str)>,
     /// Statuses that are allowed, beside 503 with `Retry-After`.
     pub(super) allowed: &'static [u16],
+}
+
+/// What is submitted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Body<'a> {
+    /// A source and its parameters.
+    Json(&'a Value),
+    /// The rows of an upload.
+    Csv(&'a str),
 }
 
 /// What came of a POST.
@@ -93,7 +102,9 @@ impl Fleet {
     /// What happened to all jobs and their tasks, as the journals in the bucket say.
     pub(super) async fn journaled(&self) -> Vec<Value> {
         let mut facts = Vec::new();
-        for arguments in [&["journal", "buses", "--jobs"], &["journal", "weather", "--jobs"]] {
+        for arguments in
+            [&["journal", "buses", "--jobs"], &["journal", "weather", "--jobs"], &["journal", "relay", "--jobs"]]
+        {
             let (code, text) = self.command(arguments).await;
             assert_eq!(code, Some(0), "{text}");
             let lines = text.lines().filter(|line| line.starts_with('{') && line.contains("\"job\":"));
@@ -127,7 +138,7 @@ impl Fleet {
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "test".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-            ("WAYBILL_BASE_URL", format!("buses={0},weather={0}", upstream.base_url())),
+            ("WAYBILL_BASE_URL", format!("buses={0},weather={0},relay={0}", upstream.base_url())),
             ("WAYBILL_SOURCES", sources.path().display().to_string()),
             ("OPENWEATHER_API_KEY", "test".to_owned()),
         ];
@@ -202,7 +213,11 @@ impl Fleet {
         let url = self.url("api", n)?;
         let mut request = self.http.post(format!("{url}{}", post.path)).timeout(limit);
         if let Some((body, key)) = post.submit {
-            request = request.header("Idempotency-Key", key).json(body);
+            request = request.header("Idempotency-Key", key);
+            request = match body {
+                Body::Json(body) => request.json(body),
+                Body::Csv(csv) => request.header("Content-Type", "text/csv").body(csv.to_owned()),
+            };
         }
         let start = Instant::now();
         let answer = async {

@@ -8,6 +8,7 @@ mod fault_injector;
 mod fleet;
 mod health;
 mod http_log;
+mod relay;
 mod report;
 mod submitter;
 
@@ -43,11 +44,13 @@ impl Chaos {
         let end = Instant::now() + self.duration;
         let accepted = Mutex::new(Vec::new());
         let mut submitter = submitter::Submitter::new(rng.fork());
+        let mut relay = relay::Relay::new(rng.fork());
         let mut canceller = canceller::Canceller::new(rng.fork());
         let [mut killer, mut stormer, mut restarter] = [(); 3].map(|()| fault_injector::FaultInjector::new(rng.fork()));
         let mut health = health::Health::default();
         tokio::join!(
             submitter.run(&fleet, &accepted, end),
+            relay.run(&fleet, end),
             canceller.run(&fleet, &accepted, end),
             killer.kill(&fleet, end),
             restarter.restart(&fleet, end),
@@ -57,7 +60,7 @@ impl Chaos {
         let accepted = accepted.into_inner().expect("no holder panics");
         report.done =
             [killer.done, restarter.done, stormer.done, canceller.done.clone()].into_iter().flatten().collect();
-        report.submitted = accepted.len();
+        report.submitted = accepted.len() + relay.jobs.len();
         report.retried_submits = submitter.retried;
         report.kills_are_enough();
         let stubborn = restarter.stubborn;
@@ -65,6 +68,7 @@ impl Chaos {
         let settling = Instant::now();
         check::settle(&fleet, &accepted, SETTLE, &mut report, "every accepted job is terminal").await;
         report.settled_after = settling.elapsed();
+        relay.check(&fleet, SETTLE, &mut report).await;
         check::all(&fleet, &accepted, &canceller, &mut report).await;
         http_log::judge(&fleet.posts(), &mut report);
         health.judge(&mut report);

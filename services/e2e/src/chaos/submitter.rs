@@ -8,7 +8,7 @@ use std::{
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use crate::chaos::fleet::{Fleet, Post};
+use crate::chaos::fleet::{Body, Fleet, Post};
 
 pub(super) const DATES: [&str; 6] =
     ["2024-05-01", "2024-05-02", "2024-05-03", "2024-05-04", "2024-05-05", "2024-05-06"];
@@ -44,7 +44,7 @@ impl Submitter {
     /// Submits until it is accepted, under one key, as a careful client does.
     async fn submit(&mut self, fleet: &Fleet, body: &Value) -> Option<String> {
         let key = format!("chaos-{}", self.rng.u64(..));
-        let post = Post { path: "/v1/jobs", submit: Some((body, &key)), allowed: &[202] };
+        let post = Post { path: "/v1/jobs", submit: Some((Body::Json(body), &key)), allowed: &[202] };
         for _ in 0..60 {
             if let Some((202, job)) = fleet.post(self.rng.usize(..8), post).await {
                 return job["id"].as_str().map(str::to_owned);

@@ -102,6 +102,7 @@ impl Ledger {
                 return Ok(false);
             }
         }
+        self.delete_row_logs(job).await?;
         loop {
             let steps = self.next_deletions(job).await?;
             if steps.is_empty() {

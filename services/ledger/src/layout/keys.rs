@@ -71,6 +71,26 @@ pub(crate) fn upload(upload: UploadId) -> String {
     format!("{}{upload}.json", uploads(upload.day()))
 }
 
+/// What the keys of all row logs of a job begin with.
+pub(crate) fn row_logs(job: JobId) -> String {
+    format!("rows/{job}/")
+}
+
+/// What the keys of a task's row log begin with.
+pub(crate) fn row_log(job: JobId, task: u32) -> String {
+    format!("{}{task:06}/", row_logs(job))
+}
+
+/// A record of a task's row log.
+pub(crate) fn row_record(job: JobId, task: u32, number: u32) -> String {
+    format!("{}{number:08}.json", row_log(job, task))
+}
+
+/// The number of a record of a row log; `None` where the key is none of one.
+pub(crate) fn parse_row_record(key: &str) -> Option<u32> {
+    key.strip_suffix(".json")?.rsplit_once('/')?.1.parse().ok()
+}
+
 /// What the keys of all asked retries begin with.
 pub(crate) const RETRIES: &str = "retries/";
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use minijinja::Value;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::{Map, Value as Json, value::RawValue};
 
 use crate::{
@@ -169,5 +170,18 @@ impl RowOutcome {
             reason: reason.as_ref().and_then(Json::as_str).map(str::to_owned),
             values: members.into_iter().map(|(name, value)| (name, exact(value).unwrap_or_default())).collect(),
         })
+    }
+}
+
+/// As [`RowOutcome::to_json_line`] spells it.
+impl Serialize for RowOutcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(self.to_json_line()).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RowOutcome {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(Box::<RawValue>::deserialize(deserializer)?.get().as_bytes()).map_err(D::Error::custom)
     }
 }

@@ -14,6 +14,7 @@ pub(crate) enum Use {
     Fault,
     Reading,
     Weather,
+    PostFault,
 }
 
 /// Folds `parts` with the finalizer of SplitMix64.

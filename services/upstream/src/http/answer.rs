@@ -37,6 +37,13 @@ pub(crate) enum Ending {
     Stall,
 }
 
+/// Closes the connection without an answer.
+pub(crate) fn hang_up() -> ! {
+    // poem answers every error, and sends a head before a body that fails. Only a panic ends a connection; this one
+    // reaches no panic hook, so nobody is told.
+    std::panic::resume_unwind(Box::new("hung up on request"))
+}
+
 /// What of a request decides about the answer.
 #[derive(Debug)]
 pub(crate) struct Asked {

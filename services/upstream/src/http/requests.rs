@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-/// Counters since the start. Requests to `/control` are not in them.
+/// Counters since the start. Requests to `/control` and `/posts/received` are not in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Requests {
     /// Requests for the list of cities.
@@ -18,14 +18,25 @@ pub struct Requests {
     pub weather: u64,
     /// Those of them that came too early for the limit.
     pub violations: u64,
+    /// Requests to `/posts` and `/posts/moved`.
+    pub posts: PostRequests,
     /// All others.
     pub other: u64,
-    /// Answers by status; 304 are those that saved a download, 206 the resumed ones.
+    /// Answers by status, without posts that were not answered; 304 are those that saved a download, 206 the resumed ones.
     pub status: BTreeMap<u16, u64>,
     /// Bytes of bodies of files, as far as they were sent.
     pub bytes: u64,
     /// The most requests for files that were under way at one moment, to the last byte of the body.
     pub most_at_once: u64,
+}
+
+/// How many requests came for posts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PostRequests {
+    /// All of them.
+    pub requests: u64,
+    /// Those that came too early for the limit.
+    pub violations: u64,
 }
 
 impl Requests {
@@ -56,6 +67,7 @@ impl Counters {
             "/cities" => requests.list += 1,
             path if path.starts_with("/cities/") => requests.data += 1,
             "/data/2.5/group" => requests.weather += 1,
+            "/posts" | "/posts/moved" => requests.posts.requests += 1,
             _ => requests.other += 1,
         }
     }
@@ -66,6 +78,10 @@ impl Counters {
 
     pub(crate) fn violated(&self) {
         self.lock().requests.violations += 1;
+    }
+
+    pub(crate) fn post_violated(&self) {
+        self.lock().requests.posts.violations += 1;
     }
 
     pub(crate) fn sent(&self, bytes: usize) {

@@ -12,6 +12,7 @@ use poem::{
 
 use crate::{
     CityFault,
+    fault::PAGE,
     files::content::Content,
     http::{
         answer::{Asked, Ending, answer},
@@ -21,8 +22,6 @@ use crate::{
     state::State,
 };
 
-const PAGE: &[u8] = b"<!DOCTYPE html>\n<html><head><title>Maintenance</title></head>\n\
-    <body><h1>We will be back soon</h1></body></html>\n";
 /// Cities written at once into the list.
 const BATCH: usize = 1_000;
 

@@ -3,6 +3,9 @@
 pub(crate) mod atlas;
 pub(crate) mod buses;
 pub(crate) mod day;
+pub(crate) mod post_rules;
+pub(crate) mod posts;
+pub(crate) mod received;
 pub(crate) mod stations;
 pub(crate) mod weather;
 pub(crate) mod weather_rules;

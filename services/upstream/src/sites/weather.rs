@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     Options,
     files::mix::{Use, mix},
-    sites::{atlas, weather_rules::Refusal},
+    sites::{atlas, weather_rules::Refusal, window::retry_after},
     state::State,
 };
 
@@ -73,9 +73,7 @@ fn refuse(refusal: &Refusal) -> Response {
         Refusal::Unknown => error(StatusCode::NOT_FOUND, "404".into(), "city not found"),
         Refusal::TooMany(wait) => {
             let mut response = error(StatusCode::TOO_MANY_REQUESTS, 429.into(), "too many cities in too short a time");
-            // Whole seconds, and never so few that the next request comes too early.
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after(*wait).into());
             response
         }
     }

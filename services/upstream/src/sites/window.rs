@@ -11,6 +11,8 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     passed: VecDeque<(Instant, u64)>,
+    /// Of all items in `passed`.
+    sum: u64,
 }
 
 impl Window {
@@ -18,11 +20,12 @@ impl Window {
     /// until they could. Those that do not pass do not count. A span holds its first moment, not its last.
     pub(crate) fn pass(&mut self, now: Instant, items: u64, limit: u64, length: Duration) -> Result<(), Duration> {
         while self.passed.front().is_some_and(|(at, _)| now.duration_since(*at) >= length) {
-            self.passed.pop_front();
+            self.sum -= self.passed.pop_front().map_or(0, |(_, items)| items);
         }
-        let mut sum = self.passed.iter().map(|(_, items)| items).sum::<u64>().saturating_add(items);
+        let mut sum = self.sum.saturating_add(items);
         if sum <= limit {
             self.passed.push_back((now, items));
+            self.sum = sum;
             return Ok(());
         }
         for (at, items) in &self.passed {
@@ -33,6 +36,11 @@ impl Window {
         }
         Err(length)
     }
+}
+
+/// A wait as `Retry-After` says it: whole seconds, and never so few that the next request comes too early.
+pub(crate) fn retry_after(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 #[cfg(test)]

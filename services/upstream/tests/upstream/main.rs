@@ -2,6 +2,7 @@
 
 mod buses;
 mod faults;
+mod posts;
 mod site;
 mod stations;
 mod weather;

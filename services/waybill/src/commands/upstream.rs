@@ -31,12 +31,14 @@ pub(crate) async fn run(flags: cli::Upstream) -> anyhow::Result<ExitCode> {
         etag: !flags.no_etag,
         range: !flags.no_range,
         weather_key: flags.weather_key.clone(),
+        posts_per_window: flags.posts_rate,
         control: flags.control,
         ..Options::default()
     });
     println!("waybill upstream: {} cities at http://{address}/cities", flags.cities);
     println!("  a file     http://{address}/cities/0/stats?date=2024-05-01");
     println!("  weather    http://{address}/data/2.5/group?id=1,2&appid={}", flags.weather_key);
+    println!("  posts      http://{address}/posts, and what came: http://{address}/posts/received");
     upstream.serve(listener, signals::shutdown()?).await?;
     Ok(ExitCode::SUCCESS)
 }

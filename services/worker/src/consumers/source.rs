@@ -52,7 +52,6 @@ pub(crate) fn serve(context: &Arc<Context>, definition: &Definition, loops: &mut
         context: context.clone(),
         queue_name: QueueName::Source(definition.name().to_owned()),
         throttle: throttle.clone(),
-        limit: definition.limit(),
     };
     tracing::info!(queue_name = %served.queue_name, limit = ?definition.limit(), "serving");
     match definition.limit() {
@@ -65,7 +64,9 @@ pub(crate) fn serve(context: &Arc<Context>, definition: &Definition, loops: &mut
             }
         }
         Limit::Rate { .. } => {
-            loops.spawn(served.run_at_a_rate(definition.name().to_owned(), definition.batch()));
+            let items_per_request = if definition.upload().is_some() { 1 } else { definition.batch() };
+            let pace = Pace::of(definition.limit(), definition.batch());
+            loops.spawn(served.run_at_a_rate(definition.name().to_owned(), items_per_request, pace));
         }
     }
 }
@@ -76,7 +77,6 @@ struct SourceConsumer {
     context: Arc<Context>,
     queue_name: QueueName,
     throttle: Arc<Throttle>,
-    limit: Limit,
 }
 
 /// The queue will have no more messages for this process.
@@ -173,8 +173,8 @@ impl SourceConsumer {
         }
     }
 
-    async fn run_at_a_rate(self, source: String, batch: usize) {
-        let (context, pace) = (&self.context, Pace::of(self.limit, batch));
+    async fn run_at_a_rate(self, source: String, batch: usize, pace: Pace) {
+        let context = &self.context;
         let (mut tasks, slots) = (JoinSet::new(), Arc::new(Semaphore::new(pace.at_once)));
         while let Some(lock) = self.lock(&format!("rate.{source}")).await {
             let lock = Arc::new(lock);

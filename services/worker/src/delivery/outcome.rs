@@ -48,6 +48,13 @@ pub(crate) struct Object {
     pub(crate) rows: Option<RowTally>,
 }
 
+impl Object {
+    /// The same, with how its rows ended.
+    pub(crate) fn with_rows(self, rows: RowTally) -> Self {
+        Self { rows: Some(rows), ..self }
+    }
+}
+
 /// Work that ended well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Success {

@@ -154,7 +154,14 @@ async fn record(
         missing: object.missing.clone(),
         rows: object.rows.map(Box::new),
     };
-    ledger.record_done(work.job, task, work.round, &done).await
+    ledger.record_done(work.job, task, work.round, &done).await?;
+    if done.rows.is_some()
+        && let Err(error) = ledger.trim_row_log(work.job, task).await
+    {
+        // It is deleted with the job.
+        tracing::debug!(%error, "failed to delete what the outcome of rows has made superfluous");
+    }
+    Ok(())
 }
 
 async fn record_failure(

@@ -9,8 +9,8 @@ use anyhow::{Context as _, bail};
 use hyper_util::client::proxy::matcher::Matcher;
 use jiff::Timestamp;
 use reqwest::{
-    Client, RequestBuilder, Response, StatusCode, Url,
-    header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, LOCATION},
+    Client, Method, RequestBuilder, Response, StatusCode, Url,
+    header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
     redirect::Policy,
 };
 use tokio_util::sync::CancellationToken;
@@ -42,11 +42,29 @@ pub(crate) struct Upstream {
 /// Something to ask an upstream for.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
+    method: Method,
     url: Url,
     /// The path, for people: never with the query.
     pub(crate) path: String,
     /// The path behind that of the base URL.
     sent: String,
+    headers: HeaderMap,
+    body: Option<String>,
+}
+
+/// Why a request got no answer.
+#[derive(Debug)]
+pub(crate) struct SendError {
+    pub(crate) fault: Fault,
+    /// Whether the upstream may have the request all the same.
+    pub(crate) may_have_arrived: bool,
+}
+
+impl SendError {
+    /// Of a request that the upstream did not take.
+    fn refused(fault: Fault) -> Self {
+        Self { fault, may_have_arrived: false }
+    }
 }
 
 impl Upstream {
@@ -77,8 +95,12 @@ impl Upstream {
     }
 
     /// A request that can still be given headers.
-    pub(crate) fn get(&self, target: &Target) -> RequestBuilder {
-        self.client.get(target.url.clone())
+    pub(crate) fn request(&self, target: &Target) -> RequestBuilder {
+        let request = self.client.request(target.method.clone(), target.url.clone()).headers(target.headers.clone());
+        match &target.body {
+            Some(body) => request.body(body.clone()),
+            None => request,
+        }
     }
 
     /// Sends a request that has passed the throttle, and waits for the head of the answer, whatever its status.
@@ -91,25 +113,45 @@ impl Upstream {
         passed: &mut Passed<'_>,
         shutdown: &CancellationToken,
     ) -> Result<Response, Fault> {
+        self.exchange(request, target, counts, passed, shutdown).await.map_err(|error| error.fault)
+    }
+
+    /// As [`Self::send`]; the error says whether the request may have arrived. What is no GET is sent again only where
+    /// a redirect asks for just that (307, 308).
+    pub(crate) async fn exchange(
+        &self,
+        request: RequestBuilder,
+        target: &Target,
+        counts: &Counts,
+        passed: &mut Passed<'_>,
+        shutdown: &CancellationToken,
+    ) -> Result<Response, SendError> {
         let path = &target.path;
-        let mut request = request.build().map_err(|error| unsent(&error, path))?;
+        let mut request = request.build().map_err(|error| SendError::refused(unsent(&error, path)))?;
         for _ in 0..=REDIRECTS {
             let (next, url) = (request.try_clone(), request.url().clone());
             let answer = self.client.execute(request).await;
             passed.answered();
             counts.answered(answer.as_ref().ok().map(Response::status));
-            let response = answer.map_err(|error| unsent(&error, &self.answered(target, &url)))?;
-            let (Some(location), Some(mut next)) = (redirected(&response), next) else { return Ok(response) };
+            let response = answer.map_err(|error| SendError {
+                // A connection that was made may have carried the request.
+                may_have_arrived: !(error.is_connect() || error.is_builder()),
+                fault: unsent(&error, &self.answered(target, &url)),
+            })?;
+            let keeps_method = target.method == Method::GET
+                || matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+            let location = redirected(&response).filter(|_| keeps_method);
+            let (Some(location), Some(mut next)) = (location, next) else { return Ok(response) };
             if location.origin() != target.url.origin() {
                 let reason = format!("the upstream's redirect of {path} was not followed: it leads to another server");
-                return Err(Fault::permanent(reason));
+                return Err(SendError::refused(Fault::permanent(reason)));
             }
-            passed.redirected(shutdown).await?;
+            passed.redirected(shutdown).await.map_err(SendError::refused)?;
             *next.url_mut() = location;
             request = next;
         }
         let reason = format!("the upstream's redirect of {path} was not followed: more than {REDIRECTS} redirects");
-        Err(Fault::permanent(reason))
+        Err(SendError::refused(Fault::permanent(reason)))
     }
 
     /// The path that an answer from `url` is about, for people: another one after a redirect; and the proxy that the
@@ -158,7 +200,22 @@ fn target(mut url: Url, request: &Request) -> Result<Target, String> {
         url.query_pairs_mut().extend_pairs(&request.query);
     }
     let sent = url.path().get(base_path..).unwrap_or_default().to_owned();
-    Ok(Target { url, path: request.shown.clone(), sent })
+    let (headers, body) = (headers(request)?, request.body.as_ref().map(|body| body.text.clone()));
+    let method = Method::from_bytes(request.method.as_str().as_bytes()).map_err(|error| error.to_string())?;
+    Ok(Target { method, url, path: request.shown.clone(), sent, headers, body })
+}
+
+/// No value is ever shown: it may be a secret.
+fn headers(request: &Request) -> Result<HeaderMap, String> {
+    let content_type = request.body.iter().map(|body| (CONTENT_TYPE.as_str(), &body.content_type));
+    let named = request.headers.iter().map(|(name, value)| (name.as_str(), value));
+    let pair = |(name, value): (&str, &String)| {
+        let wrong = || format!("the header `{name}` of the request for {} cannot be sent", request.shown);
+        let mut value = HeaderValue::from_str(value).map_err(|_| wrong())?;
+        value.set_sensitive(true);
+        Ok((HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?, value))
+    };
+    content_type.chain(named).map(pair).collect()
 }
 
 /// Where an answer leads to instead.
@@ -237,12 +294,8 @@ mod tests {
     use super::*;
 
     fn request(path: &str) -> Request {
-        Request {
-            path: path.to_owned(),
-            query: vec![("date".to_owned(), "a b&c".to_owned())],
-            shown: path.to_owned(),
-            ..Request::default()
-        }
+        let query = vec![("date".to_owned(), "a b&c".to_owned())];
+        Request { path: path.to_owned(), query, shown: path.to_owned(), ..Request::default() }
     }
 
     fn to(base: &str, path: &str) -> Result<String, String> {

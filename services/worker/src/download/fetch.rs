@@ -100,7 +100,7 @@ impl Download<'_> {
     }
 
     async fn attempt(&mut self, passed: &mut Passed<'_>) -> Result<Answer, Fault> {
-        let request = self.context.upstream.get(self.wanted.target);
+        let request = self.context.upstream.request(self.wanted.target);
         let request = match &self.partial {
             Some(partial) => request.headers(partial.ask_for_the_rest()),
             None => request.headers(self.wanted.known.ask_for_news()),

@@ -28,6 +28,11 @@ const HIDDEN: &str = "hidden";
 /// Members of a JSON object that say what went wrong, the best first.
 const MESSAGES: [&str; 8] = ["message", "detail", "error_description", "error", "errors", "title", "msg", "reason"];
 
+/// What an upstream said in the beginning of a body.
+pub(crate) fn said_by(body: &[u8], definition: &Definition, env: &Env) -> String {
+    said(&body[..body.len().min(READ)], &secrets(definition, env))
+}
+
 /// The fault of an answer with another status than the one wanted, with what the upstream said.
 pub(crate) async fn refusal(
     context: &Context,

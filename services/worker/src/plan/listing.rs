@@ -54,7 +54,7 @@ async fn attempt(
     passed: &mut Passed<'_>,
 ) -> Result<Bytes, Fault> {
     let counts = context.counts(definition.name());
-    let request = context.upstream.get(target);
+    let request = context.upstream.request(target);
     let mut response = context.upstream.send(request, target, counts, passed, &context.shutdown).await?;
     if response.status() != StatusCode::OK {
         throttle.pause_as_asked(response.status(), response.headers(), Timestamp::now());

@@ -20,7 +20,7 @@ use crate::{
         redelivery,
         work_delivery::WorkDelivery,
     },
-    plan::listing,
+    plan::{listing, upload},
     task::{
         job_context,
         quarantine::{self, Report},
@@ -81,6 +81,9 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     async fn tasks(&self) -> Result<Vec<Vec<Item>>, TaskError> {
+        if self.definition.upload().is_some() {
+            return upload::tasks(self.context, &self.definition, &self.request).await;
+        }
         let mut drafts = vec![ItemDraft::default()];
         for level in 0..self.definition.levels() {
             drafts = stream::iter(drafts)

@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod metadata;
 pub(crate) mod object_versions;
 pub(crate) mod quarantine;
+pub(crate) mod rows;
 pub(crate) mod run_task;
 pub(crate) mod single_item;
 pub(crate) mod store_object;
@@ -12,7 +13,7 @@ use waybill_ledger::{
     MissingItem, Request,
     index::{Entry, Fact, IndexedFetch, Known},
 };
-use waybill_source::{Definition, Fetch, Item, JobContext};
+use waybill_source::{Definition, Fetch, Item, JobContext, OnUnknown};
 use waybill_store::Head;
 
 use crate::{
@@ -51,6 +52,11 @@ pub(crate) struct Task<'a> {
 }
 
 impl Task<'_> {
+    /// Whether a row whose answer was lost is sent again.
+    fn resends(&self) -> bool {
+        self.definition.upload().is_some_and(|upload| upload.on_unknown() == OnUnknown::Resend)
+    }
+
     /// The task's objects in data/, of all fetches.
     fn objects(&self) -> ItemObjects<'_> {
         let (store, source) = (&self.context.worker.store, self.definition.name());

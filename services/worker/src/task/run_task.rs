@@ -14,7 +14,7 @@ use crate::{
         redelivery,
         work_delivery::WorkDelivery,
     },
-    task::{Task, batch, job_context, single_item},
+    task::{Task, batch, job_context, rows, single_item},
 };
 
 /// Runs the task that a message asks for.
@@ -26,7 +26,9 @@ pub(crate) async fn run(
 ) -> Result<Success, TaskError> {
     let (ledger, job) = (&context.worker.ledger, work.job);
     let may_repeat = delivery.kind.may_repeat();
-    if may_repeat && ledger.has_task_ended(job, message.task, message.round).await? {
+    // A message that the queue had twice is delivered for the first time twice. Rows must not be sent for both.
+    let is_sent_once = context.catalog_has_upload(delivery.source());
+    if (may_repeat || is_sent_once) && ledger.has_task_ended(job, message.task, message.round).await? {
         return Ok(Success::AlreadyEnded);
     }
     let Some(request) = ledger.request(job).await? else {
@@ -64,6 +66,7 @@ pub(crate) async fn run(
         key,
     };
     match items.as_slice() {
+        [item] if definition.upload().is_some() => rows::run(&task, item, work.round).await,
         [item] if definition.batch() == 1 => single_item::run(&task, item).await,
         items => batch::run(&task, items).await,
     }

@@ -39,11 +39,16 @@ pub(crate) struct Stored {
 impl Task<'_> {
     /// Stores a file: in data/ if it passed its checks, else in quarantine/; unless the job was cancelled meanwhile.
     pub(crate) async fn store(&self, of: &FileOf<'_>, file: Fetched) -> Result<Stored, TaskError> {
-        let Fetched { body, bytes, scanned, sha256, validators } = file;
-        let job = self.request.job;
-        if self.context.is_cancelled(job).await? {
+        if self.context.is_cancelled(self.request.job).await? {
             return Err(TaskError::Cancelled);
         }
+        self.store_always(of, file).await
+    }
+
+    /// The same, also where the job was cancelled.
+    pub(crate) async fn store_always(&self, of: &FileOf<'_>, file: Fetched) -> Result<Stored, TaskError> {
+        let Fetched { body, bytes, scanned, sha256, validators } = file;
+        let job = self.request.job;
         let store = &self.context.worker.store;
         let counts = self.context.counts(self.definition.name());
         let (source, format) = (self.definition.name(), self.definition.format());

@@ -27,6 +27,8 @@ mod refetch;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod shapes;

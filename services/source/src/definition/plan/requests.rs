@@ -104,6 +104,11 @@ impl Definition {
         self.request("the request", Of::Line(row.line), names, &self.fetch.request, env)
     }
 
+    /// The path of [`Self::fetch`]'s requests as the definition writes it: no value is in it.
+    pub fn fetch_path(&self) -> String {
+        self.fetch.request.path.source()
+    }
+
     /// The Hive-style partition of a task's object: `country=singapore/date=2024-05-01`.
     pub fn partition(&self, job: &JobContext, items: &[Item]) -> Result<String, ItemError> {
         let (of, names) = self.task_names(job, items)?;

@@ -1,0 +1,167 @@
+//! Runs a task of rows: each row is sent by a request of its own, and how it ended is a line of the task's object.
+//!
+//! A row is sent at least once in a job, and at most once by itself: what may be sent is written down before (`sender.rs`), so
+//! that after a crash a row that may have been sent is known, and not sent again unless a retry asks for it.
+
+mod known;
+mod request;
+mod sender;
+
+use bytes::BytesMut;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+use waybill_ledger::{MissingItem, RowTally};
+use waybill_source::{Fetch, Item, Row, RowBatch, RowOutcome, RowResult};
+use waybill_store::UploadBody;
+
+use crate::{
+    blocking,
+    delivery::outcome::{Object, Success, TaskError},
+    download::model::{Fetched, Validators},
+    task::{
+        Task,
+        object_versions::{Begun, Seen},
+        rows::{known::Known, sender::Sender},
+        store_object::{FileOf, Stored},
+    },
+};
+
+/// The largest object that is read back: outcomes of at most 4 MiB of rows, each with what is kept of it.
+const LARGEST_OBJECT: usize = 64 << 20;
+/// Rows that a status names of a task.
+const NAMED: usize = 3;
+
+/// Sends the rows that were not sent yet, and stores how all of them ended.
+pub(crate) async fn run(task: &Task<'_>, item: &Item, round: u32) -> Result<Success, TaskError> {
+    let (ledger, job, writer) = (&task.context.worker.ledger, task.request.job, Uuid::now_v7());
+    let rows = read(task, item).await?;
+    let seen = task.look().await?;
+    let begun = seen.begin(Timestamp::now(), job);
+    let Some((log, records)) = ledger.open_row_log(job, task.number, round, writer).await? else {
+        return Err(TaskError::Retry { after: None, reason: "other workers open the log of the rows".to_owned() });
+    };
+    let known = known::fold(stored(task, &seen).await?, &records, round);
+    let (mut outcomes, mut to_send) = (Vec::new(), Vec::new());
+    for (at, row) in rows.iter().enumerate() {
+        match decide(task, row, known.get(&row.line)) {
+            Some(outcome) => outcomes.push((at, outcome)),
+            None => to_send.push((at, row)),
+        }
+    }
+    outcomes.extend(Sender::new(task, log, writer, round, to_send).run().await?);
+    outcomes.sort_unstable_by_key(|(at, _)| *at);
+    let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+    store(task, item, &seen, begun, outcomes).await
+}
+
+/// The rows of the task.
+async fn read(task: &Task<'_>, item: &Item) -> Result<Vec<Row>, TaskError> {
+    let failed = |reason: &str| TaskError::Failed { reason: reason.to_owned() };
+    let upload = task.request.upload.as_ref().ok_or_else(|| failed("the job names no upload"))?;
+    let batch = RowBatch::from_item(task.definition, item)?;
+    let len = if batch.is_oversized() { 0 } else { usize::try_from(batch.length).unwrap_or(usize::MAX) };
+    let bytes = task.context.worker.ledger.read_upload(upload.id, batch.offset, len).await?;
+    let bytes = bytes.ok_or_else(|| failed("the upload is not there any more"))?;
+    let rows = task.definition.rows(&batch, &bytes);
+    if rows.len() as u64 != batch.rows {
+        return Err(failed(&format!("expected {} rows in the upload, found {}", batch.rows, rows.len())));
+    }
+    Ok(rows)
+}
+
+/// The outcomes in the object that is stored of this task, from an earlier round.
+async fn stored(task: &Task<'_>, seen: &Seen) -> Result<Vec<RowOutcome>, TaskError> {
+    let Some(key) = seen.newest.as_ref().and_then(|newest| newest.keys.first()) else { return Ok(Vec::new()) };
+    let failed = |reason: String| TaskError::Failed { reason: format!("{key} cannot be read: {reason}") };
+    let bytes = task.context.worker.store.get(key, LARGEST_OBJECT).await?;
+    let bytes = bytes.ok_or_else(|| failed("it is not there any more".to_owned()))?;
+    RowOutcome::parse_lines(&bytes).map_err(|error| failed(error.to_string()))
+}
+
+/// How a row ended that is not to be sent.
+fn decide(task: &Task<'_>, row: &Row, known: Option<&Known>) -> Option<RowOutcome> {
+    match known {
+        Some(Known::Ended(outcome)) => Some(outcome.clone()),
+        Some(Known::Begun) if !task.resends() => {
+            let reason = "the worker ended after it may have sent the row: a retry sends it again".to_owned();
+            Some(task.definition.outcome(row, RowResult::Unknown, Some(reason), None))
+        }
+        Some(Known::Begun) | None => {
+            let problem = row.problem.clone()?;
+            Some(task.definition.outcome(row, RowResult::Error, Some(problem), None))
+        }
+    }
+}
+
+async fn store(
+    task: &Task<'_>,
+    item: &Item,
+    seen: &Seen,
+    begun: Begun,
+    outcomes: Vec<RowOutcome>,
+) -> Result<Success, TaskError> {
+    let (rows, missing) = (tally(&outcomes), missing(&outcomes));
+    let file = file(task, outcomes).await?;
+    let existing = seen.newest.as_ref().filter(|it| it.is_of(task.definition.hash()) && it.has_bytes(&[&file.sha256]));
+    if let Some(existing) = existing
+        && task.still_counts(seen, existing).await?
+    {
+        return Ok(with_rows(task.unchanged(seen, existing, missing).await?, rows));
+    }
+    let path = task.definition.fetch_path();
+    let file_of = FileOf { items: std::slice::from_ref(item), path: &path, begun, piece: None };
+    // Also where the job is cancelled: the object says what was sent until then.
+    let Stored { object, head } = task.store_always(&file_of, file).await?;
+    task.enter(seen, Fetch { fetched_at: begun.at, keys: vec![object.key.clone()] }, vec![head]).await?;
+    Ok(with_rows(Success::Stored(Object { missing, ..object }), rows))
+}
+
+/// The object of a task: a line for each row, checked and added up as any file is.
+async fn file(task: &Task<'_>, outcomes: Vec<RowOutcome>) -> Result<Fetched, TaskError> {
+    let mut scanner = task.definition.scanner();
+    let file = blocking::compute(move || {
+        let mut bytes = BytesMut::new();
+        for outcome in &outcomes {
+            bytes.extend_from_slice(outcome.to_json_line().as_bytes());
+            bytes.extend_from_slice(b"\n");
+        }
+        let bytes = bytes.freeze();
+        let scanned = scanner.push(&bytes).and_then(|()| scanner.finish());
+        let sha256 = base16ct::lower::encode_string(&Sha256::digest(&bytes));
+        let len = bytes.len() as u64;
+        Fetched { body: UploadBody::Bytes(bytes), bytes: len, scanned, sha256, validators: Validators::default() }
+    });
+    file.await.ok_or(TaskError::Interrupted)
+}
+
+fn tally(outcomes: &[RowOutcome]) -> RowTally {
+    let count = |result| outcomes.iter().filter(|outcome| outcome.result == result).count() as u64;
+    RowTally { done: count(RowResult::Done), errors: count(RowResult::Error), unknown: count(RowResult::Unknown) }
+}
+
+/// The first rows that are not done, and how many more there are: a retry tries them again.
+fn missing(outcomes: &[RowOutcome]) -> Vec<MissingItem> {
+    let mut others = outcomes.iter().filter(|outcome| outcome.result != RowResult::Done);
+    let named = others.by_ref().take(NAMED).map(|outcome| MissingItem {
+        item: format!("line {}", outcome.line),
+        reason: match (&outcome.reason, outcome.result) {
+            (Some(reason), RowResult::Unknown) => format!("unknown: {reason}"),
+            (reason, _) => reason.clone().unwrap_or_default(),
+        },
+    });
+    let mut missing: Vec<_> = named.collect();
+    let more = others.count();
+    if more > 0 {
+        missing.push(MissingItem { item: format!("{more} more rows"), reason: "the object names each".to_owned() });
+    }
+    missing
+}
+
+fn with_rows(success: Success, rows: RowTally) -> Success {
+    match success {
+        Success::Stored(object) => Success::Stored(object.with_rows(rows)),
+        Success::Unchanged(object) => Success::Unchanged(object.with_rows(rows)),
+        other => other,
+    }
+}
