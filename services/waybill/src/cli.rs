@@ -235,6 +235,9 @@ pub(crate) struct Submit {
     /// What the job is given, such as date=2024-05-01
     #[arg(value_name = "KEY=VALUE")]
     pub(crate) params: Vec<String>,
+    /// The CSV whose rows are the job's items, where the source takes one; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
     /// Follow the job until it ends; the exit status says how it did
     #[arg(long)]
     pub(crate) wait: bool,

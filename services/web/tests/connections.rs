@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use waybill_web::{AppConfig, ClientTimeouts, JsonBody, Metrics, Probes, Problem, Serving, app, serve};
+use waybill_web::{AppConfig, ClientTimeouts, JsonBody, Metrics, Probes, Problem, Serving, Uploads, app, serve};
 
 struct Things;
 
@@ -94,6 +94,21 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
         }
     });
     waited.await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+/// As browsers do, which read no answer before they have sent all.
+#[tokio::test]
+async fn a_client_that_sends_a_refused_file_to_its_end_gets_to_know_why() {
+    const SIZE: usize = 50_000_000;
+    let probes = Probes { checks: Vec::new(), warnings: Vec::new(), shutdown: CancellationToken::new() };
+    let config = AppConfig { uploads: Uploads { paths: &["/things"], ..Uploads::default() }, ..AppConfig::default() };
+    let port = Port::open(app(Things, probes, config), 100).await;
+    let mut stream = port.connect().await;
+    let head = format!("POST /things HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/csv\r\ncontent-length: {SIZE}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b'x'; SIZE]).await.unwrap();
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 415"), "{answer}");
 }
 
 #[tokio::test]

@@ -10,15 +10,18 @@ use anyhow::{Context, anyhow};
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{
     ClientBuilder, RequestBuilder, Response, StatusCode, Url,
-    header::{AUTHORIZATION, HeaderValue, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{cli, server::settings::Settings};
+use crate::{cli, client::upload::Upload, server::settings::Settings};
 
 /// How long a command waits where Waybill says so.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How long an upload may take: a little longer than Waybill lets it.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(61 * 60);
 
 /// A running Waybill.
 #[derive(Debug, Clone)]
@@ -41,6 +44,9 @@ pub(crate) struct Job {
     pub(crate) tasks: Tasks,
     pub(crate) bytes: u64,
     pub(crate) records: u64,
+    /// Rows of the job's upload, if it has one.
+    #[serde(default)]
+    pub(crate) rows: Option<Rows>,
     #[serde(default)]
     pub(crate) eta_seconds: Option<f64>,
     /// The first failures.
@@ -66,6 +72,22 @@ pub(crate) struct Tasks {
     pub(crate) stored: u64,
     pub(crate) unchanged: u64,
     pub(crate) failed: u64,
+}
+
+/// Rows of an upload by outcome.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Rows {
+    pub(crate) total: u64,
+    pub(crate) done: u64,
+    pub(crate) errors: u64,
+    pub(crate) unknown: u64,
+}
+
+impl Rows {
+    /// Those that have ended.
+    pub(crate) fn ended(self) -> u64 {
+        self.done + self.errors + self.unknown
+    }
 }
 
 impl Tasks {
@@ -95,7 +117,7 @@ impl Job {
     pub(crate) fn title(&self) -> String {
         let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let params: Vec<_> = self.params.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
-        format!("{} {}", self.source, params.join(" "))
+        format!("{} {}", self.source, params.join(" ")).trim_end().to_owned()
     }
 }
 
@@ -131,6 +153,11 @@ impl Client {
         Ok(Self { base: url.as_str().trim_end_matches('/').to_owned(), proxy, http: http.build()? })
     }
 
+    /// Where requests go.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     pub(crate) async fn submit(
         &self,
         source: &str,
@@ -143,6 +170,35 @@ impl Client {
             request = request.header("Idempotency-Key", key);
         }
         self.json(request).await
+    }
+
+    /// Submits a job whose items are the rows of a file. It is sent once: what was read of it is gone.
+    pub(crate) async fn submit_file(
+        &self,
+        source: &str,
+        params: &BTreeMap<String, String>,
+        key: Option<&str>,
+        upload: Upload,
+    ) -> anyhow::Result<Job> {
+        let size = upload.size();
+        let (body, bar) = upload.body();
+        let mut request = self
+            .http
+            .post(format!("{}/v1/jobs", self.base))
+            .query(&[("source", source)])
+            .query(params)
+            .header(CONTENT_TYPE, "text/csv")
+            .timeout(UPLOAD_TIMEOUT)
+            .body(body);
+        if let Some(size) = size {
+            request = request.header(CONTENT_LENGTH, size);
+        }
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let response = self.send(request).await;
+        bar.finish_and_clear();
+        self.read(response?).await
     }
 
     pub(crate) async fn job(&self, id: &str) -> anyhow::Result<Job> {
@@ -224,6 +280,11 @@ impl Client {
                 None => break response,
             }
         };
+        self.read(response).await
+    }
+
+    /// What a response holds, or why the request was refused.
+    async fn read<T: DeserializeOwned>(&self, response: Response) -> anyhow::Result<T> {
         let status = response.status();
         if !status.is_success() {
             return Err(self.refusal(status, response).await);

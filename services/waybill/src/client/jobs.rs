@@ -3,7 +3,7 @@
 use comfy_table::{Table, presets::NOTHING};
 use indicatif::{HumanBytes, HumanCount};
 
-use crate::client::Job;
+use crate::client::{Job, http::Rows};
 
 /// One job, whole.
 pub(crate) fn print(job: &Job) {
@@ -18,7 +18,13 @@ pub(crate) fn print(job: &Job) {
         "  tasks     {} ({} stored, {} unchanged, {} failed)",
         tasks.total, tasks.stored, tasks.unchanged, tasks.failed
     );
-    println!("  amount    {}, {} records", HumanBytes(job.bytes), HumanCount(job.records));
+    match job.rows {
+        Some(rows) => println!(
+            "  rows      {} ({} done, {} errors, {} unknown)",
+            rows.total, rows.done, rows.errors, rows.unknown
+        ),
+        None => println!("  amount    {}, {} records", HumanBytes(job.bytes), HumanCount(job.records)),
+    }
     for wait in &job.waits {
         println!("  waits     until {}: {}", wait.until, wait.reason);
     }
@@ -39,6 +45,32 @@ fn print_errors(job: &Job) {
     }
 }
 
+/// How the rows of a job that has ended ended, how to get the result, and what can be done about the others.
+pub(crate) fn rows_summary(job: &Job, rows: Rows, base: &str) -> String {
+    let [total, done, errors, unknown] = [rows.total, rows.done, rows.errors, rows.unknown].map(HumanCount);
+    let mut lines = format!("{}: {total} rows: {done} done, {errors} errors, {unknown} unknown\n", job.title());
+    let not_sent = rows.total.saturating_sub(rows.ended());
+    if not_sent > 0 {
+        lines += &format!("  {} rows were not sent\n", HumanCount(not_sent));
+    }
+    if rows.errors > 0 {
+        lines += "  errors are rows that are not as they must be, or that the API refused; the result says which\n";
+    }
+    if rows.unknown > 0 {
+        lines += "  unknown are rows whose answer was lost: the API may have them\n";
+    }
+    let key = if std::env::var_os("WAYBILL_API_KEY").is_some() {
+        "-H \"Authorization: Bearer $WAYBILL_API_KEY\" "
+    } else {
+        ""
+    };
+    lines += &match job.source.as_str() {
+        "relay" => format!("  result    curl {key}'{base}/api/v1/file/download?uuid_id={}'\n", job.id),
+        _ => format!("  result    the objects that {base}/v1/jobs/{}/tasks names\n", job.id),
+    };
+    lines
+}
+
 /// A line a job.
 pub(crate) fn table(jobs: &[Job]) -> Table {
     let mut table = Table::new();
@@ -55,4 +87,37 @@ pub(crate) fn table(jobs: &[Job]) -> Table {
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn relay(done: u64, errors: u64, unknown: u64) -> String {
+        let job: Job = serde_json::from_value(json!({
+            "id": "018f", "source": "relay", "params": {}, "state": "partial",
+            "created": "2024-05-01T08:00:00Z", "finished": null, "bytes": 0, "records": 0,
+            "tasks": { "total": 60, "stored": 60, "unchanged": 0, "failed": 0 },
+            "rows": { "total": 12_000, "done": done, "errors": errors, "unknown": unknown },
+        }))
+        .unwrap();
+        rows_summary(&job, job.rows.unwrap(), "http://127.0.0.1:8080")
+    }
+
+    #[test]
+    fn the_end_of_rows_says_what_to_do() {
+        insta::assert_snapshot!(relay(12_000, 0, 0), @"
+        relay: 12,000 rows: 12,000 done, 0 errors, 0 unknown
+          result    curl 'http://127.0.0.1:8080/api/v1/file/download?uuid_id=018f'
+        ");
+        insta::assert_snapshot!(relay(11_000, 3, 1), @"
+        relay: 12,000 rows: 11,000 done, 3 errors, 1 unknown
+          996 rows were not sent
+          errors are rows that are not as they must be, or that the API refused; the result says which
+          unknown are rows whose answer was lost: the API may have them
+          result    curl 'http://127.0.0.1:8080/api/v1/file/download?uuid_id=018f'
+        ");
+    }
 }

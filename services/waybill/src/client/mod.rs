@@ -5,12 +5,14 @@ mod http;
 mod jobs;
 mod progress;
 pub(crate) mod statistics;
+mod upload;
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 pub(crate) use self::http::{Client, Job};
 pub(crate) use self::progress::follow;
 
+use self::upload::Upload;
 use crate::{
     cli::{self, ServerFlags},
     server::settings::Settings,
@@ -25,8 +27,13 @@ pub(crate) async fn submit(flags: cli::Submit) -> anyhow::Result<ExitCode> {
             .ok_or_else(|| anyhow::anyhow!("expected KEY=VALUE, such as date=2024-05-01, found {pair:?}"))?;
         Ok((name.to_owned(), value.to_owned()))
     });
-    let params = params.collect::<anyhow::Result<_>>()?;
-    let job = client.submit(&flags.source, params, flags.key.as_deref()).await?;
+    let params = params.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+    let job = match &flags.file {
+        Some(path) => {
+            client.submit_file(&flags.source, &params, flags.key.as_deref(), Upload::open(path).await?).await?
+        }
+        None => client.submit(&flags.source, params, flags.key.as_deref()).await?,
+    };
     println!("{}", job.id);
     if flags.wait {
         return Ok(exit_code(&follow(&client, &[job.id]).await?));

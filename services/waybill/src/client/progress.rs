@@ -8,7 +8,11 @@ use std::{
 
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::client::{Client, Job, failures, http::Wait};
+use crate::client::{
+    Client, Job, failures,
+    http::{Rows, Wait},
+    jobs,
+};
 
 /// Often enough to look alive, seldom enough to cost the server nothing.
 const POLL: Duration = Duration::from_millis(250);
@@ -46,6 +50,9 @@ pub(crate) async fn follow(client: &Client, ids: &[String]) -> anyhow::Result<Ve
         if ended.len() == ids.len() {
             let jobs: Vec<_> = ids.iter().filter_map(|id| ended.get(id).cloned()).collect();
             for job in &jobs {
+                if let Some(rows) = job.rows {
+                    eprint!("{}", jobs::rows_summary(job, rows, client.base()));
+                }
                 failures::print_summary(client, job).await?;
             }
             return Ok(jobs);
@@ -98,12 +105,32 @@ impl Seen {
 
 /// `buses date=2024-05-01: running, 3 of 12 tasks, …`
 fn line(job: &Job, stalled: Option<Duration>) -> String {
-    let (ended, total) = (job.tasks.ended(), job.tasks.total);
-    format!("{}: {}, {ended} of {total} tasks, {}", job.title(), job.state, amounts(job, stalled))
+    let so_far = match job.rows {
+        Some(rows) => rows_so_far(rows),
+        None => format!("{} of {} tasks", job.tasks.ended(), job.tasks.total),
+    };
+    format!("{}: {}, {so_far}, {}", job.title(), job.state, amounts(job, stalled))
+}
+
+/// `1,200 of 5,000 rows, 3 errors`
+fn rows_so_far(rows: Rows) -> String {
+    let mut text = format!("{} of {} rows", HumanCount(rows.ended()), HumanCount(rows.total));
+    match rows.errors {
+        0 => {}
+        1 => text += ", 1 error",
+        errors => text += &format!(", {} errors", HumanCount(errors)),
+    }
+    if rows.unknown > 0 {
+        text += &format!(", {} unknown", HumanCount(rows.unknown));
+    }
+    text
 }
 
 fn amounts(job: &Job, stalled: Option<Duration>) -> String {
-    let mut text = format!("{}, {} records", HumanBytes(job.bytes), HumanCount(job.records));
+    let mut text = match job.rows {
+        Some(_) => format!("{} of {} tasks", job.tasks.ended(), job.tasks.total),
+        None => format!("{}, {} records", HumanBytes(job.bytes), HumanCount(job.records)),
+    };
     if job.tasks.unchanged > 0 {
         text += &format!(", {} unchanged", job.tasks.unchanged);
     }
@@ -139,9 +166,12 @@ impl Bars {
             let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
             self.all.add(ProgressBar::new(0).with_style(style).with_prefix(job.title()))
         });
-        bar.set_length(job.tasks.total);
-        bar.set_position(job.tasks.ended());
-        bar.set_message(format!("{}, {}", job.state, amounts(job, stalled)));
+        // Rows end batch by batch, as tasks do, but say more.
+        let (ended, total) = job.rows.map_or((job.tasks.ended(), job.tasks.total), |rows| (rows.ended(), rows.total));
+        bar.set_length(total);
+        bar.set_position(ended);
+        let rows = job.rows.map(|rows| format!("{}, ", rows_so_far(rows))).unwrap_or_default();
+        bar.set_message(format!("{}, {rows}{}", job.state, amounts(job, stalled)));
         if job.is_terminal() {
             bar.abandon();
         }
@@ -194,5 +224,13 @@ mod tests {
         95: buses date=2024-05-01: running, 11 of 12 tasks, 10.74 KiB, 110 records, the next attempt waits until 08:01:35: the upstream answers 429
         96: buses date=2024-05-01: succeeded, 12 of 12 tasks, 11.72 KiB, 120 records
         ");
+    }
+
+    #[test]
+    fn rows_are_shown_where_a_job_has_rows() {
+        let mut job = job("running", 3);
+        (job.source, job.params) = ("relay".to_owned(), [].into());
+        job.rows = Some(Rows { total: 5_000, done: 1_196, errors: 3, unknown: 1 });
+        insta::assert_snapshot!(line(&job, None), @"relay: running, 1,200 of 5,000 rows, 3 errors, 1 unknown, 3 of 12 tasks, about 1 s left");
     }
 }

@@ -184,6 +184,10 @@ mod tests {
         shutdown.cancel();
         running.ended.await.unwrap().unwrap();
         insta::assert_snapshot!(seen.join("\n"), @"
+        GET /api/v1/file: 401 in 403
+        POST /api/v1/file: 401 403 in
+        GET /api/v1/file/check: 401 in 403
+        GET /api/v1/file/download: 401 in 403
         POST /collect: 401 403 in
         GET /country-stats: 401 in 403
         GET /get: 401 in 403
@@ -199,6 +203,8 @@ mod tests {
         GET /v1/sources: 401 in 403
         GET /v1/sources/{name}: 401 in 403
         GET /v1/stats/{source}: 401 in 403
+        POST /v1/uploads: 401 403 in
+        GET /v1/uploads/{id}: 401 in 403
         ");
     }
 }

@@ -111,11 +111,14 @@ struct Intake {
 pub(crate) fn limited(mut request: Request, rules: BodyRules) -> Result<Request, Problem> {
     // A length that is no number never comes here: hyper refuses it.
     let announced = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    // A test has no connection.
+    let mut connection = request.data::<Arc<Connection>>().cloned();
+    if let Some(connection) = connection.as_ref().filter(|_| rules.patience.is_some()) {
+        connection.take_file();
+    }
     if announced.is_some_and(|length| length > rules.max_bytes) {
         return Err(Problem::payload_too_large(rules.max_bytes));
     }
-    // A test has no connection.
-    let mut connection = request.data::<Arc<Connection>>().cloned();
     let body = request.take_body();
     if body.is_empty() || rules.patience.is_some() {
         // An upload takes long without being idle, and is cut off where it stalls: no other connection may evict it.

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     ticket: AtomicU64,
     /// Even while the head of a request is awaited, odd from its end to the answer's head.
     turn: AtomicU64,
+    /// Whether its latest request has a body that may be a file.
+    takes_file: AtomicBool,
     /// Cancelled when it has to go.
     evicted: CancellationToken,
 }
@@ -69,7 +71,8 @@ impl ConnectionLimit {
         self.open.inc();
         let evicted = CancellationToken::new();
         let ticket = state.wait(evicted.clone()).into();
-        Some(Arc::new(Connection { limit: Arc::clone(self), ticket, turn: AtomicU64::new(0), evicted }))
+        let (turn, takes_file) = (AtomicU64::new(0), AtomicBool::new(false));
+        Some(Arc::new(Connection { limit: Arc::clone(self), ticket, turn, takes_file, evicted }))
     }
 
     /// Closes the connection that has waited longest: the system has no more to give.
@@ -102,7 +105,18 @@ impl State {
 impl Connection {
     /// The head of a request is complete. Its body may not be: the client can still be one that dawdles.
     pub(crate) fn head_complete(&self) {
+        self.takes_file.store(false, Ordering::Relaxed);
         self.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The request's body may be a file.
+    pub(crate) fn take_file(&self) {
+        self.takes_file.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the body of the connection's latest request may be a file.
+    pub(crate) fn takes_file(&self) -> bool {
+        self.takes_file.load(Ordering::Relaxed)
     }
 
     /// The whole request is here: it is our turn, and the connection stays.

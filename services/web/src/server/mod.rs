@@ -42,6 +42,9 @@ const FIELD_LIMIT: usize = 64;
 /// What a client may still send to a connection that is closed, and for how long, so that it gets to read why.
 const LEFTOVER: (u64, Duration) = (2 * 1024 * 1024, Duration::from_secs(1));
 
+/// The same where the client sends a file: browsers read why it is refused only once they have sent it.
+const FILE_LEFTOVER: (u64, Duration) = (1_000_000_000, Duration::from_secs(30));
+
 /// How a port is served.
 #[derive(Debug, Clone)]
 pub struct Serving {
@@ -181,19 +184,20 @@ async fn answer<E: Endpoint<Output = Response> + 'static>(
     let mut http = http1::Builder::new();
     // Its own limit on the time of a head would hold for idle connections as well.
     http.timer(TokioTimer::new()).header_read_timeout(None).max_headers(FIELD_LIMIT).max_buf_size(HEAD_LIMIT);
-    let mut connection = Box::pin(http.serve_connection(stream, service));
+    let mut served = Box::pin(http.serve_connection(stream, service));
     let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
+        outcome = served.as_mut() => outcome,
         () = shared.stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
+            served.as_mut().graceful_shutdown();
+            served.as_mut().await
         }
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended early");
     }
-    let stream = Pin::into_inner(connection).into_parts().io.into_inner();
+    let stream = Pin::into_inner(served).into_parts().io.into_inner();
     // A close with bytes unread would reset the connection, and what was answered could be lost with it.
-    let mut leftover = stream.take(LEFTOVER.0);
-    let _ = timeout(LEFTOVER.1, tokio::io::copy(&mut leftover, &mut tokio::io::sink())).await;
+    let (bytes, time) = if connection.takes_file() { FILE_LEFTOVER } else { LEFTOVER };
+    let mut leftover = stream.take(bytes);
+    let _ = timeout(time, tokio::io::copy(&mut leftover, &mut tokio::io::sink())).await;
 }
