@@ -185,7 +185,12 @@ impl Job {
             created: Moment(request.created),
             started: started.map(Moment),
             finished: finished.map(Moment),
-            eta_seconds: seconds.and_then(|seconds| eta(state, tasks, seconds)),
+            eta_seconds: seconds.and_then(|seconds| match &rows {
+                Some(rows) => {
+                    eta(state, rows.total, rows.total.saturating_sub(rows.done + rows.errors + rows.unknown), seconds)
+                }
+                None => eta(state, tasks.total, tasks.pending, seconds),
+            }),
             tasks: tasks.into(),
             bytes,
             records,
@@ -251,11 +256,11 @@ pub(crate) fn accepted(request: Request) -> Status {
     }
 }
 
-/// Unknown before the first task has ended, and when there is nothing left to wait for.
-fn eta(state: State, tasks: TaskTally, seconds: f64) -> Option<f64> {
-    let settled = tasks.total - tasks.pending.min(tasks.total);
+/// Unknown before the first task or row has ended, and when there is nothing left to wait for.
+fn eta(state: State, total: u64, pending: u64, seconds: f64) -> Option<f64> {
+    let settled = total.saturating_sub(pending);
     let known = state == State::Running && settled > 0 && seconds > 0.0;
-    known.then(|| round(seconds * tasks.pending as f64 / settled as f64))
+    known.then(|| round(seconds * pending as f64 / settled as f64))
 }
 
 fn per(amount: u64, seconds: f64) -> f64 {

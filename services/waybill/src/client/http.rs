@@ -109,6 +109,11 @@ pub(crate) struct TaskError {
 }
 
 impl Job {
+    /// How many of its rows have ended, or of its tasks where it has no rows.
+    pub(crate) fn ended(&self) -> u64 {
+        self.rows.map_or(self.tasks.ended(), Rows::ended)
+    }
+
     pub(crate) fn is_terminal(&self) -> bool {
         matches!(self.state.as_str(), "succeeded" | "partial" | "failed" | "cancelled" | "damaged")
     }

@@ -64,7 +64,7 @@ pub(crate) async fn follow(client: &Client, ids: &[String]) -> anyhow::Result<Ve
 /// What was seen of a job, and said of it.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Tasks that had ended, and since when it is so many.
+    /// Tasks or rows that had ended, and since when it is so many.
     ended: Option<(u64, Instant)>,
     line: Option<Line>,
 }
@@ -79,9 +79,9 @@ struct Line {
 }
 
 impl Seen {
-    /// How long no task has ended of a job that runs; none while that is not long.
+    /// How long no task or row has ended of a job that runs; none while that is not long.
     fn stalled(&mut self, job: &Job, now: Instant) -> Option<Duration> {
-        let ended = job.tasks.ended();
+        let ended = job.ended();
         let (_, since) = *match &mut self.ended {
             Some(last) if last.0 == ended => last,
             last => last.insert((ended, now)),
@@ -91,7 +91,7 @@ impl Seen {
 
     /// Whether something changed that a line is worth, or it was long ago.
     fn is_line_due(&mut self, job: &Job, now: Instant) -> bool {
-        let (ended, waits) = (job.tasks.ended(), !job.waits.is_empty());
+        let (ended, waits) = (job.ended(), !job.waits.is_empty());
         let is_due = self.line.as_ref().is_none_or(|last| {
             let (age, is_same) = (now.duration_since(last.at), (last.ended, last.waits) == (ended, waits));
             last.state != job.state || age >= IDLE_LINE_EVERY || (!is_same && age >= LINE_EVERY)
@@ -142,7 +142,8 @@ fn amounts(job: &Job, stalled: Option<Duration>) -> String {
     match (stalled, wait, job.eta_seconds) {
         (_, Some(Wait { until, reason }), _) => format!("{text}, the next attempt waits until {until}: {reason}"),
         (Some(stalled), None, _) => format!(
-            "{text}, no task has ended for {} s: {left} run or wait for the upstream's limit",
+            "{text}, no {} has ended for {} s: {left} tasks run or wait for the upstream's limit",
+            if job.rows.is_some() { "row" } else { "task" },
             stalled.as_secs(),
         ),
         (None, None, Some(eta)) if !job.is_terminal() => format!("{text}, about {eta:.0} s left"),

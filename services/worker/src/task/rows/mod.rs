@@ -163,7 +163,7 @@ fn missing(outcomes: &[RowOutcome]) -> Vec<MissingItem> {
     let mut missing: Vec<_> = named.collect();
     let more = others.count();
     if more > 0 {
-        missing.push(MissingItem { item: format!("{more} more rows"), reason: "the object names each".to_owned() });
+        missing.push(MissingItem { item: format!("and {more} more"), reason: "the result names each row".to_owned() });
     }
     missing
 }
