@@ -104,7 +104,8 @@ async fn a_client_that_sends_a_refused_file_to_its_end_gets_to_know_why() {
     let config = AppConfig { uploads: Uploads { paths: &["/things"], ..Uploads::default() }, ..AppConfig::default() };
     let port = Port::open(app(Things, probes, config), 100).await;
     let mut stream = port.connect().await;
-    let head = format!("POST /things HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/csv\r\ncontent-length: {SIZE}\r\n\r\n");
+    let head =
+        format!("POST /things HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/csv\r\ncontent-length: {SIZE}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&vec![b'x'; SIZE]).await.unwrap();
     let answer = rest(&mut stream).await;
