@@ -144,9 +144,9 @@ async fn the_form_answers_a_page_or_json() {
     <!doctype html>
     <html lang="en">
     <head>
-    <meta charset="utf{id}8">
-    <meta name="viewport" content="width=device{id}width, initial{id}scale=1">
-    <meta name="color{id}scheme" content="light dark">
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
     <title>Upload rows – Waybill</title>
     <link rel="stylesheet" href="/assets/waybill.css?v={v}">
     </head>
@@ -154,9 +154,9 @@ async fn the_form_answers_a_page_or_json() {
     <a class="skip" href="#content">Skip to the content</a>
     <header>
     <p class="brand">Waybill</p>
-    <nav aria{id}label="Pages">
+    <nav aria-label="Pages">
     <ul>
-    <li><a href="/api/v1/file" aria{id}current="page">Upload</a></li>
+    <li><a href="/api/v1/file" aria-current="page">Upload</a></li>
     <li><a href="/docs">API</a></li>
     </ul>
     </nav>
@@ -165,10 +165,10 @@ async fn the_form_answers_a_page_or_json() {
     <h1>Upload rows</h1>
     <p>Choose a CSV file. Each of its rows is sent to the API, as fast as the API's limit allows. Large files are fine: the
     file is checked while it arrives, and nothing is sent before it is whole.</p>
-    <form class="card" method="post" enctype="multipart/form{id}data">
+    <form class="card" method="post" enctype="multipart/form-data">
     <label for="file">CSV file</label>
-    <input id="file" name="file" type="file" accept=".csv,text/csv" required aria{id}describedby="file{id}hint">
-    <p id="file{id}hint" class="hint">Text in UTF{id}8, with the columns <code>userId</code>, <code>title</code>, <code>body</code> in its first line. At most 10 GB.</p>
+    <input id="file" name="file" type="file" accept=".csv,text/csv" required aria-describedby="file-hint">
+    <p id="file-hint" class="hint">Text in UTF-8, with the columns <code>userId</code>, <code>title</code>, <code>body</code> in its first line. At most 10 GB.</p>
     <button type="submit">Upload</button>
     </form>
     <h2>What happens next</h2>

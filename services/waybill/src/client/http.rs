@@ -311,7 +311,9 @@ impl Client {
             let start: String = text.chars().take(200).collect();
             return anyhow!("{status} from {}: {}", self.place(), start.trim());
         };
+        let is_upload_required = problem.as_ref().is_some_and(|problem| problem["type"] == "/problems/upload-required");
         let hint = match status {
+            _ if is_upload_required => " (`--file rows.csv` sends one)",
             StatusCode::UNAUTHORIZED if std::env::var_os("WAYBILL_API_KEY").is_some() => {
                 " (the key in WAYBILL_API_KEY is not valid there)"
             }

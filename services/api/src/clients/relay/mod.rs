@@ -26,6 +26,9 @@ const ROUTE: &str = "POST /api/v1/file";
 const FORM: &str = "/api/v1/file";
 const CHECK: &str = "/api/v1/file/check";
 
+/// Reasons that a page shows; the job in JSON has more.
+const REASONS: usize = 5;
+
 const KEY_HELP: &str = "export WAYBILL_API_KEY=wb_…
 waybill submit relay --file rows.csv --wait
 curl -H \"Authorization: Bearer $WAYBILL_API_KEY\" -F 'file=@rows.csv;type=text/csv' https://…/api/v1/file";
@@ -188,7 +191,7 @@ impl RelayApi {
             result => progress.result.as_str(),
             is_cancelled => status.state == State::Cancelled,
             is_retryable => status.is_retryable(),
-            reasons => status.errors.iter().map(|error| error.failure.reason.clone()).take(3).collect::<Vec<_>>(),
+            reasons => status.errors.iter().map(|error| error.failure.reason.clone()).take(REASONS).collect::<Vec<_>>(),
             is_live,
             job => Value::from_safe_string(job_response::location(status.request.job)),
         };
