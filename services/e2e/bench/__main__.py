@@ -15,6 +15,7 @@ from harness import REPOSITORY, Bench, Failed, LeftOut, say
 from load import cost, rate, requests, start
 from peers import install
 from query import statistics
+from rows import rows
 from scan import scan
 from small import embedded, fleet
 
@@ -27,11 +28,12 @@ LINES: dict[str, Callable[[Bench], None]] = {
     "statistics": statistics,
     "requests": requests,
     "rate": rate,
+    "rows": rows,
     "cost": cost,
     "growth": growth,
 }
 # What --quick runs: nothing that wants RabbitMQ or an S3 server.
-QUICK = ("start", "scan", "big", "small", "statistics", "requests", "rate", "cost", "growth")
+QUICK = ("start", "scan", "big", "small", "statistics", "requests", "rate", "rows", "cost", "growth")
 
 
 def arguments() -> argparse.Namespace:

@@ -113,9 +113,9 @@ def wait_until(what: str, condition: Callable[[], Any], timeout: float, pause: f
         time.sleep(pause)
 
 
-def request(method: str, url: str, body: Any = None, timeout: float = 60) -> bytes:
-    data = None if body is None else json.dumps(body).encode()
-    headers = {} if body is None else {"Content-Type": "application/json"}
+def request(method: str, url: str, body: Any = None, timeout: float = 60, content_type: str = "application/json") -> bytes:
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {} if body is None else {"Content-Type": content_type}
     try:
         asked = urllib.request.Request(url, data=data, headers=headers, method=method)
         with urllib.request.urlopen(asked, timeout=timeout) as answer:

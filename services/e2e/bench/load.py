@@ -191,31 +191,33 @@ def cost(bench: Bench) -> None:
     bench.add(Row("cost", "messages published a task", "messages", "lower", published / cities / 2, how))
 
 
-def count_requests(bench: Bench, system: System, cities: int, where: str) -> None:
-    def s3_requests() -> dict[str, float]:
-        found: dict[str, float] = {}
-        for labels, value in system.metrics("waybill_s3_requests_total").items():
-            operation = re.search(r'operation="(\w+)"', labels)[1]
-            found[operation] = found.get(operation, 0) + value
-        return found
+def s3_requests(system: System) -> dict[str, float]:
+    """Of all processes, by operation."""
+    found: dict[str, float] = {}
+    for labels, value in system.metrics("waybill_s3_requests_total").items():
+        operation = re.search(r'operation="(\w+)"', labels)[1]
+        found[operation] = found.get(operation, 0) + value
+    return found
 
+
+def count_requests(bench: Bench, system: System, cities: int, where: str) -> None:
     def spent(before: dict[str, float], pause: float, parts: int) -> tuple[float, str]:
         """Requests since `before`, less those of a pause, for one of the parts."""
-        now = s3_requests()
+        now = s3_requests(system)
         time.sleep(pause)
-        idle = s3_requests()
+        idle = s3_requests(system)
         found = {name: max(now[name] - before.get(name, 0) - (idle[name] - now[name]), 0) / parts for name in now}
         split = ", ".join(f"{value:.2f} {name}" for name, value in sorted(found.items()) if value >= 0.005)
         return sum(found.values()), split
 
     system.run("buses", date=day(0))
-    before, begun = s3_requests(), time.monotonic()
+    before, begun = s3_requests(system), time.monotonic()
     system.finish(system.submit("buses", date=day(1)), pause=1)
     total, split = spent(before, time.monotonic() - begun, cities)
     how = f"a job of {cities} tasks, asked for once a second, /metrics before and after, less a pause as long: {split}"
     bench.add(Row("cost", f"S3 requests a small task, {where}", "requests", "lower", total, how))
     for name in ("first", "second"):
-        before = s3_requests()
+        before = s3_requests(system)
         system.country_stats(day(0), day(1))
         total, split = spent(before, 1, 1)
         how = f"/metrics before and after, less a second at rest: {split or 'none'}"
