@@ -66,7 +66,7 @@ pub(crate) async fn run(
         key,
     };
     match items.as_slice() {
-        [item] if definition.upload().is_some() => rows::run(&task, item, work.round).await,
+        [item] if definition.upload().is_some() => rows::run(&task, item, work).await,
         [item] if definition.batch() == 1 => single_item::run(&task, item).await,
         items => batch::run(&task, items).await,
     }

@@ -182,6 +182,28 @@ async fn an_api_that_may_be_asked_twice_gets_lost_rows_again() {
     assert!(received.distinct == 200 && received.total > 200, "{received:?}");
 }
 
+#[tokio::test]
+async fn what_was_sent_is_told_where_the_upstream_stays_away() {
+    let (mut system, stand_in, _running) = stopped(&fast(), Options::default()).await;
+    system.worker.retry = PATIENCE;
+    system.run();
+    let job = submit(&system, "userId,title,body\n1,good,x\n2,fault:503 for ever,x\n3,good too,x\n").await;
+    let down = r#"{"cities": {}, "server_error": 1.0}"#;
+    until("the first row is sent", || stand_in.received_with_title("good") == 1).await;
+    stand_in.set_faults(serde_json::from_str::<Faults>(down).unwrap());
+    let status = system.ended(job).await;
+    let (done, errors, unknown) = tally(&status);
+    assert_eq!((status.state, done + errors, unknown), (State::Partial, 3, 0), "{:?}", status.errors);
+    let all = outcomes(&system, job).await;
+    assert_eq!((all.len(), all[0]["result"].as_str()), (3, Some("done")), "{all:?}");
+    assert_eq!(all[1]["reason"], "not sent: the upstream answered with status 503: a fault that was asked for");
+    stand_in.set_faults(Faults::default());
+    system.ledger.retry(job, Timestamp::now()).await.unwrap();
+    let status = system.ended(job).await;
+    assert_eq!((status.state, tally(&status)), (State::Succeeded, (3, 0, 0)), "{:?}", status.errors);
+    assert_eq!(stand_in.received_with_title("good"), 1);
+}
+
 /// Workers end in the middle of whatever they do, again and again.
 #[tokio::test]
 async fn whenever_a_worker_dies_no_row_is_sent_twice_or_lost() {

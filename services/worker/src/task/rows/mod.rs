@@ -17,7 +17,7 @@ use waybill_store::UploadBody;
 
 use crate::{
     blocking,
-    delivery::outcome::{Object, Success, TaskError},
+    delivery::outcome::{Object, Success, TaskError, Work},
     download::model::{Fetched, Validators},
     task::{
         Task,
@@ -33,7 +33,8 @@ const LARGEST_OBJECT: usize = 64 << 20;
 const NAMED: usize = 3;
 
 /// Sends the rows that were not sent yet, and stores how all of them ended.
-pub(crate) async fn run(task: &Task<'_>, item: &Item, round: u32) -> Result<Success, TaskError> {
+pub(crate) async fn run(task: &Task<'_>, item: &Item, work: Work) -> Result<Success, TaskError> {
+    let round = work.round;
     let (ledger, job, writer) = (&task.context.worker.ledger, task.request.job, Uuid::now_v7());
     let rows = read(task, item).await?;
     let seen = task.look().await?;
@@ -50,7 +51,20 @@ pub(crate) async fn run(task: &Task<'_>, item: &Item, round: u32) -> Result<Succ
         }
     }
     let known = tally(outcomes.iter().map(|(_, outcome)| outcome));
-    outcomes.extend(Sender::new(task, log, writer, round, to_send, known).run().await?);
+    let sent = Sender::new(task, log, writer, round, to_send, known).run().await?;
+    if let Some(why) = sent.stop {
+        let is_last = work.attempt >= task.context.worker.retry.attempts;
+        let reason = match &why {
+            TaskError::Cancelled => "the job was cancelled",
+            TaskError::Failed { reason } => reason,
+            TaskError::Retry { reason, .. } if is_last => reason,
+            _ => return Err(why),
+        };
+        let reason = format!("not sent: {reason}");
+        let not_sent = |row| task.definition.outcome(row, RowResult::Error, Some(reason.clone()), None);
+        outcomes.extend(sent.left.into_iter().map(|(at, row)| (at, not_sent(row))));
+    }
+    outcomes.extend(sent.outcomes);
     outcomes.sort_unstable_by_key(|(at, _)| *at);
     let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     store(task, item, &seen, begun, outcomes).await

@@ -1,7 +1,7 @@
 //! Sends rows at the source's pace. The rows of the next second are written down as begun, together with how the last ones
 //! ended, while those before them are sent: one PUT a second, whatever the rate.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use futures::{
     FutureExt, StreamExt,
@@ -9,8 +9,8 @@ use futures::{
     stream::FuturesUnordered,
 };
 use uuid::Uuid;
-use waybill_ledger::{LedgerError, RowLog, RowRecord, RowTally};
-use waybill_source::{Limit, Row, RowOutcome, RowResult};
+use waybill_ledger::{RowLog, RowRecord, RowTally};
+use waybill_source::{Limit, Row, RowOutcome};
 
 use crate::{
     delivery::outcome::TaskError,
@@ -25,12 +25,14 @@ use crate::{
 
 /// Rows under way at once: a slow answer holds up no other row.
 const MOST_UNDER_WAY: usize = 256;
+/// Between two tries to write a record.
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 /// Rows written down together, at least where there is no rate, and at most.
 const LEAST_AHEAD: u64 = 8;
 const MOST_AHEAD: u64 = 256;
 
 /// A row, and its place among the task's rows.
-type Numbered<'a> = (usize, &'a Row);
+pub(super) type Numbered<'a> = (usize, &'a Row);
 
 /// The rows of a task that are to be sent.
 pub(super) struct Sender<'a> {
@@ -50,17 +52,27 @@ pub(super) struct Sender<'a> {
     outcomes: Vec<(usize, RowOutcome)>,
     /// Of all rows of the task.
     tally: RowTally,
+    /// Rows that were not sent.
+    left: Vec<Numbered<'a>>,
     /// Why no more rows are sent.
     stop: Option<TaskError>,
     /// In no future: it writes a record.
     log: Option<RowLog>,
 }
 
-/// A record that was written, or not.
+/// A record that was written, unless another worker has opened the log.
 struct Written<'a> {
     log: RowLog,
-    is_ours: Result<bool, LedgerError>,
+    is_ours: bool,
     rows: Vec<Numbered<'a>>,
+}
+
+/// What has come of the rows.
+pub(super) struct AllSent<'a> {
+    pub(super) outcomes: Vec<(usize, RowOutcome)>,
+    /// Rows that were not sent, and why not.
+    pub(super) left: Vec<Numbered<'a>>,
+    pub(super) stop: Option<TaskError>,
 }
 
 impl<'a> Sender<'a> {
@@ -90,13 +102,17 @@ impl<'a> Sender<'a> {
             ended: Vec::new(),
             outcomes: Vec::new(),
             tally,
+            left: Vec::new(),
             stop: None,
             log: Some(log),
         }
     }
 
-    /// Sends all rows, and returns how they ended. What did end is written down, whatever comes of the others.
-    pub(super) async fn run(mut self) -> Result<Vec<(usize, RowOutcome)>, TaskError> {
+    /// Sends all rows, and returns how they ended. That is written down, whatever keeps others from being sent.
+    ///
+    /// # Errors
+    /// Where another worker runs the task: it says how the rows ended.
+    pub(super) async fn run(mut self) -> Result<AllSent<'a>, TaskError> {
         let (task, shutdown) = (self.task, self.task.context.shutdown.clone());
         let mut writing: OptionFuture<BoxFuture<'a, Written<'a>>> = None.into();
         let mut passing: OptionFuture<BoxFuture<'a, Result<Passed<'a>, GaveUp>>> = None.into();
@@ -126,7 +142,11 @@ impl<'a> Sender<'a> {
                 () = shutdown.cancelled(), if self.stop.is_none() => self.stop = Some(TaskError::Interrupted),
                 Some(written) = &mut writing, if is_writing => {
                     (writing, is_writing) = (None.into(), false);
-                    self.written(written).await?;
+                    if !written.is_ours {
+                        // What may have been sent and is not written down is unknown to the other worker, and stays so.
+                        return Err(TaskError::LeasedElsewhere { remaining: task.context.worker.lease });
+                    }
+                    self.written(written).await;
                 }
                 Some((row, sent)) = under_way.next() => self.take(row, sent),
                 Some(passed) = &mut passing, if is_passing => {
@@ -145,10 +165,7 @@ impl<'a> Sender<'a> {
             }
         }
         task.delivery.has_started();
-        match self.stop {
-            Some(TaskError::Cancelled) | None => Ok(self.outcomes),
-            Some(error) => Err(error),
-        }
+        Ok(AllSent { outcomes: self.outcomes, left: self.left, stop: self.stop })
     }
 
     /// The next record to write: rows that are begun soon, and how others ended; `None` where there is nothing to write yet.
@@ -168,20 +185,30 @@ impl<'a> Sender<'a> {
             withdrawn: std::mem::take(&mut self.withdrawn),
             ended: std::mem::take(&mut self.ended),
         };
-        Some(async move { Written { is_ours: log.append(record).await, log, rows } }.boxed())
+        let write = async move {
+            // For as long as the store does not take it: what was sent must not be forgotten.
+            let is_ours = loop {
+                match log.append(record.clone()).await {
+                    Ok(is_ours) => break is_ours,
+                    Err(error) => tracing::warn!(%error, "failed to write down which rows were sent, to be retried"),
+                }
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            };
+            Written { log, is_ours, rows }
+        };
+        Some(write.boxed())
     }
 
-    async fn written(&mut self, Written { log, is_ours, rows }: Written<'a>) -> Result<(), TaskError> {
-        if !is_ours? {
-            // What it may have sent and not written down is unknown to the other worker, and stays so.
-            return Err(TaskError::LeasedElsewhere { remaining: self.task.context.worker.lease });
-        }
+    async fn written(&mut self, Written { log, rows, .. }: Written<'a>) {
         self.log = Some(log);
         self.ready.extend(rows);
-        if self.stop.is_none() && self.task.context.is_cancelled(self.task.request.job).await? {
-            self.stop = Some(TaskError::Cancelled);
+        if self.stop.is_none() {
+            match self.task.context.is_cancelled(self.task.request.job).await {
+                Ok(false) => {}
+                Ok(true) => self.stop = Some(TaskError::Cancelled),
+                Err(error) => tracing::debug!(%error, "failed to see whether the job is cancelled"),
+            }
         }
-        Ok(())
     }
 
     fn take(&mut self, (at, row): Numbered<'a>, sent: Sent) {
@@ -194,26 +221,16 @@ impl<'a> Sender<'a> {
             }
             Sent::NotDone(gave_up) => {
                 self.withdrawn.push(row.line);
-                match self.stop {
-                    Some(TaskError::Cancelled) => self.leave_out((at, row)),
-                    _ => drop(self.stop.get_or_insert(gave_up.into())),
-                }
+                self.left.push((at, row));
+                self.stop.get_or_insert(gave_up.into());
             }
         }
     }
 
     /// Begins no more rows.
     fn withdraw(&mut self) {
-        let waiting = std::mem::take(&mut self.waiting);
-        let ready = std::mem::take(&mut self.ready);
-        self.withdrawn.extend(ready.iter().map(|(_, row)| row.line));
-        if self.stop == Some(TaskError::Cancelled) {
-            ready.into_iter().chain(waiting).for_each(|row| self.leave_out(row));
-        }
-    }
-
-    fn leave_out(&mut self, (at, row): Numbered<'a>) {
-        let reason = Some("not sent: the job was cancelled".to_owned());
-        self.outcomes.push((at, self.task.definition.outcome(row, RowResult::Error, reason, None)));
+        self.withdrawn.extend(self.ready.iter().map(|(_, row)| row.line));
+        self.left.extend(self.ready.drain(..));
+        self.left.extend(self.waiting.drain(..));
     }
 }
