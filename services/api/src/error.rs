@@ -65,6 +65,15 @@ pub(crate) fn upload_of_another_source(upload: UploadId, its: &str, wanted: &str
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-upload", detail).at("upload")
 }
 
+/// A job with a file that may exist or not.
+pub(crate) fn unconfirmed(job: JobId) -> Problem {
+    let detail = format!(
+        "the object store did not confirm job {job}, which may exist: look for it at /v1/jobs/{job} in a minute, before \
+         the file is sent again and its rows with it"
+    );
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed-job", detail)
+}
+
 /// A job that was not accepted.
 pub(crate) fn submit(error: SubmitError) -> Problem {
     match error {

@@ -86,7 +86,13 @@ impl Receiver {
             return Err(Problem::internal("an upload was written that was not checked to its end"));
         };
         let upload = Upload { id, source: definition.name().to_owned(), bytes, rows: found.rows, sha256, by };
-        self.ledger.record_upload(&upload).await.map_err(error::ledger)?;
+        if let Err(error) = self.ledger.record_upload(&upload).await {
+            // It may be recorded all the same, so both go.
+            if let Err(error) = self.ledger.delete_upload(id).await {
+                tracing::warn!(upload = %id, %error, "failed to delete an upload that could not be recorded");
+            }
+            return Err(error::ledger(error));
+        }
         tracing::info!(
             upload = %id,
             source = upload.source,

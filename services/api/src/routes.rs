@@ -35,6 +35,8 @@ use crate::{
 const ROUTE: &str = "POST /v1/jobs";
 /// How long a client waits to learn whether its job exists.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same of a client that has sent a file, which it would have to send again.
+const FILE_SUBMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Jobs over HTTP. Clones share the limit on uploads.
 #[derive(Debug, Clone)]
@@ -132,6 +134,9 @@ impl JobsApi {
         let Wanted { params, upload, route, key } = wanted;
         let now = (self.now)();
         let (id, by) = (self.ids.fresh(now), caller.name().map(str::to_owned));
+        // A file that is sent again is sent to its API again, unless a key says that it is the same.
+        let is_file = upload.is_some();
+        let is_safe_to_repeat = !is_file || key.is_some();
         let submission = Submission { definition, params, upload, idempotency_key: key, route, by, id, now };
         let accepting = async {
             let submitted = self.ledger.submit(submission).await.map_err(error::submit)?;
@@ -143,8 +148,13 @@ impl JobsApi {
             Ok(status.unwrap_or_else(|| job_response::accepted(submitted.request)))
         };
         // The job may exist all the same; an idempotency key makes a second try safe.
-        let late = |_| Problem::unavailable("the object store", "a job was not accepted within 2 seconds");
-        tokio::time::timeout(SUBMIT_TIMEOUT, accepting).await.map_err(late)?
+        let within = if is_file { FILE_SUBMIT_TIMEOUT } else { SUBMIT_TIMEOUT };
+        let late = |_| Problem::unavailable("the object store", format!("a job was not accepted within {within:?}"));
+        let accepted = tokio::time::timeout(within, accepting).await.map_err(late).flatten();
+        accepted.map_err(|problem| match problem.status {
+            503 if !is_safe_to_repeat => error::unconfirmed(JobId::new(id)),
+            _ => problem,
+        })
     }
 
     async fn answer(&self, status: Status, wait: Option<Duration>) -> Accepted {

@@ -83,11 +83,10 @@ async fn a_file_is_uploaded_watched_and_its_result_downloaded() {
     <div><dt>Result</dt><dd>process</dd></div>
     </dl>
     </div>
-    <p>Rows with errors were not sent because they are not as they must be, or the API refused them. In the result they say
-    <code>error</code>; the others were not held up by them.</p>
+    <p>Rows with errors were not sent, or the API refused them. In the result they say <code>error</code>.</p>
     <p>Of rows that are unknown the answer was lost, so that the API may have them or not. They are not sent again by
     themselves.</p>
-    <p><a class="button" href="/api/v1/file/download?uuid_id={id}">Download the result so far</a></p>
+    <p><a class="button" download="result.json" href="/api/v1/file/download?uuid_id={id}">Download the result so far</a></p>
     <p class="meta">Operation <code class="id">{id}</code>, <a href="/v1/jobs/{id}">as a job in JSON</a></p>
     </main>
     </body>

@@ -11,7 +11,7 @@ use jiff::{Timestamp, civil::Date};
 use tokio::sync::Semaphore;
 use waybill_journal::{CompactionError, Options, Unreadable};
 use waybill_queue::Queue;
-use waybill_source::Definition;
+use waybill_source::{Definition, ObjectName};
 use waybill_store::{Store, StoreError};
 
 use crate::{
@@ -32,6 +32,8 @@ use crate::{
 /// a thousand. So an outcome fits into a segment.
 const REASON_LIMIT: usize = 4_000;
 const MISSING_REASON_LIMIT: usize = 500;
+/// Objects of a task that are looked at: there are more than one or two only until the housekeeper comes by.
+const REPLACED: usize = 100;
 /// How long the store may take for an entry that somebody waits for, or whose work can go on without it.
 const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -161,6 +163,15 @@ impl Ledger {
             return Err(LedgerError::damaged(&done.object, "a task's object lies in data/".to_owned()));
         }
         Ok(self.store.get_range(&done.object, offset, len).await?)
+    }
+
+    /// The object that has taken the place of the one that a task's outcome names; `None` where there is none. Of two
+    /// workers that stored the same task the earlier outcome counts, and the later object.
+    pub async fn replaced(&self, done: &Done) -> Result<Option<Done>, LedgerError> {
+        let Some(name) = ObjectName::parse(&done.object) else { return Ok(None) };
+        let prefix = format!("{}/{}.", name.folder, name.item);
+        let newest = self.store.list(&prefix, None, REPLACED).await?.pop();
+        Ok(newest.map(|entry| Done { object: entry.key, bytes: entry.size, ..done.clone() }))
     }
 
     /// Records that a worker begins to plan; the first time counts.

@@ -36,7 +36,7 @@ pub use layout::upload::{Upload, UploadId};
 pub use ledger::Ledger;
 pub use metrics::Metrics;
 pub use recovery::{LOST_AFTER, Recovery};
-pub use rows::{RowLog, RowRecord};
+pub use rows::{EarlierRecords, RowLog, RowRecord};
 pub use views::listing::{JobFilter, JobPage};
 pub use views::status::{State, Status, TaskError, TaskTally};
 pub use views::tasks::{TaskState, TaskStatus};

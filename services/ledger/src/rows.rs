@@ -14,7 +14,7 @@ use waybill_source::RowOutcome;
 
 use crate::{JobId, Ledger, LedgerError, layout::keys};
 
-/// The most that is read of a record: the rows of a task have at most 4 MiB, and may be kept in full with their outcome.
+/// The most that is read of a record: it has at most 256 outcomes, of at most 70 KiB each.
 const RECORD: usize = 64 << 20;
 /// A record that opens a log has a writer and a round, and no more than so many bytes; every other record has more.
 const OPENING: u64 = 70;
@@ -41,6 +41,15 @@ pub struct RowRecord {
     pub ended: Vec<RowOutcome>,
 }
 
+/// What others wrote before a log was opened.
+#[derive(Debug, PartialEq)]
+pub struct EarlierRecords {
+    /// The oldest first.
+    pub records: Vec<RowRecord>,
+    /// Whether records were deleted since the task had an outcome: how its rows ended is in the object that it names.
+    pub is_trimmed: bool,
+}
+
 /// The end of a log, where its writer adds records.
 #[derive(Debug)]
 pub struct RowLog {
@@ -51,8 +60,7 @@ pub struct RowLog {
 }
 
 impl Ledger {
-    /// Opens the log of a task for `writer`, and returns what others wrote before, oldest first. From then on no other
-    /// writer adds to it. `None` where others keep opening it.
+    /// Opens the log of a task for `writer`. From then on no other writer adds to it. `None` where others keep opening it.
     ///
     /// Where the store ignores create-only, two writers at the same instant may both believe that they opened it.
     pub async fn open_row_log(
@@ -61,9 +69,10 @@ impl Ledger {
         task: u32,
         round: u32,
         writer: Uuid,
-    ) -> Result<Option<(RowLog, Vec<RowRecord>)>, LedgerError> {
+    ) -> Result<Option<(RowLog, EarlierRecords)>, LedgerError> {
         for _ in 0..TRIES {
             let (records, next) = self.row_records(job, task).await?;
+            let records = EarlierRecords { is_trimmed: records.len() < next as usize, records };
             let mut log = RowLog { ledger: self.clone(), job, task, next };
             let opening = RowRecord { writer, round, begun: Vec::new(), withdrawn: Vec::new(), ended: Vec::new() };
             if log.append(opening).await? {
@@ -91,12 +100,18 @@ impl Ledger {
         Ok((records.into_iter().flatten().collect(), next))
     }
 
-    /// Deletes what the outcome of a task has made superfluous: all records but those that opened the log.
-    pub async fn trim_row_log(&self, job: JobId, task: u32) -> Result<(), LedgerError> {
+    /// Whether anything was ever written down of the rows of a task.
+    pub async fn has_row_log(&self, job: JobId, task: u32) -> Result<bool, LedgerError> {
+        Ok(!self.store.list(&keys::row_log(job, task), None, 1).await?.is_empty())
+    }
+
+    /// Deletes what the outcome of a task has made superfluous: of the first `len` records all but those that opened the log.
+    pub async fn trim_row_log(&self, job: JobId, task: u32, len: u32) -> Result<(), LedgerError> {
+        let is_before = |key: &str| keys::parse_row_record(key).is_some_and(|number| number < len);
         let prefix = keys::row_log(job, task);
         let mut pages = pin!(self.store.pages(&prefix));
         while let Some(page) = pages.try_next().await? {
-            let superfluous = page.into_iter().filter(|entry| entry.size > OPENING);
+            let superfluous = page.into_iter().filter(|entry| entry.size > OPENING && is_before(&entry.key));
             self.store.delete(&superfluous.map(|entry| entry.key).collect::<Vec<_>>()).await?;
         }
         Ok(())
@@ -114,6 +129,11 @@ impl Ledger {
 }
 
 impl RowLog {
+    /// How many records there are, those of others included.
+    pub fn records(&self) -> u32 {
+        self.next
+    }
+
     /// Adds a record. `false`: another writer has opened the log meanwhile, and nothing was added.
     pub async fn append(&mut self, record: RowRecord) -> Result<bool, LedgerError> {
         let writer = record.writer;
@@ -135,26 +155,31 @@ mod tests {
         RowRecord { writer: Uuid::from_u128(writer), round, begun: begun.to_vec(), withdrawn, ended }
     }
 
-    async fn open(ledger: &Ledger, writer: u128) -> (RowLog, Vec<RowRecord>) {
-        ledger.open_row_log(id(0, 1), 7, 0, Uuid::from_u128(writer)).await.unwrap().unwrap()
+    async fn open(ledger: &Ledger, writer: u128) -> (RowLog, Vec<RowRecord>, bool) {
+        let (log, earlier) = ledger.open_row_log(id(0, 1), 7, 0, Uuid::from_u128(writer)).await.unwrap().unwrap();
+        (log, earlier.records, earlier.is_trimmed)
     }
 
     #[tokio::test]
     async fn a_writer_that_was_superseded_adds_nothing_more() {
         let fixture = Fixture::new().await;
-        let (mut first, before) = open(&fixture.ledger, 1).await;
-        assert_eq!(before, []);
+        assert!(!fixture.ledger.has_row_log(id(0, 1), 7).await.unwrap());
+        let (mut first, before, is_trimmed) = open(&fixture.ledger, 1).await;
+        assert_eq!((before, is_trimmed), (Vec::new(), false));
+        assert!(fixture.ledger.has_row_log(id(0, 1), 7).await.unwrap());
         assert!(first.append(record(1, 0, &[2, 3])).await.unwrap());
         let another = fixture.another();
-        let (mut second, before) = open(&another, 2).await;
-        assert_eq!(before, [record(1, 0, &[]), record(1, 0, &[2, 3])]);
+        let (mut second, before, is_trimmed) = open(&another, 2).await;
+        assert_eq!((before, is_trimmed), (vec![record(1, 0, &[]), record(1, 0, &[2, 3])], false));
         assert!(!first.append(record(1, 0, &[4])).await.unwrap());
         assert!(second.append(record(2, 0, &[4])).await.unwrap());
-        // Nor after the task has ended.
-        another.trim_row_log(id(0, 1), 7).await.unwrap();
-        assert!(!first.append(record(1, 0, &[5])).await.unwrap());
-        let (_, before) = open(&fixture.another(), 3).await;
-        assert_eq!(before, [record(1, 0, &[]), record(2, 0, &[])]);
+        // Nor after the task has ended. What a later writer adds meanwhile stays.
+        let records = second.records();
+        assert!(second.append(record(2, 0, &[5])).await.unwrap());
+        another.trim_row_log(id(0, 1), 7, records).await.unwrap();
+        assert!(!first.append(record(1, 0, &[6])).await.unwrap());
+        let (_, before, is_trimmed) = open(&fixture.another(), 3).await;
+        assert_eq!((before, is_trimmed), (vec![record(1, 0, &[]), record(2, 0, &[]), record(2, 0, &[5])], true));
     }
 
     #[tokio::test]

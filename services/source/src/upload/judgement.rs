@@ -24,7 +24,7 @@ pub enum Judgement {
 
 impl Definition {
     /// What an answer means: as the first rule of `on` says that has its status; otherwise 2xx is done, 408, 425, 429 and
-    /// 503 are tried again, other 5xx are unknown, and all else is an error. No rule looks at `body` yet.
+    /// 503 are tried again, 303 and other 5xx are unknown, and all else is an error. No rule looks at `body` yet.
     pub fn judge(&self, status: u16, _body: &[u8]) -> Judgement {
         let rules = self.upload().map_or(&[][..], |upload| &upload.rules.on);
         if let Some(rule) = rules.iter().find(|rule| rule.statuses.contains(&status)) {
@@ -34,6 +34,7 @@ impl Definition {
             };
             return match rule.action {
                 Action::Fail => Judgement::Error(reason),
+                Action::Unknown => Judgement::Unknown(reason),
                 Action::Retry(wait) => Judgement::Retry { wait, reason },
             };
         }
@@ -41,7 +42,8 @@ impl Definition {
         match status {
             200..=299 => Judgement::Done,
             408 | 425 | 429 | 503 => Judgement::Retry { wait: None, reason },
-            500..=599 => Judgement::Unknown(reason),
+            // See Other is also how an API says that it has taken something.
+            303 | 500..=599 => Judgement::Unknown(reason),
             _ => Judgement::Error(reason),
         }
     }

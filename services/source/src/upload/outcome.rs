@@ -49,8 +49,8 @@ pub struct OutcomeError {
 
 /// The longest reason, in characters.
 const MAX_REASON: usize = 1_000;
-/// The most bytes of all values of an outcome together: with its reason a line stays below the scanner's 1 MiB.
-const MAX_VALUES: usize = 512 << 10;
+/// The most bytes of all values of an outcome together: a thousand outcomes are read back at once.
+const MAX_VALUES: usize = 64 << 10;
 
 impl RowResult {
     pub(crate) const ALL: [Self; 3] = [Self::Done, Self::Error, Self::Unknown];

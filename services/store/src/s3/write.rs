@@ -181,7 +181,8 @@ impl Begun {
     ) -> Result<u64, E> {
         let (mut parts, mut len, mut is_last) = (Vec::new(), 0, false);
         while !gathered.is_empty() {
-            let part = gathered.split().freeze();
+            // All parts but the last are of one size, as Cloudflare's R2 wants it.
+            let part = gathered.split_to(gathered.len().min(PART as usize)).freeze();
             len += part.len() as u64;
             let number = i32::try_from(parts.len() + 1).unwrap_or(i32::MAX);
             let sending = async { Ok(self.send_bytes(number, part).await?) };

@@ -45,12 +45,20 @@ pub(crate) struct Object {
     /// Items that the upstream does not have.
     pub(crate) missing: Vec<MissingItem>,
     /// How the rows ended, where the items are those of an upload.
-    pub(crate) rows: Option<RowTally>,
+    pub(crate) rows: Option<EndedRows>,
+}
+
+/// How the rows of a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EndedRows {
+    pub(crate) tally: RowTally,
+    /// Records of the log, which the outcome makes superfluous.
+    pub(crate) records: u32,
 }
 
 impl Object {
     /// The same, with how its rows ended.
-    pub(crate) fn with_rows(self, rows: RowTally) -> Self {
+    pub(crate) fn with_rows(self, rows: EndedRows) -> Self {
         Self { rows: Some(rows), ..self }
     }
 }
@@ -91,6 +99,8 @@ pub(crate) enum TaskError {
     LeasedElsewhere { remaining: Duration },
     /// Another worker keeps the limit of this source.
     ThrottledElsewhere,
+    /// Not now, though a part of it was done: this attempt does not count.
+    PartlyDone { after: Option<Duration>, reason: String },
     /// Not now; after `after` at least, where the upstream said so.
     Retry { after: Option<Duration>, reason: String },
     /// The file failed its checks and is in quarantine.
@@ -107,7 +117,10 @@ impl TaskError {
     /// What went wrong, if anything did.
     pub(crate) fn reason(&self) -> Option<&str> {
         match self {
-            Self::Retry { reason, .. } | Self::Rejected { reason, .. } | Self::Failed { reason } => Some(reason),
+            Self::PartlyDone { reason, .. }
+            | Self::Retry { reason, .. }
+            | Self::Rejected { reason, .. }
+            | Self::Failed { reason } => Some(reason),
             Self::JobNotFound => Some("there is no such job"),
             Self::Cancelled
             | Self::AlreadyRunning
@@ -122,7 +135,7 @@ impl TaskError {
         match self {
             Self::Cancelled => "cancelled",
             Self::AlreadyRunning | Self::LeasedElsewhere { .. } | Self::ThrottledElsewhere => "elsewhere",
-            Self::Retry { .. } => "retried",
+            Self::PartlyDone { .. } | Self::Retry { .. } => "retried",
             Self::Rejected { .. } => "rejected",
             Self::Failed { .. } => "failed",
             Self::JobNotFound => "orphaned",

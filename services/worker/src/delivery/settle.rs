@@ -45,6 +45,13 @@ pub(crate) async fn settle(
             record_wait(context, work, delay, reason).await;
             return requeue(context, queue_name, delivery, work.attempt + 1, delay).await;
         }
+        Err(TaskError::PartlyDone { after, reason }) => {
+            let delay = retry::delay(policy, 1).max(after.unwrap_or_default());
+            count(context, delivery, work, "retried");
+            tracing::warn!(error = reason, delay_ms = delay.as_millis() as u64, "done in part, to be continued");
+            record_wait(context, work, delay, reason).await;
+            return requeue(context, queue_name, delivery, work.attempt, delay).await;
+        }
         Err(TaskError::Retry { reason, .. }) => Err(TaskError::Failed { reason }),
         result => result,
     };
@@ -73,7 +80,7 @@ pub(crate) async fn settle(
             tracing::warn!(error = reason, s3_key = quarantine, duration_ms, "file rejected");
             dead_letter(context, queue_name, delivery, reason).await;
         }
-        Err(TaskError::Failed { reason } | TaskError::Retry { reason, .. }) => {
+        Err(TaskError::Failed { reason } | TaskError::Retry { reason, .. } | TaskError::PartlyDone { reason, .. }) => {
             tracing::warn!(error = reason, attempts = work.attempt, duration_ms, "failed for good");
             dead_letter(context, queue_name, delivery, reason).await;
         }
@@ -152,11 +159,11 @@ async fn record(
         attempts: work.attempt,
         finished,
         missing: object.missing.clone(),
-        rows: object.rows.map(Box::new),
+        rows: object.rows.map(|rows| Box::new(rows.tally)),
     };
     ledger.record_done(work.job, task, work.round, &done).await?;
-    if done.rows.is_some()
-        && let Err(error) = ledger.trim_row_log(work.job, task).await
+    if let Some(rows) = object.rows
+        && let Err(error) = ledger.trim_row_log(work.job, task, rows.records).await
     {
         // It is deleted with the job.
         tracing::debug!(%error, "failed to delete what the outcome of rows has made superfluous");

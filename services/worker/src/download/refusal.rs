@@ -33,6 +33,11 @@ pub(crate) fn said_by(body: &[u8], definition: &Definition, env: &Env) -> String
     said(&body[..body.len().min(READ)], &secrets(definition, env))
 }
 
+/// The same text with what the definition takes from the environment hidden.
+pub(crate) fn mask(text: &str, definition: &Definition, env: &Env) -> String {
+    masked(text, &secrets(definition, env))
+}
+
 /// The fault of an answer with another status than the one wanted, with what the upstream said.
 pub(crate) async fn refusal(
     context: &Context,

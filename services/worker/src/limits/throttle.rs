@@ -17,7 +17,7 @@ use waybill_queue::Lock;
 use waybill_source::Limit;
 
 use crate::{
-    limits::{rate_limiter::RateLimiter, retry_after::asks_for_a_pause, spent::Spent},
+    limits::{ahead::Ahead, rate_limiter::RateLimiter, retry_after::asks_for_a_pause, spent::Spent},
     retry::{Fault, GaveUp, LONGEST_RETRY_AFTER},
 };
 
@@ -36,6 +36,8 @@ const SHORT_IN_A_ROW: u32 = 8;
 #[derive(Debug)]
 pub(crate) struct Throttle {
     limit: Limit,
+    /// Rows that are written down before they pass.
+    pub(crate) ahead: Ahead,
     /// What each request waited, in seconds.
     waits: Histogram,
     state: Mutex<State>,
@@ -126,7 +128,14 @@ impl Throttle {
         let (locks, rate, paused_until) = (Vec::new(), None, None);
         let state =
             Mutex::new(State { locks, open: 0, rate, paused_until, opening: Duration::ZERO, short_downloads: 0 });
-        Self { limit, waits, state, changed: watch::Sender::default(), turn: tokio::sync::Mutex::default() }
+        Self {
+            limit,
+            ahead: Ahead::of(limit),
+            waits,
+            state,
+            changed: watch::Sender::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     /// One more request may be open, for as long as the lock is held and [`Self::release`] is not called.

@@ -34,13 +34,16 @@ pub(crate) async fn run(
     let Some(request) = ledger.request(job).await? else {
         return Err(TaskError::JobNotFound);
     };
-    if context.is_cancelled(job).await? {
-        return Err(TaskError::Cancelled);
-    }
-    if may_repeat {
-        redelivery::check_lease(context, work).await?;
-        redelivery::count(context, work).await?;
-    }
+    let unsent = match may_begin(context, work, may_repeat, is_sent_once).await {
+        Ok(()) => None,
+        // An earlier run may have sent rows: what has become of them is told, whatever keeps others from being sent.
+        Err(why @ (TaskError::Cancelled | TaskError::Failed { .. }))
+            if is_sent_once && ledger.has_row_log(job, message.task).await? =>
+        {
+            Some(why)
+        }
+        Err(why) => return Err(why),
+    };
     let definition = &*ledger.definition(&request.source, &request.definition).await?;
     let items = task_items::from_message(&message.items);
     if let Some(problem) = items.iter().find_map(|item| item.problem.clone()) {
@@ -66,8 +69,22 @@ pub(crate) async fn run(
         key,
     };
     match items.as_slice() {
-        [item] if definition.upload().is_some() => rows::run(&task, item, work).await,
+        [item] if definition.upload().is_some() => rows::run(&task, item, work, unsent).await,
         [item] if definition.batch() == 1 => single_item::run(&task, item).await,
         items => batch::run(&task, items).await,
     }
+}
+
+async fn may_begin(context: &Context, work: Work, may_repeat: bool, is_sent_once: bool) -> Result<(), TaskError> {
+    if is_sent_once {
+        redelivery::check_lease(context, work).await?;
+    }
+    if context.is_cancelled(work.job).await? {
+        return Err(TaskError::Cancelled);
+    }
+    if may_repeat {
+        redelivery::check_lease(context, work).await?;
+        redelivery::count(context, work).await?;
+    }
+    Ok(())
 }

@@ -171,6 +171,36 @@ async fn a_retry_sends_what_is_unknown_or_was_refused_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn where_it_is_not_known_what_was_sent_a_retry_sends_nothing() {
+    let (system, stand_in, _running) = started(&fast(), Options::default()).await;
+    let job = submit(&system, "userId,title,body\n1,good,x\n2,fault:400,x\n").await;
+    assert_eq!(system.ended(job).await.state, State::Partial);
+    logs_are_trimmed(&system).await;
+    let keys: Vec<_> = system.data().await.into_iter().map(|object| object.key).collect();
+    system.store.delete(&keys).await.unwrap();
+    system.ledger.retry(job, Timestamp::now()).await.unwrap();
+    let status = system.ended(job).await;
+    assert_eq!(status.state, State::Failed);
+    insta::assert_snapshot!(System::reason(&status), @"how its rows ended was in an object that is not there any more: nothing is sent again");
+    assert_eq!(stand_in.received().total, 2);
+}
+
+#[tokio::test]
+async fn what_was_sent_before_a_job_was_cancelled_is_told_by_a_later_run() {
+    let options = Options { delay: Duration::from_millis(5), ..Options::default() };
+    let (mut system, stand_in, _running) = started(&at_a_rate(100, 200), options).await;
+    let job = submit(&system, &rows(150)).await;
+    until("rows are sent", || stand_in.received().total >= 20).await;
+    system.stop().await;
+    let sent = stand_in.received().total;
+    system.ledger.cancel(job, Timestamp::now()).await.unwrap();
+    system.run();
+    eventually("the outcome is told", async || outcomes(&system, job).await.len() == 150).await;
+    let done = outcomes(&system, job).await.iter().filter(|line| line["result"] == "done").count();
+    assert_eq!((done as u64, stand_in.received().total), (sent, sent));
+}
+
+#[tokio::test]
 async fn an_api_that_may_be_asked_twice_gets_lost_rows_again() {
     let definition = fast().replace("on_unknown = \"report\"", "on_unknown = \"resend\"");
     let (system, stand_in, _running) = started(&definition, Options::default()).await;
@@ -208,7 +238,7 @@ async fn what_was_sent_is_told_where_the_upstream_stays_away() {
 #[tokio::test]
 async fn whenever_a_worker_dies_no_row_is_sent_twice_or_lost() {
     let options = Options { delay: Duration::from_millis(3), ..Options::default() };
-    let (system, stand_in, _running) = stopped(&at_a_rate(150, 20), options).await;
+    let (system, stand_in, _running) = stopped(&at_a_rate(60, 20), options).await;
     let job = submit(&system, &rows(300)).await;
     let mut kills = 0;
     while !system.status(job).await.state.is_terminal() {
@@ -219,7 +249,7 @@ async fn whenever_a_worker_dies_no_row_is_sent_twice_or_lost() {
             stand_in.received().total > before || system.status(job).await.state.is_terminal()
         })
         .await;
-        tokio::time::sleep(Duration::from_millis(7 * (kills % 17))).await;
+        tokio::time::sleep(Duration::from_millis(40 * (kills % 17))).await;
         drop(worker);
         kills += 1;
         assert!(kills < 100, "{:?}", system.status(job).await);

@@ -111,6 +111,14 @@ struct Rows {
     is_first: bool,
 }
 
+/// What came of reading a piece.
+enum Piece {
+    Rows,
+    Last,
+    /// The object is not there, and nothing of it was read yet.
+    Gone,
+}
+
 /// An object that is being read.
 struct Object {
     done: Done,
@@ -135,8 +143,10 @@ impl Rows {
                     }
                     rows.put_slice(row);
                 });
-                if is_whole.await? {
-                    self.object = None;
+                match is_whole.await? {
+                    Piece::Rows => {}
+                    Piece::Last => self.object = None,
+                    Piece::Gone => object.find(&self.ledger).await?,
                 }
                 if !rows.is_empty() {
                     return Ok(Some((rows.freeze(), self)));
@@ -155,12 +165,23 @@ impl Rows {
 }
 
 impl Object {
-    /// Reads the next piece, and hands out each row that is complete. Returns whether it was the last.
-    async fn read(&mut self, ledger: &Ledger, mut row: impl FnMut(&[u8])) -> Result<bool, DownloadError> {
+    /// Goes on with the object that has taken this one's place.
+    async fn find(&mut self, ledger: &Ledger) -> Result<(), DownloadError> {
+        let gone = || DownloadError::Gone { key: self.done.object.clone() };
+        let replaced = ledger.replaced(&self.done).await?.filter(|found| found.object != self.done.object);
+        self.done = replaced.ok_or_else(gone)?;
+        Ok(())
+    }
+
+    /// Reads the next piece, and hands out each row that is complete.
+    async fn read(&mut self, ledger: &Ledger, mut row: impl FnMut(&[u8])) -> Result<Piece, DownloadError> {
         let key = || self.done.object.clone();
         let left = usize::try_from(self.done.bytes.saturating_sub(self.offset)).unwrap_or(PIECE).min(PIECE);
         if left > 0 {
             let piece = ledger.read_object(&self.done, self.offset, left).await?;
+            if piece.is_none() && self.offset == 0 {
+                return Ok(Piece::Gone);
+            }
             let piece = piece.filter(|piece| !piece.is_empty()).ok_or_else(|| DownloadError::Gone { key: key() })?;
             self.offset += piece.len() as u64;
             self.carry.put(piece);
@@ -179,7 +200,7 @@ impl Object {
             let members: Members<'_> = serde_json::from_slice(line).map_err(bad)?;
             row(&serde_json::to_vec(&members).map_err(bad)?);
         }
-        Ok(is_whole)
+        Ok(if is_whole { Piece::Last } else { Piece::Rows })
     }
 }
 

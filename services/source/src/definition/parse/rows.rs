@@ -55,6 +55,8 @@ pub(crate) enum Action {
     Retry(Option<Duration>),
     /// The row is an error.
     Fail,
+    /// Nobody knows whether the API has the row.
+    Unknown,
 }
 
 /// Rows of a task where nothing is said.
@@ -177,13 +179,13 @@ fn read_rules(report: &mut Report<'_>, node: Node<'_, '_>) -> Vec<AnswerRule> {
         let statuses = table
             .list(report, "status")
             .map(|nodes| nodes.iter().filter_map(|node| read_status(report, node, &rules)).collect::<Vec<_>>());
-        let known = [("retry", Action::Retry(None)), ("fail", Action::Fail)];
+        let known = [("retry", Action::Retry(None)), ("fail", Action::Fail), ("unknown", Action::Unknown)];
         let action = table.string(report, "action").and_then(|text| one_of(report, text, "action", known));
         let reason = table.optional_string(report, "reason").map(|text| read_reason(report, text));
         let wait = table.optional("wait").map(|node| (node.span().start, read_wait(report, node)));
         table.close(report);
         let action = match (action, wait) {
-            (Some(Action::Fail), Some((at, _))) => {
+            (Some(Action::Fail | Action::Unknown), Some((at, _))) => {
                 report.add_with_help(at, "`wait` is for `retry` only", "leave it out");
                 action
             }

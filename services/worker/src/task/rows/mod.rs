@@ -17,32 +17,49 @@ use waybill_store::UploadBody;
 
 use crate::{
     blocking,
-    delivery::outcome::{Object, Success, TaskError, Work},
+    delivery::outcome::{EndedRows, Object, Success, TaskError, Work},
     download::model::{Fetched, Validators},
     task::{
         Task,
         object_versions::{Begun, Seen},
-        rows::{known::Known, sender::Sender},
+        rows::{
+            known::Known,
+            sender::{AllSent, Left, Sender},
+        },
         store_object::{FileOf, Stored},
     },
 };
 
-/// The largest object that is read back: outcomes of at most 4 MiB of rows, each with what is kept of it.
-const LARGEST_OBJECT: usize = 64 << 20;
+/// The largest object that is read back: at most a thousand outcomes, of at most 70 KiB each.
+const LARGEST_OBJECT: usize = 128 << 20;
 /// Rows that a status names of a task.
 const NAMED: usize = 3;
 
-/// Sends the rows that were not sent yet, and stores how all of them ended.
-pub(crate) async fn run(task: &Task<'_>, item: &Item, work: Work) -> Result<Success, TaskError> {
-    let round = work.round;
-    let (ledger, job, writer) = (&task.context.worker.ledger, task.request.job, Uuid::now_v7());
+/// Sends the rows that were not sent yet, and stores how all of them ended. `unsent` says why no more rows are sent, if none
+/// are: then it is only told what has become of those that were.
+pub(crate) async fn run(
+    task: &Task<'_>,
+    item: &Item,
+    work: Work,
+    unsent: Option<TaskError>,
+) -> Result<Success, TaskError> {
+    let Work { job, round, .. } = work;
+    let (ledger, writer) = (&task.context.worker.ledger, Uuid::now_v7());
     let rows = read(task, item).await?;
-    let seen = task.look().await?;
-    let begun = seen.begin(Timestamp::now(), job);
-    let Some((log, records)) = ledger.open_row_log(job, task.number, round, writer).await? else {
+    let Some((log, earlier)) = ledger.open_row_log(job, task.number, round, writer).await? else {
         return Err(TaskError::Retry { after: None, reason: "other workers open the log of the rows".to_owned() });
     };
-    let known = known::fold(stored(task, &seen).await?, &records, round);
+    // Whoever had the log before may have recorded the outcome, and deleted what was written down for it.
+    if ledger.has_task_ended(job, task.number, round).await? {
+        return Ok(Success::AlreadyEnded);
+    }
+    let seen = task.look().await?;
+    let begun = seen.begin(Timestamp::now(), job);
+    if earlier.is_trimmed && seen.newest.is_none() {
+        let reason = "how its rows ended was in an object that is not there any more: nothing is sent again".to_owned();
+        return Err(TaskError::Failed { reason });
+    }
+    let known = known::fold(stored(task, &seen).await?, &earlier.records, round);
     let (mut outcomes, mut to_send) = (Vec::new(), Vec::new());
     for (at, row) in rows.iter().enumerate() {
         match decide(task, row, known.get(&row.line)) {
@@ -51,23 +68,38 @@ pub(crate) async fn run(task: &Task<'_>, item: &Item, work: Work) -> Result<Succ
         }
     }
     let known = tally(outcomes.iter().map(|(_, outcome)| outcome));
-    let sent = Sender::new(task, log, writer, round, to_send, known).run().await?;
+    let sent = match unsent {
+        None => Sender::new(task, log, writer, round, to_send, known).run().await?,
+        Some(why) => AllSent::none(&log, to_send, why),
+    };
     if let Some(why) = sent.stop {
-        let is_last = work.attempt >= task.context.worker.retry.attempts;
-        let reason = match &why {
-            TaskError::Cancelled => "the job was cancelled",
-            TaskError::Failed { reason } => reason,
-            TaskError::Retry { reason, .. } if is_last => reason,
-            _ => return Err(why),
+        let reason = left_for_good(task, work, why, !sent.outcomes.is_empty())?;
+        let outcome = |left: Left<'_>| {
+            let (result, reason) = match left.may_have_arrived {
+                true => (RowResult::Unknown, format!("the answer was lost: {reason}")),
+                false => (RowResult::Error, format!("not sent: {reason}")),
+            };
+            (left.row.0, task.definition.outcome(left.row.1, result, Some(reason), None))
         };
-        let reason = format!("not sent: {reason}");
-        let not_sent = |row| task.definition.outcome(row, RowResult::Error, Some(reason.clone()), None);
-        outcomes.extend(sent.left.into_iter().map(|(at, row)| (at, not_sent(row))));
+        outcomes.extend(sent.left.into_iter().map(outcome));
     }
     outcomes.extend(sent.outcomes);
     outcomes.sort_unstable_by_key(|(at, _)| *at);
     let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
-    store(task, item, &seen, begun, outcomes).await
+    let rows = EndedRows { tally: tally(&outcomes), records: sent.records };
+    store(task, item, &seen, begun, outcomes, rows).await
+}
+
+/// Why rows that were left are not sent in this round any more; the error where they may be.
+fn left_for_good(task: &Task<'_>, work: Work, why: TaskError, has_sent: bool) -> Result<String, TaskError> {
+    let is_last = work.attempt >= task.context.worker.retry.attempts;
+    match why {
+        TaskError::Cancelled => Ok("the job was cancelled".to_owned()),
+        TaskError::Failed { reason } => Ok(reason),
+        TaskError::Retry { after, reason } if has_sent => Err(TaskError::PartlyDone { after, reason }),
+        TaskError::Retry { reason, .. } if is_last => Ok(reason),
+        why => Err(why),
+    }
 }
 
 /// The rows of the task.
@@ -88,10 +120,11 @@ async fn read(task: &Task<'_>, item: &Item) -> Result<Vec<Row>, TaskError> {
 /// The outcomes in the object that is stored of this task, from an earlier round.
 async fn stored(task: &Task<'_>, seen: &Seen) -> Result<Vec<RowOutcome>, TaskError> {
     let Some(key) = seen.newest.as_ref().and_then(|newest| newest.keys.first()) else { return Ok(Vec::new()) };
-    let failed = |reason: String| TaskError::Failed { reason: format!("{key} cannot be read: {reason}") };
     let bytes = task.context.worker.store.get(key, LARGEST_OBJECT).await?;
-    let bytes = bytes.ok_or_else(|| failed("it is not there any more".to_owned()))?;
-    RowOutcome::parse_lines(&bytes).map_err(|error| failed(error.to_string()))
+    // Another worker of the task may have put another in its place.
+    let gone = || TaskError::Retry { after: None, reason: format!("{key} is not there any more") };
+    RowOutcome::parse_lines(&bytes.ok_or_else(gone)?)
+        .map_err(|error| TaskError::Failed { reason: format!("{key} cannot be read: {error}") })
 }
 
 /// How a row ended that is not to be sent.
@@ -115,8 +148,9 @@ async fn store(
     seen: &Seen,
     begun: Begun,
     outcomes: Vec<RowOutcome>,
+    rows: EndedRows,
 ) -> Result<Success, TaskError> {
-    let (rows, missing) = (tally(&outcomes), missing(&outcomes));
+    let missing = missing(&outcomes);
     let file = file(task, outcomes).await?;
     let existing = seen.newest.as_ref().filter(|it| it.is_of(task.definition.hash()) && it.has_bytes(&[&file.sha256]));
     if let Some(existing) = existing
@@ -182,7 +216,7 @@ fn missing(outcomes: &[RowOutcome]) -> Vec<MissingItem> {
     missing
 }
 
-fn with_rows(success: Success, rows: RowTally) -> Success {
+fn with_rows(success: Success, rows: EndedRows) -> Success {
     match success {
         Success::Stored(object) => Success::Stored(object.with_rows(rows)),
         Success::Unchanged(object) => Success::Unchanged(object.with_rows(rows)),

@@ -1,11 +1,9 @@
 //! The request of one row, and what its answer means.
 
-use std::time::Duration;
-
 use bytes::BytesMut;
 use jiff::Timestamp;
 use reqwest::Response;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use waybill_source::{Judgement, OnUnknown, Row, RowOutcome, RowResult};
 
 use crate::{
@@ -23,15 +21,22 @@ use crate::{
 pub(super) enum Sent {
     /// It is known how, or known that nobody knows.
     Ended(RowOutcome),
-    /// The upstream did nothing, and will perhaps later.
-    NotDone(GaveUp),
+    /// It is left for later.
+    NotDone {
+        why: GaveUp,
+        /// Whether an earlier try may have reached the upstream, which may be asked twice.
+        may_have_arrived: bool,
+    },
 }
 
 /// What one try gave.
 enum Try {
     Ended(RowOutcome),
     /// Nothing was done, or it may be done once more.
-    Again(Fault),
+    Again {
+        fault: Fault,
+        may_have_arrived: bool,
+    },
 }
 
 /// Sends a row, by a request that has passed the throttle, and further ones where the upstream did nothing.
@@ -46,19 +51,22 @@ pub(super) async fn send(task: &Task<'_>, row: &Row, mut passed: Passed<'_>) -> 
         Err(reason) => return Sent::Ended(definition.outcome(row, RowResult::Error, Some(reason), None)),
     };
     let mut budget = RetryBudget::new(context.worker.retry, &context.shutdown);
+    let mut may_have_arrived = false;
     loop {
-        let fault = match attempt(task, row, &target, &mut passed).await {
+        match attempt(task, row, &target, &mut passed).await {
             Try::Ended(outcome) => return Sent::Ended(outcome),
-            Try::Again(fault) => fault,
-        };
-        drop(passed);
-        if let Err(gave_up) = budget.wait(fault).await {
-            return Sent::NotDone(gave_up);
+            Try::Again { fault, may_have_arrived: may } => {
+                may_have_arrived |= may;
+                drop(passed);
+                if let Err(why) = budget.wait(fault).await {
+                    return Sent::NotDone { why, may_have_arrived };
+                }
+            }
         }
         context.counts(definition.name()).retries.inc();
         passed = match task.throttle.pass(1, &context.shutdown).await {
             Ok(passed) => passed,
-            Err(gave_up) => return Sent::NotDone(gave_up),
+            Err(why) => return Sent::NotDone { why, may_have_arrived },
         };
     }
 }
@@ -67,25 +75,26 @@ async fn attempt(task: &Task<'_>, row: &Row, target: &Target, passed: &mut Passe
     let (context, definition) = (task.context, task.definition);
     let counts = context.counts(definition.name());
     let within = definition.timeout();
-    let answered = timeout(within, async {
-        let request = context.upstream.request(target);
-        let response = context.upstream.exchange(request, target, counts, passed, &context.shutdown).await?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        task.throttle.pause_as_asked(status, &headers, Timestamp::now());
-        let body = read(response, definition.max_bytes()).await;
-        Ok::<_, SendError>((status, headers, body))
-    });
-    let (status, headers, body) = match answered.await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(SendError { fault, may_have_arrived: true })) => return unknown(task, row, fault.to_string()),
-        Ok(Err(SendError { fault: Fault::Permanent(reason), .. })) => {
-            return Try::Ended(definition.outcome(row, RowResult::Error, Some(reason), None));
+    let deadline = Instant::now() + within;
+    let request = context.upstream.request(target);
+    let answered = context.upstream.exchange(request, target, counts, passed, &context.shutdown);
+    let masked = |fault: &Fault| refusal::mask(&fault.to_string(), definition, &context.worker.env);
+    let response = match timeout_at(deadline, answered).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(SendError { fault, may_have_arrived: true })) => return unknown(task, row, masked(&fault)),
+        Ok(Err(SendError { fault: fault @ Fault::Permanent(_), .. })) => {
+            return Try::Ended(definition.outcome(row, RowResult::Error, Some(masked(&fault)), None));
         }
-        Ok(Err(SendError { fault, .. })) => return Try::Again(fault),
+        Ok(Err(SendError { fault, .. })) => {
+            return Try::Again { fault: Fault::transient(masked(&fault)), may_have_arrived: false };
+        }
         Err(_) => {
             return unknown(task, row, format!("the upstream gave no answer for {} within {within:?}", target.path));
         }
     };
+    let (status, headers) = (response.status(), response.headers().clone());
+    task.throttle.pause_as_asked(status, &headers, Timestamp::now());
+    let body = read(response, definition.max_bytes(), deadline).await;
     let reason = |reason: String| {
         let said = refusal::said_by(&body, definition, &context.worker.env);
         let reason = format!("the upstream answered with {reason}");
@@ -97,7 +106,7 @@ async fn attempt(task: &Task<'_>, row: &Row, target: &Target, passed: &mut Passe
         Judgement::Unknown(why) => unknown(task, row, reason(why)),
         Judgement::Retry { wait, reason: why } => {
             let retry_after = wait.or_else(|| retry_after(&headers, Timestamp::now()));
-            Try::Again(Fault::Transient { err: reason(why), retry_after })
+            Try::Again { fault: Fault::Transient { err: reason(why), retry_after }, may_have_arrived: false }
         }
     }
 }
@@ -105,19 +114,19 @@ async fn attempt(task: &Task<'_>, row: &Row, target: &Target, passed: &mut Passe
 /// Nobody knows whether the upstream has the row.
 fn unknown(task: &Task<'_>, row: &Row, reason: String) -> Try {
     match task.definition.upload().map(|upload| upload.on_unknown()) {
-        Some(OnUnknown::Resend) => Try::Again(Fault::transient(reason)),
+        Some(OnUnknown::Resend) => Try::Again { fault: Fault::transient(reason), may_have_arrived: true },
         _ => Try::Ended(task.definition.outcome(row, RowResult::Unknown, Some(reason), None)),
     }
 }
 
 /// The body of an answer, as far as it came and within the limit: the status has said what counts.
-async fn read(mut response: Response, max_bytes: u64) -> BytesMut {
+async fn read(mut response: Response, max_bytes: u64, deadline: Instant) -> BytesMut {
     let mut decoder = Decoder::new(response.headers());
     let (mut body, mut is_last) = (BytesMut::new(), false);
     while !is_last {
-        match response.chunk().await {
-            Ok(Some(chunk)) => decoder.push(chunk),
-            Ok(None) | Err(_) => {
+        match timeout_at(deadline, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => decoder.push(chunk),
+            Ok(Ok(None) | Err(_)) | Err(_) => {
                 is_last = true;
                 decoder.end();
             }
@@ -131,6 +140,3 @@ async fn read(mut response: Response, max_bytes: u64) -> BytesMut {
     }
     body
 }
-
-/// For how long rows are written down ahead of their requests.
-pub(super) const AHEAD: Duration = Duration::from_secs(1);

@@ -8,18 +8,18 @@ use futures::{
     future::{BoxFuture, OptionFuture},
     stream::FuturesUnordered,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 use waybill_ledger::{RowLog, RowRecord, RowTally};
-use waybill_source::{Limit, Row, RowOutcome};
+use waybill_source::{Row, RowOutcome};
 
 use crate::{
     delivery::outcome::TaskError,
     limits::throttle::Passed,
-    retry::GaveUp,
     task::{
         Task,
         rows::count,
-        rows::request::{AHEAD, Sent, send},
+        rows::request::{Sent, send},
     },
 };
 
@@ -27,9 +27,8 @@ use crate::{
 const MOST_UNDER_WAY: usize = 256;
 /// Between two tries to write a record.
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
-/// Rows written down together, at least where there is no rate, and at most.
-const LEAST_AHEAD: u64 = 8;
-const MOST_AHEAD: u64 = 256;
+/// After a row has waited so long, the job may be cancelled.
+const LONG_WAIT: Duration = Duration::from_secs(2);
 
 /// A row, and its place among the task's rows.
 pub(super) type Numbered<'a> = (usize, &'a Row);
@@ -39,12 +38,12 @@ pub(super) struct Sender<'a> {
     task: &'a Task<'a>,
     writer: Uuid,
     round: u32,
-    /// Rows written down at a time.
-    ahead: usize,
     /// Not begun.
     waiting: VecDeque<Numbered<'a>>,
     /// Written down as begun, not sent.
     ready: VecDeque<Numbered<'a>>,
+    /// For the rows that are being written down, and those that are ready.
+    reserved: Option<OwnedSemaphorePermit>,
     /// Of rows that may be sent again later: nothing was done.
     withdrawn: Vec<u64>,
     /// How rows ended since the last record.
@@ -52,12 +51,18 @@ pub(super) struct Sender<'a> {
     outcomes: Vec<(usize, RowOutcome)>,
     /// Of all rows of the task.
     tally: RowTally,
-    /// Rows that were not sent.
-    left: Vec<Numbered<'a>>,
+    left: Vec<Left<'a>>,
     /// Why no more rows are sent.
     stop: Option<TaskError>,
     /// In no future: it writes a record.
     log: Option<RowLog>,
+}
+
+/// A row that was left for later.
+pub(super) struct Left<'a> {
+    pub(super) row: Numbered<'a>,
+    /// Whether the upstream may have it all the same.
+    pub(super) may_have_arrived: bool,
 }
 
 /// A record that was written, unless another worker has opened the log.
@@ -65,14 +70,25 @@ struct Written<'a> {
     log: RowLog,
     is_ours: bool,
     rows: Vec<Numbered<'a>>,
+    is_cancelled: bool,
 }
 
 /// What has come of the rows.
 pub(super) struct AllSent<'a> {
     pub(super) outcomes: Vec<(usize, RowOutcome)>,
-    /// Rows that were not sent, and why not.
-    pub(super) left: Vec<Numbered<'a>>,
+    /// Rows that were left, and why.
+    pub(super) left: Vec<Left<'a>>,
     pub(super) stop: Option<TaskError>,
+    /// Records of the log.
+    pub(super) records: u32,
+}
+
+impl<'a> AllSent<'a> {
+    /// Of rows of which none is sent.
+    pub(super) fn none(log: &RowLog, rows: Vec<Numbered<'a>>, why: TaskError) -> Self {
+        let left = rows.into_iter().map(|row| Left { row, may_have_arrived: false }).collect();
+        Self { outcomes: Vec::new(), left, stop: Some(why), records: log.records() }
+    }
 }
 
 impl<'a> Sender<'a> {
@@ -84,20 +100,13 @@ impl<'a> Sender<'a> {
         rows: Vec<Numbered<'a>>,
         tally: RowTally,
     ) -> Self {
-        let ahead = match task.definition.limit() {
-            Limit::Rate { items, per } => {
-                let rows = AHEAD.as_nanos() * u128::from(items) / per.as_nanos().max(1);
-                u64::try_from(rows).unwrap_or(MOST_AHEAD).clamp(1, MOST_AHEAD)
-            }
-            Limit::Concurrency(requests) => (4 * u64::from(requests)).clamp(LEAST_AHEAD, MOST_AHEAD),
-        };
         Self {
             task,
             writer,
             round,
-            ahead: ahead as usize,
             waiting: rows.into(),
             ready: VecDeque::new(),
+            reserved: None,
             withdrawn: Vec::new(),
             ended: Vec::new(),
             outcomes: Vec::new(),
@@ -115,25 +124,30 @@ impl<'a> Sender<'a> {
     pub(super) async fn run(mut self) -> Result<AllSent<'a>, TaskError> {
         let (task, shutdown) = (self.task, self.task.context.shutdown.clone());
         let mut writing: OptionFuture<BoxFuture<'a, Written<'a>>> = None.into();
-        let mut passing: OptionFuture<BoxFuture<'a, Result<Passed<'a>, GaveUp>>> = None.into();
-        let (mut is_writing, mut is_passing) = (false, false);
+        let mut reserving: OptionFuture<BoxFuture<'a, OwnedSemaphorePermit>> = None.into();
+        let mut passing: OptionFuture<BoxFuture<'a, Result<Passed<'a>, TaskError>>> = None.into();
+        let (mut is_writing, mut is_reserving, mut is_passing) = (false, false, false);
         let mut under_way = FuturesUnordered::new();
         loop {
             if self.stop.is_some() {
                 (passing, is_passing) = (None.into(), false);
+                (reserving, is_reserving) = (None.into(), false);
                 self.withdraw();
             }
-            if !is_writing && let Some(write) = self.next_record() {
-                (writing, is_writing) = (Some(write).into(), true);
+            if !is_writing && self.has_last_record() {
+                (writing, is_writing) = (self.write(0).into(), true);
             }
-            if !(is_writing || is_passing) && self.ready.is_empty() && under_way.is_empty() {
+            if !(is_writing || is_reserving) && self.wants_more() {
+                let rows = self.waiting.len().min(task.throttle.ahead.rows());
+                (reserving, is_reserving) = (Some(task.throttle.ahead.reserve(rows).boxed()).into(), true);
+            }
+            if !(is_writing || is_reserving || is_passing) && self.ready.is_empty() && under_way.is_empty() {
                 break;
             }
             if !is_passing && !self.ready.is_empty() && under_way.len() < MOST_UNDER_WAY {
-                let pass = task.throttle.pass(1, &task.context.shutdown).boxed();
-                (passing, is_passing) = (Some(pass).into(), true);
+                (passing, is_passing) = (Some(pass(task).boxed()).into(), true);
             }
-            if self.waiting.is_empty() && self.ready.len() <= self.ahead {
+            if self.waiting.is_empty() {
                 // The next task may be taken, so that its rows follow these without a gap.
                 task.delivery.has_started();
             }
@@ -146,38 +160,53 @@ impl<'a> Sender<'a> {
                         // What may have been sent and is not written down is unknown to the other worker, and stays so.
                         return Err(TaskError::LeasedElsewhere { remaining: task.context.worker.lease });
                     }
-                    self.written(written).await;
+                    self.written(written);
+                }
+                Some(reserved) = &mut reserving, if is_reserving => {
+                    (reserving, is_reserving) = (None.into(), false);
+                    let rows = reserved.num_permits();
+                    match &mut self.reserved {
+                        Some(all) => all.merge(reserved),
+                        none => *none = Some(reserved),
+                    }
+                    (writing, is_writing) = (self.write(rows).into(), true);
                 }
                 Some((row, sent)) = under_way.next() => self.take(row, sent),
                 Some(passed) = &mut passing, if is_passing => {
                     (passing, is_passing) = (None.into(), false);
                     match (passed, self.ready.pop_front()) {
                         (Ok(passed), Some(row)) => {
+                            drop(self.reserved.as_mut().and_then(|reserved| reserved.split(1)));
                             under_way.push(async move { (row, send(task, row.1, passed).await) });
                         }
                         (Ok(_), None) => {}
-                        (Err(gave_up), row) => {
+                        (Err(why), row) => {
                             self.ready.extend(row);
-                            self.stop.get_or_insert(gave_up.into());
+                            self.stop.get_or_insert(why);
                         }
                     }
                 }
             }
         }
         task.delivery.has_started();
-        Ok(AllSent { outcomes: self.outcomes, left: self.left, stop: self.stop })
+        let records = self.log.as_ref().map_or(0, RowLog::records);
+        Ok(AllSent { outcomes: self.outcomes, left: self.left, stop: self.stop, records })
     }
 
-    /// The next record to write: rows that are begun soon, and how others ended; `None` where there is nothing to write yet.
-    fn next_record(&mut self) -> Option<BoxFuture<'a, Written<'a>>> {
-        let is_last = self.waiting.is_empty() && self.ready.is_empty();
-        let is_due = self.ready.len() <= self.ahead / 2 && !self.waiting.is_empty();
-        let has_news = !self.ended.is_empty() || !self.withdrawn.is_empty();
-        if !(is_due || is_last && has_news) {
-            return None;
-        }
+    /// Whether more rows are to be written down soon.
+    fn wants_more(&self) -> bool {
+        !self.waiting.is_empty() && self.ready.len() <= self.task.throttle.ahead.rows() / 2
+    }
+
+    /// Whether there is something to write down and no row to begin with it.
+    fn has_last_record(&self) -> bool {
+        self.waiting.is_empty() && self.ready.is_empty() && !(self.ended.is_empty() && self.withdrawn.is_empty())
+    }
+
+    /// Writes a record: so many rows are begun, and how others ended. `None` while one is being written.
+    fn write(&mut self, rows: usize) -> Option<BoxFuture<'a, Written<'a>>> {
         let mut log = self.log.take()?;
-        let rows: Vec<_> = self.waiting.drain(..self.ahead.min(self.waiting.len())).collect();
+        let rows: Vec<_> = self.waiting.drain(..rows.min(self.waiting.len())).collect();
         let record = RowRecord {
             writer: self.writer,
             round: self.round,
@@ -185,29 +214,21 @@ impl<'a> Sender<'a> {
             withdrawn: std::mem::take(&mut self.withdrawn),
             ended: std::mem::take(&mut self.ended),
         };
+        let task = self.task;
         let write = async move {
-            // For as long as the store does not take it: what was sent must not be forgotten.
-            let is_ours = loop {
-                match log.append(record.clone()).await {
-                    Ok(is_ours) => break is_ours,
-                    Err(error) => tracing::warn!(%error, "failed to write down which rows were sent, to be retried"),
-                }
-                tokio::time::sleep(BETWEEN_TRIES).await;
-            };
-            Written { log, is_ours, rows }
+            let is_ours = append(&mut log, record).await;
+            let is_cancelled = is_ours && is_cancelled(task).await;
+            Written { log, is_ours, rows, is_cancelled }
         };
         Some(write.boxed())
     }
 
-    async fn written(&mut self, Written { log, rows, .. }: Written<'a>) {
+    fn written(&mut self, Written { log, rows, is_cancelled, .. }: Written<'a>) {
         self.log = Some(log);
         self.ready.extend(rows);
-        if self.stop.is_none() {
-            match self.task.context.is_cancelled(self.task.request.job).await {
-                Ok(false) => {}
-                Ok(true) => self.stop = Some(TaskError::Cancelled),
-                Err(error) => tracing::debug!(%error, "failed to see whether the job is cancelled"),
-            }
+        if is_cancelled {
+            // It outranks every other reason: there will be no other attempt.
+            self.stop = Some(TaskError::Cancelled);
         }
     }
 
@@ -219,10 +240,12 @@ impl<'a> Sender<'a> {
                 self.ended.push(outcome.clone());
                 self.outcomes.push((at, outcome));
             }
-            Sent::NotDone(gave_up) => {
-                self.withdrawn.push(row.line);
-                self.left.push((at, row));
-                self.stop.get_or_insert(gave_up.into());
+            Sent::NotDone { why, may_have_arrived } => {
+                if !may_have_arrived {
+                    self.withdrawn.push(row.line);
+                }
+                self.left.push(Left { row: (at, row), may_have_arrived });
+                self.stop.get_or_insert(why.into());
             }
         }
     }
@@ -230,7 +253,34 @@ impl<'a> Sender<'a> {
     /// Begins no more rows.
     fn withdraw(&mut self) {
         self.withdrawn.extend(self.ready.iter().map(|(_, row)| row.line));
-        self.left.extend(self.ready.drain(..));
-        self.left.extend(self.waiting.drain(..));
+        self.reserved = None;
+        let rows = self.ready.drain(..).chain(self.waiting.drain(..));
+        self.left.extend(rows.map(|row| Left { row, may_have_arrived: false }));
     }
+}
+
+/// Writes a record, for as long as the store is away: what was sent must not be forgotten. Returns whether the log is ours.
+async fn append(log: &mut RowLog, record: RowRecord) -> bool {
+    loop {
+        match log.append(record.clone()).await {
+            Ok(is_ours) => return is_ours,
+            Err(error) => tracing::warn!(%error, "failed to write down which rows were sent, to be retried"),
+        }
+        tokio::time::sleep(BETWEEN_TRIES).await;
+    }
+}
+
+/// Waits until a row may be sent, and fails where that took so long that the job may be cancelled, and is.
+async fn pass<'a>(task: &'a Task<'a>) -> Result<Passed<'a>, TaskError> {
+    let passed = task.throttle.pass(1, &task.context.shutdown).await?;
+    if passed.waited > LONG_WAIT && is_cancelled(task).await {
+        return Err(TaskError::Cancelled);
+    }
+    Ok(passed)
+}
+
+/// Where nobody knows it counts as not cancelled.
+async fn is_cancelled(task: &Task<'_>) -> bool {
+    let asked = task.context.is_cancelled(task.request.job).await;
+    asked.inspect_err(|error| tracing::debug!(%error, "failed to see whether the job is cancelled")).unwrap_or(false)
 }
