@@ -108,12 +108,12 @@ impl Chromium {
         self.client.screenshot().await.expect("a picture can be taken")
     }
 
-    /// What has come to the console since the last call: its source, such as `security` for a violated policy, and text.
-    pub(crate) async fn console(&self) -> Vec<(String, String)> {
+    /// What has come to the console since the last call: violations of the policy, and what scripts got wrong. Leaves out
+    /// that a request was refused or could not be sent, which chromium notes there too.
+    pub(crate) async fn console(&self) -> Vec<String> {
         let entries = self.issue("se/log", Some(json!({ "type": "browser" }))).await;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let entries = entries.as_array().expect("a list of entries").iter();
-        entries.map(|entry| (text(&entry["source"]), text(&entry["message"]))).collect()
+        entries.filter(|entry| entry["source"] != "network").map(Value::to_string).collect()
     }
 
     /// What assistive technology reads an element out as: its role and its name.
@@ -122,6 +122,13 @@ impl Chromium {
         let [role, name] = ["computedrole", "computedlabel"].map(|what| format!("element/{}/{what}", id.as_ref()));
         let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
         (text(self.issue(&role, None).await), text(self.issue(&name, None).await))
+    }
+
+    /// Takes the page's network away, or gives it back.
+    pub(crate) async fn set_offline(&self, is_offline: bool) {
+        let conditions =
+            json!({ "offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+        self.devtools("Network.emulateNetworkConditions", conditions).await;
     }
 
     /// Sends a command of the DevTools protocol.
