@@ -26,7 +26,7 @@ use waybill_e2e::required;
 
 /// Far beyond what the start of a browser takes.
 const START: Duration = Duration::from_secs(60);
-/// Far beyond what its end takes.
+/// Far beyond what the end of a browser takes.
 const END: Duration = Duration::from_secs(10);
 
 /// A browser with an empty profile and one window.
@@ -85,7 +85,7 @@ impl Chromium {
         self.client.current_url().await.expect("a page has an address").into()
     }
 
-    /// Clicks on an element, and waits for the page that it leads to.
+    /// Clicks on an element. The page that it leads to may come later.
     pub(crate) async fn click(&self, css: &str) {
         self.find(css).await.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
@@ -128,6 +128,8 @@ impl Chromium {
     pub(crate) async fn set_offline(&self, is_offline: bool) {
         let conditions =
             json!({ "offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+        // Without it conditions are taken, and change nothing.
+        self.devtools("Network.enable", json!({})).await;
         self.devtools("Network.emulateNetworkConditions", conditions).await;
     }
 
