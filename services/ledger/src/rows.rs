@@ -105,9 +105,10 @@ impl Ledger {
         Ok(!self.store.list(&keys::row_log(job, task), None, 1).await?.is_empty())
     }
 
-    /// Deletes what the outcome of a task has made superfluous: of the first `len` records all but those that opened the log.
+    /// Deletes what the outcome of a task has made superfluous: of the first `len` records all but the last and those that
+    /// opened the log. By the gap in the numbers it is seen later that something was there.
     pub async fn trim_row_log(&self, job: JobId, task: u32, len: u32) -> Result<(), LedgerError> {
-        let is_before = |key: &str| keys::parse_row_record(key).is_some_and(|number| number < len);
+        let is_before = |key: &str| keys::parse_row_record(key).is_some_and(|number| number + 1 < len);
         let prefix = keys::row_log(job, task);
         let mut pages = pin!(self.store.pages(&prefix));
         while let Some(page) = pages.try_next().await? {
@@ -174,12 +175,14 @@ mod tests {
         assert!(!first.append(record(1, 0, &[4])).await.unwrap());
         assert!(second.append(record(2, 0, &[4])).await.unwrap());
         // Nor after the task has ended. What a later writer adds meanwhile stays.
-        let records = second.records();
         assert!(second.append(record(2, 0, &[5])).await.unwrap());
+        let records = second.records();
+        assert!(second.append(record(2, 0, &[7])).await.unwrap());
         another.trim_row_log(id(0, 1), 7, records).await.unwrap();
         assert!(!first.append(record(1, 0, &[6])).await.unwrap());
         let (_, before, is_trimmed) = open(&fixture.another(), 3).await;
-        assert_eq!((before, is_trimmed), (vec![record(1, 0, &[]), record(2, 0, &[]), record(2, 0, &[5])], true));
+        let left = [record(1, 0, &[]), record(2, 0, &[]), record(2, 0, &[5]), record(2, 0, &[7])];
+        assert_eq!((before, is_trimmed), (left.into(), true));
     }
 
     #[tokio::test]
