@@ -103,7 +103,7 @@ async fn check(page: &Chromium, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_is_uploaded_by_keyboard_and_its_numbers_move_by_themselves() {
+async fn in_a_browser_a_file_is_uploaded_by_keyboard_and_its_numbers_move_by_themselves() {
     let system = start().await;
     let page = Chromium::start(true).await;
     page.open(&format!("{}/api/v1/file", system.api)).await;
@@ -157,10 +157,12 @@ async fn a_file_is_uploaded_by_keyboard_and_its_numbers_move_by_themselves() {
     check(&page, "done").await;
     assert_eq!(page.console().await, [] as [String; 0]);
 
-    page.click("main a.button").await;
-    let shown = wait_until("the result", async || page.text("pre").await).await;
     let url = format!("{}/api/v1/file/download?uuid_id={id}", system.api);
-    assert_eq!(page.address().await, url);
+    let link = page.find("main a.button").await;
+    assert_eq!(link.attr("download").await.expect("an attribute").as_deref(), Some("result.json"));
+    assert_eq!(page.run("return document.querySelector('main a.button').href").await, url.as_str());
+    page.open(&url).await;
+    let shown = wait_until("the result", async || page.text("pre").await).await;
     let served = reqwest::get(url).await.expect("an answer").text().await.expect("a text");
     assert_eq!(shown, served.trim_end());
     let result: Value = serde_json::from_str(&shown).expect("JSON");
@@ -170,7 +172,7 @@ async fn a_file_is_uploaded_by_keyboard_and_its_numbers_move_by_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_works_without_scripts() {
+async fn in_a_browser_all_works_without_scripts() {
     let system = start().await;
     let page = Chromium::start(false).await;
     page.open(&format!("{}/api/v1/file", system.api)).await;
@@ -190,7 +192,7 @@ async fn all_works_without_scripts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_says_what_is_wrong_with_a_file() {
+async fn in_a_browser_a_page_says_what_is_wrong_with_a_file() {
     let system = start().await;
     let page = Chromium::start(true).await;
     let form = format!("{}/api/v1/file", system.api);
