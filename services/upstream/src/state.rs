@@ -15,7 +15,8 @@ use crate::{
     sites::{
         atlas,
         day::Day,
-        post_rules::{Post, PostTurn, Posts},
+        post::Post,
+        post_rules::{PostTurn, Posts},
         weather_rules::{Refusal, Weather},
     },
 };

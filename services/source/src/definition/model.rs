@@ -1,11 +1,10 @@
-//! The model of `[[items]]`: item sets, and the sources of their items.
+//! The model of `[[items]]` and of requests: item sets, the sources of their items, and how an upstream is asked.
 
 use std::collections::BTreeMap;
 
-use crate::{
-    FieldType, RecordPath,
-    definition::{parse::request::RequestTemplate, template::Template},
-};
+use serde_json::Value as Json;
+
+use crate::{FieldType, Method, RecordPath, definition::template::Template};
 
 /// All levels, and the key of an item of the last.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub(crate) enum Origin {
     /// The upstream lists them.
     Listed(Box<Listing>),
     /// The definition names them: the values of each, by field.
-    Fixed(Vec<BTreeMap<String, serde_json::Value>>),
+    Fixed(Vec<BTreeMap<String, Json>>),
     /// The client uploads them.
     Uploaded,
 }
@@ -49,4 +48,57 @@ pub(crate) struct ItemSet {
     pub(crate) refused: bool,
     /// Whether it is the rows of an upload: then its fields are those of `[record]`.
     pub(crate) is_upload: bool,
+}
+
+/// A request whose values are not known yet.
+#[derive(Debug)]
+pub(crate) struct RequestTemplate {
+    pub(crate) method: Method,
+    pub(crate) path: Template,
+    pub(crate) query: Vec<(String, Template)>,
+    pub(crate) headers: Vec<(String, Template)>,
+    pub(crate) body: Option<BodyTemplate>,
+}
+
+/// What a request carries.
+#[derive(Debug)]
+pub(crate) enum BodyTemplate {
+    Json(JsonTemplate),
+    Form(Vec<(String, Template)>),
+    Text(Box<Template>),
+}
+
+/// A JSON value with templates in it.
+#[derive(Debug)]
+pub(crate) enum JsonTemplate {
+    Literal(Json),
+    Value(Box<Template>),
+    List(Vec<Self>),
+    Object(Vec<(String, Self)>),
+}
+
+impl RequestTemplate {
+    /// All its templates.
+    pub(crate) fn templates(&self) -> Vec<&Template> {
+        let pairs = self.query.iter().chain(&self.headers).map(|(_, value)| value);
+        let mut templates: Vec<_> = [&self.path].into_iter().chain(pairs).collect();
+        match &self.body {
+            Some(BodyTemplate::Json(json)) => json.collect(&mut templates),
+            Some(BodyTemplate::Form(pairs)) => templates.extend(pairs.iter().map(|(_, value)| value)),
+            Some(BodyTemplate::Text(text)) => templates.push(text),
+            None => {}
+        }
+        templates
+    }
+}
+
+impl JsonTemplate {
+    fn collect<'a>(&'a self, templates: &mut Vec<&'a Template>) {
+        match self {
+            Self::Literal(_) => {}
+            Self::Value(template) => templates.push(template),
+            Self::List(values) => values.iter().for_each(|value| value.collect(templates)),
+            Self::Object(members) => members.iter().for_each(|(_, value)| value.collect(templates)),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod atlas;
 pub(crate) mod buses;
 pub(crate) mod day;
+pub(crate) mod post;
 pub(crate) mod post_rules;
 pub(crate) mod posts;
 pub(crate) mod received;

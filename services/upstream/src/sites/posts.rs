@@ -19,7 +19,8 @@ use crate::{
     fault::PAGE,
     http::answer::hang_up,
     sites::{
-        post_rules::{Post, PostFault, PostTurn},
+        post::Post,
+        post_rules::{PostFault, PostTurn},
         window::retry_after,
     },
     state::State,

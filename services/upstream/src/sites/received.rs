@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::sites::post_rules::{Post, hash};
+use crate::sites::post::{Post, hash};
 
 /// More different posts than this are not told apart. A million take 70 MB at most.
 const MOST_DISTINCT: usize = 1_000_000;

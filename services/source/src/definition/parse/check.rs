@@ -8,14 +8,13 @@ use crate::{
     FieldType,
     definition::{
         Definition,
-        model::{Items, Origin},
+        model::{Items, Origin, RequestTemplate},
         parse::{
             diagnostic::{Diagnostics, Report, suggest},
             fetch::{self, Fetch},
             items,
             reader::{Node, Table, Text, list},
             record,
-            request::RequestTemplate,
             shapes::{MAX_NAME, identifier},
             stats, store,
         },

@@ -7,12 +7,13 @@ use toml::de::DeValue;
 use crate::{
     Format, RecordPath, Schema,
     definition::{
+        model::RequestTemplate,
         parse::{
             batch::{self, Batch, Surroundings},
             diagnostic::Report,
             limit::{self, Limit, iso_duration},
             reader::{Node, Table, Text, integer, string},
-            request::{self, RequestTemplate, record_path},
+            request::{self, record_path},
             rows::{self, RowRules},
             shapes::one_of,
         },

@@ -6,6 +6,7 @@ use toml::de::DeValue;
 use crate::{
     Method, RecordPath, RecordPathError,
     definition::{
+        model::{BodyTemplate, JsonTemplate, RequestTemplate},
         parse::{
             diagnostic::{Report, quote_all},
             reader::{Node, Table, Text, string, wrong_type},
@@ -14,59 +15,6 @@ use crate::{
         template::{Destination, Template, scope::Scope},
     },
 };
-
-/// A request whose values are not known yet.
-#[derive(Debug)]
-pub(crate) struct RequestTemplate {
-    pub(crate) method: Method,
-    pub(crate) path: Template,
-    pub(crate) query: Vec<(String, Template)>,
-    pub(crate) headers: Vec<(String, Template)>,
-    pub(crate) body: Option<BodyTemplate>,
-}
-
-/// What a request carries.
-#[derive(Debug)]
-pub(crate) enum BodyTemplate {
-    Json(JsonTemplate),
-    Form(Vec<(String, Template)>),
-    Text(Box<Template>),
-}
-
-/// A JSON value with templates in it.
-#[derive(Debug)]
-pub(crate) enum JsonTemplate {
-    Literal(Json),
-    Value(Box<Template>),
-    List(Vec<Self>),
-    Object(Vec<(String, Self)>),
-}
-
-impl RequestTemplate {
-    /// All its templates.
-    pub(crate) fn templates(&self) -> Vec<&Template> {
-        let pairs = self.query.iter().chain(&self.headers).map(|(_, value)| value);
-        let mut templates: Vec<_> = [&self.path].into_iter().chain(pairs).collect();
-        match &self.body {
-            Some(BodyTemplate::Json(json)) => json.collect(&mut templates),
-            Some(BodyTemplate::Form(pairs)) => templates.extend(pairs.iter().map(|(_, value)| value)),
-            Some(BodyTemplate::Text(text)) => templates.push(text),
-            None => {}
-        }
-        templates
-    }
-}
-
-impl JsonTemplate {
-    fn collect<'a>(&'a self, templates: &mut Vec<&'a Template>) {
-        match self {
-            Self::Literal(_) => {}
-            Self::Value(template) => templates.push(template),
-            Self::List(values) => values.iter().for_each(|value| value.collect(templates)),
-            Self::Object(members) => members.iter().for_each(|(_, value)| value.collect(templates)),
-        }
-    }
-}
 
 /// Headers that the worker sets itself, from what it has of a file and from the body.
 const OWN_HEADERS: [&str; 12] = [

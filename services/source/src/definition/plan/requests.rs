@@ -10,8 +10,7 @@ use crate::{
     Env, Item, ItemDraft, ItemError, JobContext, Params, Rejection, Request, RequestBody, Row, Upload,
     definition::{
         Definition,
-        model::{Level, Origin},
-        parse::request::{BodyTemplate, JsonTemplate, RequestTemplate},
+        model::{BodyTemplate, JsonTemplate, Level, Origin, RequestTemplate},
         plan::listing,
         template::{MAX_NAME_BYTES, RenderError, Template, cut_name},
     },
