@@ -49,7 +49,8 @@ pub(crate) fn upload_required(source: &str) -> Problem {
 
 /// A file for a source that takes none.
 pub(crate) fn upload_not_taken(source: &str) -> Problem {
-    let detail = format!("the source `{source}` takes no file; submit its job in JSON, without `upload`");
+    let detail =
+        format!("the source `{source}` takes no file: leave it out (`--file`, `upload`), and submit its job in JSON");
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "upload-not-taken", detail).at("source")
 }
 

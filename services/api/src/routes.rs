@@ -23,6 +23,7 @@ use crate::{
     responses::{
         job_response::{self, Job, JobState},
         pagination::{self, Jobs, JobsPage, Tasks, TasksPage},
+        row_results::{self, ResultLines},
         source_response::{Source, Sources},
         task_response::TaskState,
         upload_response::UploadResponse,
@@ -282,6 +283,13 @@ pub(crate) enum Accepted {
     ),
 }
 
+#[derive(ApiResponse)]
+enum RowResults {
+    /// A line for each row.
+    #[oai(status = 200)]
+    Lines(ResultLines),
+}
+
 #[derive(Debug, ApiResponse)]
 enum Found {
     /// The job.
@@ -451,6 +459,27 @@ impl JobsApi {
         let cancelled = self.ledger.cancel(job, (self.now)()).await;
         let status = cancelled.map_err(|error| error::cancel(job, error))?;
         Ok(Found::Job(Json(self.document(status)), None))
+    }
+
+    /// Read how the rows of a job ended
+    ///
+    /// One JSON object a line, in the order of the file: `line`, `result` (`done`, `error`, `unknown`), `reason` where it is
+    /// not done, and what the definition's `result` keeps. Rows of tasks that have not ended are not in it.
+    #[oai(path = "/v1/jobs/:id/result", method = "get", operation_id = "result")]
+    async fn result(
+        &self,
+        request: &Request,
+        /// The job.
+        id: Path<Id>,
+    ) -> Result<RowResults, Problem> {
+        known_query(request, &[])?;
+        let job = job_id(&id)?;
+        let asked = self.ledger.request(job).await.map_err(error::ledger)?.ok_or_else(|| error::unknown(job))?;
+        if asked.upload.is_none() {
+            let detail = format!("job {job} has no rows of an upload; its tasks name its objects");
+            return Err(Problem::not_found(detail).at("id"));
+        }
+        Ok(RowResults::Lines(row_results::lines(self.ledger.clone(), job).await?))
     }
 
     /// List a job's tasks

@@ -906,6 +906,7 @@ async fn every_route_is_documented() {
     POST /v1/jobs: Submit a job
     GET /v1/jobs/{id}: Watch a job
     POST /v1/jobs/{id}/cancel: Cancel a job
+    GET /v1/jobs/{id}/result: Read how the rows of a job ended
     POST /v1/jobs/{id}/retry: Retry what failed of a job
     GET /v1/jobs/{id}/tasks: List a job's tasks
     GET /v1/sources: List the sources

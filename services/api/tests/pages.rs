@@ -132,6 +132,12 @@ async fn a_result_larger_than_a_piece_is_whole() {
     let answer = fixture.get(&format!("/api/v1/file/download?uuid_id={job}"), JSON).await.json();
     let ids: Vec<_> = answer["result"].as_array().unwrap().iter().map(|row| row["userId"].as_u64().unwrap()).collect();
     assert!(ids.into_iter().eq(0..60_000));
+    // The same with the line of the file and the reason.
+    let answer = fixture.get(&format!("/v1/jobs/{job}/result"), JSON).await;
+    assert_eq!(answer.header("content-type"), "application/x-ndjson");
+    assert!(answer.text == lines(0) + &lines(1));
+    let other = fixture.get("/v1/jobs/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/result", JSON).await;
+    assert_eq!(other.status, 404);
 }
 
 #[tokio::test]
@@ -222,7 +228,7 @@ async fn what_is_wrong_is_a_page_for_a_browser_and_escaped() {
     insta::assert_snapshot!(wrong.text.split_once("<main").unwrap().1, @r#"
      id="content">
     <h1>Not found</h1>
-    <p class="notice">There is no operation &quot;&lt;script&gt;&quot;; it may have been deleted after 90 days.</p>
+    <p class="notice">There is no operation &quot;&lt;script&gt;&quot;; it may be a job of another source, or have been deleted after 90 days.</p>
     <p class="meta">Status 404, &#x2f;problems&#x2f;not-found</p>
     </main>
     </body>

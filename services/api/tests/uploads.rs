@@ -82,9 +82,9 @@ async fn a_file_is_sent_first_and_named_later() {
     422 /problems/upload-required: the items of the source `relay` are the rows of a CSV, and this job comes without one
     422 /problems/invalid-body: `upload`: expected the id of an upload, as `POST /v1/uploads` answers it, found "monday"
     422 /problems/unknown-upload: there is no upload 018f3253-7a40-7c21-9d5e-6b1f0a2c4e88 that a job may name: it waits for its job for a day
-    422 /problems/upload-not-taken: the source `buses` takes no file; submit its job in JSON, without `upload`
-    422 /problems/upload-not-taken: the source `buses` takes no file; submit its job in JSON, without `upload`
-    422 /problems/upload-not-taken: the source `buses` takes no file; submit its job in JSON, without `upload`
+    422 /problems/upload-not-taken: the source `buses` takes no file: leave it out (`--file`, `upload`), and submit its job in JSON
+    422 /problems/upload-not-taken: the source `buses` takes no file: leave it out (`--file`, `upload`), and submit its job in JSON
+    422 /problems/upload-not-taken: the source `buses` takes no file: leave it out (`--file`, `upload`), and submit its job in JSON
     400 /problems/invalid-parameter: parameter `source`: expected the name of a source, as in `?source=relay`, found nothing
     404 /problems/unknown-source: there is no source called "x"; expected one of `buses`, `relay`, `weather`
     400 /problems/invalid-parameter: parameter `date`: unknown; this route has only `source`

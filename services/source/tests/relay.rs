@@ -318,7 +318,7 @@ fn results_and_rules() {
     x.toml:18:40: a status is between 200 and 599, found 99
     x.toml:18:44: a status is between 200 and 599, found 600
     x.toml:18:34: there is no action `skip`
-      help: known: `retry`, `fail`, `unknown`
+      help: known: `retry`, `fail`, `unknown`, `done`
     x.toml:18:49: `wait` is for `retry` only
       help: leave it out
     x.toml:18:57: unknown key `when` in a rule of `on`

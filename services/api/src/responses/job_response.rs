@@ -145,6 +145,8 @@ struct Links {
     this: String,
     /// Its tasks.
     tasks: String,
+    /// How its rows ended, where it has an upload.
+    result: Option<String>,
     /// The statistics of its date, where the source keeps any by date.
     statistics: Option<String>,
     /// A POST here tries again what failed or is missing; there while that is possible.
@@ -221,6 +223,7 @@ impl Links {
         Self {
             this: location(request.job),
             tasks: format!("{}/tasks", location(request.job)),
+            result: request.upload.is_some().then(|| action("result")),
             statistics: date.map(|date| format!("/v1/stats/{}?from={date}&to={date}", request.source)),
             retry: is_retryable.then(|| action("retry")),
             cancel: (!state.is_terminal()).then(|| action("cancel")),

@@ -35,6 +35,7 @@ impl Definition {
             return match rule.action {
                 Action::Fail => Judgement::Error(reason),
                 Action::Unknown => Judgement::Unknown(reason),
+                Action::Done => Judgement::Done,
                 Action::Retry(wait) => Judgement::Retry { wait, reason },
             };
         }

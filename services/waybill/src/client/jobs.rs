@@ -64,10 +64,7 @@ pub(crate) fn rows_summary(job: &Job, rows: Rows, base: &str) -> String {
     } else {
         ""
     };
-    lines += &match job.source.as_str() {
-        "relay" => format!("  result    curl {key}'{base}/api/v1/file/download?uuid_id={}'\n", job.id),
-        _ => format!("  result    the objects that {base}/v1/jobs/{}/tasks names\n", job.id),
-    };
+    lines += &format!("  result    curl {key}'{base}/v1/jobs/{}/result'\n", job.id);
     lines
 }
 
@@ -110,14 +107,14 @@ mod tests {
     fn the_end_of_rows_says_what_to_do() {
         insta::assert_snapshot!(relay(12_000, 0, 0), @"
         relay: 12,000 rows: 12,000 done, 0 errors, 0 unknown
-          result    curl 'http://127.0.0.1:8080/api/v1/file/download?uuid_id=018f'
+          result    curl 'http://127.0.0.1:8080/v1/jobs/018f/result'
         ");
         insta::assert_snapshot!(relay(11_000, 3, 1), @"
         relay: 12,000 rows: 11,000 done, 3 errors, 1 unknown
           996 rows were not sent
           errors are rows that are not as they must be, or that the API refused; the result says which
           unknown are rows whose answer was lost: the API may have them
-          result    curl 'http://127.0.0.1:8080/api/v1/file/download?uuid_id=018f'
+          result    curl 'http://127.0.0.1:8080/v1/jobs/018f/result'
         ");
     }
 }

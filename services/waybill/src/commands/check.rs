@@ -15,7 +15,9 @@ pub(crate) fn run(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
             Ok(definition) => {
                 let params: Vec<_> =
                     definition.params().map(|(name, kind)| format!("{name}={}", kind.to_uppercase())).collect();
-                println!("{name}: ok: submit it with `waybill submit {} {}`", definition.name(), params.join(" "));
+                let file = definition.upload().map(|_| "--file rows.csv".to_owned());
+                let words: Vec<_> = [definition.name().to_owned()].into_iter().chain(params).chain(file).collect();
+                println!("{name}: ok: submit it with `waybill submit {}`", words.join(" "));
             }
             Err(mistakes) => {
                 eprintln!("{mistakes}");

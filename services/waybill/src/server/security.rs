@@ -198,6 +198,7 @@ mod tests {
         POST /v1/jobs: 401 403 in
         GET /v1/jobs/{id}: 401 in 403
         POST /v1/jobs/{id}/cancel: 401 403 in
+        GET /v1/jobs/{id}/result: 401 in 403
         POST /v1/jobs/{id}/retry: 401 403 in
         GET /v1/jobs/{id}/tasks: 401 in 403
         GET /v1/sources: 401 in 403

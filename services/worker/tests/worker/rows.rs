@@ -223,7 +223,7 @@ async fn what_was_sent_is_told_where_the_upstream_stays_away() {
     assert_eq!((status.state, done + errors, unknown), (State::Partial, 3, 0), "{:?}", status.errors);
     let all = outcomes(&system, job).await;
     assert_eq!((all.len(), all[0]["result"].as_str()), (3, Some("done")), "{all:?}");
-    assert_eq!(all[1]["reason"], "not sent: the upstream answered with status 503: a fault that was asked for");
+    assert_eq!(all[1]["reason"], "not done: the upstream answered with status 503: a fault that was asked for");
     stand_in.set_faults(Faults::default());
     system.ledger.retry(job, Timestamp::now()).await.unwrap();
     let status = system.ended(job).await;

@@ -1,7 +1,6 @@
 //! The routes of the relay system, which existing clients rely on: pages, and the same in JSON. Its engine is the source
 //! `relay`: an operation is a job, and its id the job's.
 
-mod download;
 mod form;
 
 use minijinja::{Value, context};
@@ -15,11 +14,15 @@ use uuid::Uuid;
 use waybill_ledger::{JobId, State, Status};
 use waybill_web::{Caller, NavEntry, Page, Pages, Problem, known_query, prefers_html, quoted};
 
-use self::{
-    download::{ResultStream, download},
-    form::FileForm,
+use self::form::FileForm;
+use crate::{
+    JobsApi, error,
+    responses::{
+        job_response,
+        row_results::{self, ResultStream},
+    },
+    routes::Wanted,
 };
-use crate::{JobsApi, error, responses::job_response, routes::Wanted};
 
 const SOURCE: &str = "relay";
 const ROUTE: &str = "POST /api/v1/file";
@@ -149,7 +152,10 @@ impl RelayApi {
     /// An operation as it stands. Whatever is wrong with an id, there is no such operation.
     async fn operation(&self, id: &str) -> Result<Status, Problem> {
         let unknown = || {
-            let detail = format!("there is no operation {}; it may have been deleted after 90 days", quoted(id));
+            let detail = format!(
+                "there is no operation {}; it may be a job of another source, or have been deleted after 90 days",
+                quoted(id)
+            );
             Problem::not_found(detail).at("uuid_id")
         };
         let job: JobId = id.parse().map_err(|_| unknown())?;
@@ -284,6 +290,6 @@ impl RelayApi {
         let status = self.operation(&uuid_id).await?;
         let job = status.request.job;
         let pending = (!status.state.is_terminal()).then(|| job.to_string());
-        Ok(Downloaded::Rows(download(self.jobs.ledger.clone(), job).await?, pending))
+        Ok(Downloaded::Rows(row_results::document(self.jobs.ledger.clone(), job).await?, pending))
     }
 }

@@ -57,6 +57,8 @@ pub(crate) enum Action {
     Fail,
     /// Nobody knows whether the API has the row.
     Unknown,
+    /// The API has the row, such as one that was sent before.
+    Done,
 }
 
 /// Rows of a task where nothing is said.
@@ -179,13 +181,18 @@ fn read_rules(report: &mut Report<'_>, node: Node<'_, '_>) -> Vec<AnswerRule> {
         let statuses = table
             .list(report, "status")
             .map(|nodes| nodes.iter().filter_map(|node| read_status(report, node, &rules)).collect::<Vec<_>>());
-        let known = [("retry", Action::Retry(None)), ("fail", Action::Fail), ("unknown", Action::Unknown)];
+        let known = [
+            ("retry", Action::Retry(None)),
+            ("fail", Action::Fail),
+            ("unknown", Action::Unknown),
+            ("done", Action::Done),
+        ];
         let action = table.string(report, "action").and_then(|text| one_of(report, text, "action", known));
         let reason = table.optional_string(report, "reason").map(|text| read_reason(report, text));
         let wait = table.optional("wait").map(|node| (node.span().start, read_wait(report, node)));
         table.close(report);
         let action = match (action, wait) {
-            (Some(Action::Fail | Action::Unknown), Some((at, _))) => {
+            (Some(Action::Fail | Action::Unknown | Action::Done), Some((at, _))) => {
                 report.add_with_help(at, "`wait` is for `retry` only", "leave it out");
                 action
             }

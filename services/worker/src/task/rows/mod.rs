@@ -75,9 +75,10 @@ pub(crate) async fn run(
     if let Some(why) = sent.stop {
         let reason = left_for_good(task, work, why, !sent.outcomes.is_empty())?;
         let outcome = |left: Left<'_>| {
-            let (result, reason) = match left.may_have_arrived {
-                true => (RowResult::Unknown, format!("the answer was lost: {reason}")),
-                false => (RowResult::Error, format!("not sent: {reason}")),
+            let (result, reason) = match (left.may_have_arrived, left.tried) {
+                (true, tried) => (RowResult::Unknown, tried.unwrap_or_else(|| reason.clone())),
+                (false, Some(tried)) => (RowResult::Error, format!("not done: {tried}")),
+                (false, None) => (RowResult::Error, format!("not sent: {reason}")),
             };
             (left.row.0, task.definition.outcome(left.row.1, result, Some(reason), None))
         };

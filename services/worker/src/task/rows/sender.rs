@@ -61,6 +61,8 @@ pub(super) struct Sender<'a> {
 /// A row that was left for later.
 pub(super) struct Left<'a> {
     pub(super) row: Numbered<'a>,
+    /// What the last try gave, where there was one.
+    pub(super) tried: Option<String>,
     /// Whether the upstream may have it all the same.
     pub(super) may_have_arrived: bool,
 }
@@ -86,7 +88,7 @@ pub(super) struct AllSent<'a> {
 impl<'a> AllSent<'a> {
     /// Of rows of which none is sent.
     pub(super) fn none(log: &RowLog, rows: Vec<Numbered<'a>>, why: TaskError) -> Self {
-        let left = rows.into_iter().map(|row| Left { row, may_have_arrived: false }).collect();
+        let left = rows.into_iter().map(|row| Left { row, tried: None, may_have_arrived: false }).collect();
         Self { outcomes: Vec::new(), left, stop: Some(why), records: log.records() }
     }
 }
@@ -244,8 +246,10 @@ impl<'a> Sender<'a> {
                 if !may_have_arrived {
                     self.withdrawn.push(row.line);
                 }
-                self.left.push(Left { row: (at, row), may_have_arrived });
-                self.stop.get_or_insert(why.into());
+                let why = TaskError::from(why);
+                let tried = why.reason().map(str::to_owned);
+                self.left.push(Left { row: (at, row), tried, may_have_arrived });
+                self.stop.get_or_insert(why);
             }
         }
     }
@@ -255,7 +259,7 @@ impl<'a> Sender<'a> {
         self.withdrawn.extend(self.ready.iter().map(|(_, row)| row.line));
         self.reserved = None;
         let rows = self.ready.drain(..).chain(self.waiting.drain(..));
-        self.left.extend(rows.map(|row| Left { row, may_have_arrived: false }));
+        self.left.extend(rows.map(|row| Left { row, tried: None, may_have_arrived: false }));
     }
 }
 

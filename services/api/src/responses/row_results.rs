@@ -1,4 +1,5 @@
-//! `{"result": […]}` of a job's rows, streamed from the objects of its tasks.
+//! How the rows of a job ended, streamed from the objects of its tasks: a line for each, or `{"result": […]}` for clients of
+//! the relay.
 
 use std::{fmt, io};
 
@@ -51,7 +52,28 @@ struct RowResult {
 }
 
 /// A JSON document that is sent as it is read.
-pub(super) struct ResultStream(BoxStream<'static, io::Result<Bytes>>);
+pub(crate) struct ResultStream(BoxStream<'static, io::Result<Bytes>>);
+
+/// NDJSON that is sent as it is read.
+pub(crate) struct ResultLines(BoxStream<'static, io::Result<Bytes>>);
+
+impl Payload for ResultLines {
+    const CONTENT_TYPE: &'static str = "application/x-ndjson";
+
+    fn check_content_type(_: &str) -> bool {
+        false
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        String::schema_ref()
+    }
+}
+
+impl IntoResponse for ResultLines {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(Self::CONTENT_TYPE).body(Body::from_bytes_stream(self.0))
+    }
+}
 
 impl Payload for ResultStream {
     const CONTENT_TYPE: &'static str = "application/json; charset=utf-8";
@@ -90,20 +112,43 @@ enum DownloadError {
 ///
 /// # Errors
 /// Where the first page of tasks cannot be read. Later errors cut the answer off, so that no client takes it for whole.
-pub(super) async fn download(ledger: Ledger, job: JobId) -> Result<ResultStream, Problem> {
-    // Before the answer begins: what is wrong with the job is a problem then, and not an answer that is cut off.
-    ledger.tasks(job, None, 0, 1).await.map_err(error::ledger)?;
-    let rows = stream::try_unfold(Rows::new(ledger, job), Rows::next);
-    let rows = rows.inspect_err(move |error| tracing::warn!(%job, %error, "failed to send the result of a job"));
+pub(crate) async fn document(ledger: Ledger, job: JobId) -> Result<ResultStream, Problem> {
+    let rows = rows(ledger, job, Shape::Elements).await?;
     let begin = stream::iter([Ok(Bytes::from_static(b"{\"result\": ["))]);
     let end = stream::iter([Ok(Bytes::from_static(b"]}\n"))]);
-    Ok(ResultStream(begin.chain(rows.map_err(io::Error::other)).chain(end).boxed()))
+    Ok(ResultStream(begin.chain(rows).chain(end).boxed()))
+}
+
+/// The same as the objects have it, a line for each row.
+///
+/// # Errors
+/// As [`document`].
+pub(crate) async fn lines(ledger: Ledger, job: JobId) -> Result<ResultLines, Problem> {
+    Ok(ResultLines(rows(ledger, job, Shape::Lines).await?))
+}
+
+async fn rows(ledger: Ledger, job: JobId, shape: Shape) -> Result<BoxStream<'static, io::Result<Bytes>>, Problem> {
+    // Before the answer begins: what is wrong with the job is a problem then, and not an answer that is cut off.
+    ledger.tasks(job, None, 0, 1).await.map_err(error::ledger)?;
+    let rows = stream::try_unfold(Rows::new(ledger, job, shape), Rows::next);
+    let rows = rows.inspect_err(move |error| tracing::warn!(%job, %error, "failed to send the result of a job"));
+    Ok(rows.map_err(io::Error::other).boxed())
+}
+
+/// How a row is spelled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// An element of a list, without [`LEFT_OUT`].
+    Elements,
+    /// A line, as it is stored.
+    Lines,
 }
 
 /// The rows of a job that are still to be sent.
 struct Rows {
     ledger: Ledger,
     job: JobId,
+    shape: Shape,
     /// The first task that was not looked at; `None` after the last.
     from: Option<u64>,
     tasks: std::vec::IntoIter<Done>,
@@ -128,20 +173,23 @@ struct Object {
 }
 
 impl Rows {
-    fn new(ledger: Ledger, job: JobId) -> Self {
-        Self { ledger, job, from: Some(0), tasks: Vec::new().into_iter(), object: None, is_first: true }
+    fn new(ledger: Ledger, job: JobId, shape: Shape) -> Self {
+        Self { ledger, job, shape, from: Some(0), tasks: Vec::new().into_iter(), object: None, is_first: true }
     }
 
-    /// The next rows, each with a comma before it, but for the first.
+    /// The next rows: elements have a comma between them, lines end.
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, DownloadError> {
         loop {
             if let Some(object) = &mut self.object {
-                let mut rows = BytesMut::new();
-                let is_whole = object.read(&self.ledger, |row| {
-                    if !std::mem::take(&mut self.is_first) {
+                let (mut rows, shape) = (BytesMut::new(), self.shape);
+                let is_whole = object.read(&self.ledger, shape, |row| {
+                    if !std::mem::take(&mut self.is_first) && shape == Shape::Elements {
                         rows.put_slice(b", ");
                     }
                     rows.put_slice(row);
+                    if shape == Shape::Lines {
+                        rows.put_u8(b'\n');
+                    }
                 });
                 match is_whole.await? {
                     Piece::Rows => {}
@@ -174,7 +222,12 @@ impl Object {
     }
 
     /// Reads the next piece, and hands out each row that is complete.
-    async fn read(&mut self, ledger: &Ledger, mut row: impl FnMut(&[u8])) -> Result<Piece, DownloadError> {
+    async fn read(
+        &mut self,
+        ledger: &Ledger,
+        shape: Shape,
+        mut row: impl FnMut(&[u8]),
+    ) -> Result<Piece, DownloadError> {
         let key = || self.done.object.clone();
         let left = usize::try_from(self.done.bytes.saturating_sub(self.offset)).unwrap_or(PIECE).min(PIECE);
         if left > 0 {
@@ -196,6 +249,10 @@ impl Object {
             });
         }
         for line in lines.as_ref().split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+            if shape == Shape::Lines {
+                row(line);
+                continue;
+            }
             let bad = |error: serde_json::Error| DownloadError::BadLine { key: key(), problem: error.to_string() };
             let members: Members<'_> = serde_json::from_slice(line).map_err(bad)?;
             row(&serde_json::to_vec(&members).map_err(bad)?);
