@@ -102,6 +102,7 @@ impl JobsApi {
         wanted: Wanted,
         wait: Option<Duration>,
     ) -> Result<Accepted, Problem> {
+        self.is_configured(definition)?;
         let status = self.submitted(caller, definition, wanted).await?;
         Ok(self.answer(status, wait).await)
     }
@@ -131,7 +132,6 @@ impl JobsApi {
     }
 
     async fn submitted(&self, caller: &Caller, definition: &Definition, wanted: Wanted) -> Result<Status, Problem> {
-        self.is_configured(definition)?;
         let Wanted { params, upload, route, key } = wanted;
         let now = (self.now)();
         let (id, by) = (self.ids.fresh(now), caller.name().map(str::to_owned));

@@ -3,12 +3,14 @@
 import re
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from harness import (
     REPOSITORY,
     Bench,
     Meter,
+    Process,
     Row,
     median,
     require,
@@ -107,31 +109,38 @@ def rate(bench: Bench) -> None:
                 measure_rate(bench, wanted, wanted * seconds, workers)
 
 
+def started(
+    bench: Bench, base_urls: dict[str, str], workers: int, sources: Path
+) -> tuple[System, list[Process], str]:
+    """A system with so many workers, or embedded with none; the processes that work, and where."""
+    if not workers:
+        alone = Alone(bench, base_urls, sources)
+        return alone, alone.processes, "embedded"
+    s3 = S3Server(bench)
+    fleet = Fleet(bench, base_urls, Broker(bench), s3, workers, sources)
+    return fleet, fleet.workers, f"RabbitMQ and {s3.name}, {workers} worker{'s' * (workers > 1)}"
+
+
+def watch(first: str, seen: Callable[[], int], wanted: int, limit: float) -> tuple[int, float]:
+    """How many the upstream saw within `limit` seconds of the first, and how many a second from the first to the last."""
+    initial = at = wait_until(first, seen, 60)
+    begun = last = time.monotonic()
+    while at < wanted and time.monotonic() < begun + limit:
+        time.sleep(0.05)
+        if (now := seen()) > at:
+            last, at = time.monotonic(), now
+    return at, (at - initial) / (last - begun)
+
+
 def measure_rate(bench: Bench, wanted: int, items: int, workers: int) -> None:
     sources = weather_definition(bench.folder("sources"), items, wanted)
     upstream = Upstream(bench, items + 1, 1)
     upstream.change({"weather_items_per_window": wanted, "weather_window": "1s"})
-    system: System
-    if workers:
-        s3 = S3Server(bench)
-        system = Fleet(bench, {"weather": upstream.url}, Broker(bench), s3, workers, sources)
-        where = f"RabbitMQ and {s3.name}, {workers} worker{'s' * (workers > 1)}"
-        processes = system.workers
-    else:
-        system = Alone(bench, {"weather": upstream.url}, sources)
-        where, processes = "embedded", system.processes
+    system, processes, where = started(bench, {"weather": upstream.url}, workers, sources)
     meter = Meter(processes)
     job = system.submit("weather", id="bench")
-    # What the upstream saw: from the first answer to the last.
     limit = 4 * items / wanted
-    initial = wait_until("the first item", lambda: upstream.counters()["weather"], 60)
-    first = last = time.monotonic()
-    seen = initial
-    while seen < items and time.monotonic() < first + limit:
-        time.sleep(0.05)
-        now = upstream.counters()["weather"]
-        if now > seen:
-            last, seen = time.monotonic(), now
+    seen, achieved = watch("the first item", lambda: upstream.counters()["weather"], items, limit)
     usage = meter.read()
     how = f"{items:,} items, one request each, as the upstream saw them; none beyond its limit; the peer: what the limit allows"
     if seen == items:
@@ -140,7 +149,6 @@ def measure_rate(bench: Bench, wanted: int, items: int, workers: int) -> None:
     else:
         how += f"; **{seen:,} were done after {limit:.0f} s, when the measurement was ended**"
     require_equal("requests beyond the limit, and none", upstream.counters()["violations"], 0)
-    achieved = (seen - initial) / (last - first)
     what = f"{wanted} single items a second, {where}"
     bench.add(Row("rate", what, "items/s", "higher", achieved, how, usage, "the limit", wanted))
 

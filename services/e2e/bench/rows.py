@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness import MIB, REPOSITORY, Bench, Meter, Row, get_json, request, require, require_equal, wait_until
-from load import s3_requests
-from peers import S3Server
-from waybill import Alone, Broker, Fleet, System, Upstream
+from load import s3_requests, started, watch
+from waybill import Alone, Upstream
 
 
 def relay_definition(folder: Path, rate: int) -> Path:
@@ -34,35 +33,16 @@ def measure_rate(bench: Bench, rate: int, count: int, workers: int) -> None:
     sources = relay_definition(bench.folder("sources"), rate)
     upstream = Upstream(bench, 1, 1)
     upstream.change({"posts_per_window": rate, "posts_window": "1s"})
-    system: System
-    if workers:
-        s3 = S3Server(bench)
-        system = Fleet(bench, {"relay": upstream.url}, Broker(bench), s3, workers, sources)
-        where = f"RabbitMQ and {s3.name}, {workers} worker{'s' * (workers > 1)}"
-        processes = system.workers
-    else:
-        system = Alone(bench, {"relay": upstream.url}, sources)
-        where, processes = "embedded", system.processes
+    system, processes, where = started(bench, {"relay": upstream.url}, workers, sources)
     meter, before = Meter(processes), s3_requests(system)
     text = "userId,title,body\n" + "".join(f"{row},row {row},some text\n" for row in range(count))
     job = json.loads(request("POST", f"{system.url}/v1/jobs?source=relay", text.encode(), content_type="text/csv"))["id"]
-
-    def seen() -> int:
-        return upstream.counters()["posts"]["requests"]
-
-    first_seen = wait_until("the first row", seen, 60)
-    begun = last = time.monotonic()
-    at = first_seen
-    while at < count and time.monotonic() < begun + 4 * count / rate:
-        time.sleep(0.05)
-        if (now := seen()) > at:
-            last, at = time.monotonic(), now
+    _, achieved = watch("the first row", lambda: upstream.counters()["posts"]["requests"], count, 4 * count / rate)
     usage = meter.read()
     system.finish(job, pause=1)
     received = get_json(f"{upstream.url}/posts/received")
     require_equal("rows received, and of the file", (received["total"], received["distinct"]), (count, count))
     require_equal("requests beyond the limit, and none", upstream.counters()["posts"]["violations"], 0)
-    achieved = (at - first_seen) / (last - begun)
     how = f"{count:,} rows in tasks of 200, as the upstream saw them; none beyond its limit in any second, none twice"
     bench.add(Row("rows", f"{rate} rows a second, {where}", "rows/s", "higher", achieved, how, usage, "the limit", rate))
     spent = {name: (now - before.get(name, 0)) / count for name, now in s3_requests(system).items()}

@@ -18,6 +18,7 @@ use crate::{
     Done, Failure, JobId, LedgerError, Metrics, MissingItem, Plan, Request,
     cache::Cache,
     changes::{plan::Outline, submit::MAX_PUBLISHING},
+    data,
     jobs::{Ended, Fact, Jobs, slot_of},
     journals::{self, AsOf},
     layout::{
@@ -32,8 +33,6 @@ use crate::{
 /// a thousand. So an outcome fits into a segment.
 const REASON_LIMIT: usize = 4_000;
 const MISSING_REASON_LIMIT: usize = 500;
-/// Objects of a task that are looked at: there are more than one or two only until the housekeeper comes by.
-const REPLACED: usize = 100;
 /// How long the store may take for an entry that somebody waits for, or whose work can go on without it.
 const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -170,8 +169,9 @@ impl Ledger {
     pub async fn replaced(&self, done: &Done) -> Result<Option<Done>, LedgerError> {
         let Some(name) = ObjectName::parse(&done.object) else { return Ok(None) };
         let prefix = format!("{}/{}.", name.folder, name.item);
-        let newest = self.store.list(&prefix, None, REPLACED).await?.pop();
-        Ok(newest.map(|entry| Done { object: entry.key, bytes: entry.size, ..done.clone() }))
+        let newest = data::survey_item(&self.store, &prefix, &name.item).await?.newest();
+        let newest = newest.and_then(|(fetch, heads)| fetch.keys.into_iter().zip(heads).next());
+        Ok(newest.map(|(object, head)| Done { object, bytes: head.size, ..done.clone() }))
     }
 
     /// Records that a worker begins to plan; the first time counts.
@@ -267,5 +267,43 @@ fn shortened(text: &str, limit: usize) -> String {
     match text.char_indices().nth(limit) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan;
+    use waybill_source::Format;
+    use waybill_store::{Upload, UploadBody};
+
+    use super::*;
+    use crate::{
+        Outcome,
+        testing::{Fixture, at, done, id},
+    };
+
+    #[tokio::test]
+    async fn the_object_that_counts_takes_the_place_of_one_that_is_gone() {
+        let fixture = Fixture::new().await;
+        let store = async |item: &str, second: i64, bytes: &'static str| {
+            let at = at(0) + second.seconds();
+            let key = ObjectName::new("relay", "date=2024-05-01", item, at, &"5".repeat(64), Format::Ndjson).key();
+            let pairs = [("job", id(0, 1).to_string()), ("sha256", "5".repeat(64)), ("definition", "d".to_owned())];
+            let metadata = pairs.map(|(name, value)| (name.to_owned(), value)).to_vec();
+            let body = UploadBody::Bytes(bytes.into());
+            fixture.store.upload(&key, Upload { content_type: "application/json", metadata, body }).await.unwrap();
+            key
+        };
+        let first = store("1", 1, "{}\n").await;
+        // The name of another item begins like this one's.
+        store("1.5", 9, "{}{}{}\n").await;
+        let ended = Done { object: first.clone(), bytes: 3, ..done(Outcome::Stored, 3) };
+        assert_eq!(fixture.ledger.replaced(&ended).await.unwrap(), Some(ended.clone()));
+        let second = store("1", 2, "{}{}\n").await;
+        fixture.store.delete(&[first]).await.unwrap();
+        let found = Done { object: second.clone(), bytes: 5, ..ended.clone() };
+        assert_eq!(fixture.ledger.replaced(&ended).await.unwrap(), Some(found));
+        fixture.store.delete(&[second]).await.unwrap();
+        assert_eq!(fixture.ledger.replaced(&ended).await.unwrap(), None);
     }
 }

@@ -56,6 +56,8 @@ pub struct RowLog {
     ledger: Ledger,
     job: JobId,
     task: u32,
+    round: u32,
+    writer: Uuid,
     next: u32,
 }
 
@@ -73,9 +75,8 @@ impl Ledger {
         for _ in 0..TRIES {
             let (records, next) = self.row_records(job, task).await?;
             let records = EarlierRecords { is_trimmed: records.len() < next as usize, records };
-            let mut log = RowLog { ledger: self.clone(), job, task, next };
-            let opening = RowRecord { writer, round, begun: Vec::new(), withdrawn: Vec::new(), ended: Vec::new() };
-            if log.append(opening).await? {
+            let mut log = RowLog { ledger: self.clone(), job, task, round, writer, next };
+            if log.append(log.record()).await? {
                 return Ok(Some((log, records)));
             }
         }
@@ -117,16 +118,6 @@ impl Ledger {
         }
         Ok(())
     }
-
-    /// Deletes the logs of a job.
-    pub(crate) async fn delete_row_logs(&self, job: JobId) -> Result<(), LedgerError> {
-        let prefix = keys::row_logs(job);
-        let mut pages = pin!(self.store.pages(&prefix));
-        while let Some(page) = pages.try_next().await? {
-            self.store.delete(&page.into_iter().map(|entry| entry.key).collect::<Vec<_>>()).await?;
-        }
-        Ok(())
-    }
 }
 
 impl RowLog {
@@ -135,12 +126,17 @@ impl RowLog {
         self.next
     }
 
+    /// A record of this writer, of nothing yet.
+    pub fn record(&self) -> RowRecord {
+        let (writer, round) = (self.writer, self.round);
+        RowRecord { writer, round, begun: Vec::new(), withdrawn: Vec::new(), ended: Vec::new() }
+    }
+
     /// Adds a record. `false`: another writer has opened the log meanwhile, and nothing was added.
     pub async fn append(&mut self, record: RowRecord) -> Result<bool, LedgerError> {
-        let writer = record.writer;
         let key = keys::row_record(self.job, self.task, self.next);
         // A record of ours that is there already was written by a try whose answer was lost.
-        let is_ours = self.ledger.create_or_read(&key, record, RECORD).await?.writer == writer;
+        let is_ours = self.ledger.create_or_read(&key, record, RECORD).await?.writer == self.writer;
         self.next += u32::from(is_ours);
         Ok(is_ours)
     }

@@ -20,6 +20,7 @@ use waybill_store::{Embedded, Store};
 
 use crate::{
     Done, Failure, JobId, Lease, Ledger, MissingItem, Outcome, Plan, Request, Submission, SubmitError, Submitted,
+    Upload, UploadId,
     jobs::Jobs,
     layout::{
         keys::{self, Name},
@@ -63,6 +64,12 @@ pub(crate) fn done(outcome: Outcome, second: i64) -> Done {
 pub(crate) fn partial(second: i64) -> Done {
     let missing = MissingItem { item: "7".to_owned(), reason: "the upstream answered 404 Not Found".to_owned() };
     Done { missing: vec![missing], ..done(Outcome::Stored, second) }
+}
+
+/// What is known of an upload of that number.
+pub(crate) fn upload(number: u64) -> Upload {
+    let id = UploadId::new(id(0, number).into());
+    Upload { id, source: "relay".to_owned(), bytes: 9, rows: 1, sha256: "5".repeat(64), by: None }
 }
 
 pub(crate) fn failure(reason: &str, second: i64) -> Failure {

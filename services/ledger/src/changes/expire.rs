@@ -1,9 +1,6 @@
 //! Deletes jobs after 90 days, in an order in which no half-deleted job runs again, and the journals of a day's slots after
 //! the last job of its day. Their data is kept: nothing here names data/.
 
-use std::pin::pin;
-
-use futures::TryStreamExt;
 use jiff::{Timestamp, ToSpan, civil::Date};
 
 use crate::{
@@ -75,11 +72,7 @@ impl Ledger {
             let folder = journals::folder(&source, JOBS);
             let slots = self.store.folders(&folder, None, SLOTS).await?;
             for slot in slots.into_iter().take_while(|slot| *slot < oldest.to_string()) {
-                let of_slot = format!("{folder}{slot}/");
-                let mut pages = pin!(self.store.pages(&of_slot));
-                while let Some(page) = pages.try_next().await? {
-                    self.store.delete(&page.into_iter().map(|entry| entry.key).collect::<Vec<_>>()).await?;
-                }
+                self.delete_below(&format!("{folder}{slot}/")).await?;
                 tracing::info!(source, slot, "deleted the journal of expired jobs");
             }
         }
@@ -102,7 +95,7 @@ impl Ledger {
                 return Ok(false);
             }
         }
-        self.delete_row_logs(job).await?;
+        self.delete_below(&keys::row_logs(job)).await?;
         loop {
             let steps = self.next_deletions(job).await?;
             if steps.is_empty() {

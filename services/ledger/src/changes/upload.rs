@@ -11,9 +11,8 @@ use crate::{
     layout::{id::utc_day, keys, objects::SMALL},
 };
 
-/// Days of uploads, and uploads of a day, that one call of [`Ledger::expire_uploads`] looks at.
+/// Days of uploads that one call of [`Ledger::expire_uploads`] looks at.
 const DAYS: usize = 1_000;
-const PAGE: usize = 1_000;
 
 impl Ledger {
     /// Writes an upload's file from what arrives, and returns its size. Where that fails, or the future is dropped,
@@ -56,13 +55,7 @@ impl Ledger {
     pub(super) async fn expire_uploads(&self, kept_from: Date) -> Result<(), LedgerError> {
         for name in self.store.folders(keys::UPLOADS, None, DAYS).await? {
             let Some(day) = name.parse().ok().filter(|day: &Date| *day < kept_from) else { continue };
-            loop {
-                let page = self.store.list(&keys::uploads(day), None, PAGE).await?;
-                if page.is_empty() {
-                    break;
-                }
-                self.store.delete(&page.into_iter().map(|entry| entry.key).collect::<Vec<_>>()).await?;
-            }
+            self.delete_below(&keys::uploads(day)).await?;
             tracing::info!(%day, "deleted expired uploads");
         }
         Ok(())
@@ -72,17 +65,11 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use futures::stream;
-    use uuid::Uuid;
 
     use super::*;
-    use crate::testing::{Fixture, at, id};
+    use crate::testing::{Fixture, at, upload};
 
     const DAY: i64 = 86_400;
-
-    fn upload(n: u64) -> Upload {
-        let id = UploadId::new(Uuid::from(id(0, n)));
-        Upload { id, source: "relay".to_owned(), bytes: 9, rows: 1, sha256: "5".repeat(64), by: None }
-    }
 
     #[tokio::test]
     async fn an_upload_is_there_once_it_is_whole_and_waits_for_its_job_for_a_day() {

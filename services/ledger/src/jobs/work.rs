@@ -228,8 +228,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Done, Outcome, Submission, Upload, UploadId,
-        testing::{Fixture, at, attempt, done, id, lease, plan},
+        Done, Outcome, Submission, Upload,
+        testing::{Fixture, at, attempt, done, id, lease, plan, upload},
     };
 
     #[tokio::test]
@@ -295,14 +295,7 @@ mod tests {
     #[tokio::test]
     async fn rows_are_told_while_their_task_runs_and_once_when_it_has_ended() {
         let fixture = Fixture::new().await;
-        let upload = Upload {
-            id: UploadId::new(id(0, 9).into()),
-            source: "buses".to_owned(),
-            bytes: 9,
-            rows: 100,
-            sha256: "5".repeat(64),
-            by: None,
-        };
+        let upload = Upload { source: "buses".to_owned(), rows: 100, ..upload(9) };
         let submission = fixture.submission(id(0, 1), "2024-05-01", None);
         let submission = Submission { upload: Some(upload), ..submission };
         let job = fixture.ledger.submit(submission).await.unwrap().request.job;

@@ -1,6 +1,9 @@
-//! Reads and writes facts as JSON objects. Only derived objects are ever overwritten.
+//! Reads and writes facts as JSON objects, and deletes what is past its time. Only derived objects are ever overwritten.
+
+use std::pin::pin;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 use waybill_store::{Created, StoreError};
 
@@ -73,6 +76,15 @@ impl Ledger {
     /// Writes, or overwrites, a derived object.
     pub(crate) async fn put<T: Serialize>(&self, key: &str, derived: &T, limit: usize) -> Result<(), LedgerError> {
         Ok(self.store.put(key, JSON, to_json(key, derived, limit)?).await?)
+    }
+
+    /// Deletes every object below a prefix, a page at a time, in no order that counts.
+    pub(crate) async fn delete_below(&self, prefix: &str) -> Result<(), LedgerError> {
+        let mut pages = pin!(self.store.pages(prefix));
+        while let Some(page) = pages.try_next().await? {
+            self.store.delete(&page.into_iter().map(|entry| entry.key).collect::<Vec<_>>()).await?;
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -22,11 +22,6 @@ impl UploadId {
     /// The day it began, in UTC.
     pub(crate) fn day(self) -> Date {
         self.0.day()
-    }
-
-    /// When it began, by the clock of whoever took it.
-    pub fn began(self) -> Timestamp {
-        self.0.submitted()
     }
 }
 

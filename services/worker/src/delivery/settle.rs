@@ -37,22 +37,22 @@ pub(crate) async fn settle(
     began: Instant,
 ) {
     let policy = context.worker.retry;
+    // What was done in part is no failed attempt.
+    let is_partly_done = matches!(result, Err(TaskError::PartlyDone { .. }));
     let result = match result {
-        Err(TaskError::Retry { after, reason }) if work.attempt < policy.attempts => {
-            let delay = retry::delay(policy, work.attempt).max(after.unwrap_or_default());
+        Err(TaskError::Retry { reason, .. }) if work.attempt >= policy.attempts => Err(TaskError::Failed { reason }),
+        Err(TaskError::Retry { after, reason } | TaskError::PartlyDone { after, reason }) => {
+            let (failures, next, how) = if is_partly_done {
+                (1, work.attempt, "done in part, to be continued")
+            } else {
+                (work.attempt, work.attempt + 1, "failed, to be retried")
+            };
+            let delay = retry::delay(policy, failures).max(after.unwrap_or_default());
             count(context, delivery, work, "retried");
-            tracing::warn!(error = reason, delay_ms = delay.as_millis() as u64, "failed, to be retried");
+            tracing::warn!(error = reason, delay_ms = delay.as_millis() as u64, "{how}");
             record_wait(context, work, delay, reason).await;
-            return requeue(context, queue_name, delivery, work.attempt + 1, delay).await;
+            return requeue(context, queue_name, delivery, next, delay).await;
         }
-        Err(TaskError::PartlyDone { after, reason }) => {
-            let delay = retry::delay(policy, 1).max(after.unwrap_or_default());
-            count(context, delivery, work, "retried");
-            tracing::warn!(error = reason, delay_ms = delay.as_millis() as u64, "done in part, to be continued");
-            record_wait(context, work, delay, reason).await;
-            return requeue(context, queue_name, delivery, work.attempt, delay).await;
-        }
-        Err(TaskError::Retry { reason, .. }) => Err(TaskError::Failed { reason }),
         result => result,
     };
     let recorded = tokio::select! {

@@ -67,6 +67,13 @@ impl SendError {
     }
 }
 
+/// What is fetched may be asked for again, whether or not it arrived.
+impl From<SendError> for Fault {
+    fn from(error: SendError) -> Self {
+        error.fault
+    }
+}
+
 impl Upstream {
     /// Refuses a base URL that cannot be used.
     pub(crate) fn new(base_urls: HashMap<String, String>) -> anyhow::Result<Self> {
@@ -104,21 +111,9 @@ impl Upstream {
     }
 
     /// Sends a request that has passed the throttle, and waits for the head of the answer, whatever its status.
-    /// Follows redirects within the upstream's own origin, each as one more request.
+    /// Follows redirects within the upstream's own origin, each as one more request. What is no GET is sent again only
+    /// where a redirect asks for just that (307, 308).
     pub(crate) async fn send(
-        &self,
-        request: RequestBuilder,
-        target: &Target,
-        counts: &Counts,
-        passed: &mut Passed<'_>,
-        shutdown: &CancellationToken,
-    ) -> Result<Response, Fault> {
-        self.exchange(request, target, counts, passed, shutdown).await.map_err(|error| error.fault)
-    }
-
-    /// As [`Self::send`]; the error says whether the request may have arrived. What is no GET is sent again only where
-    /// a redirect asks for just that (307, 308).
-    pub(crate) async fn exchange(
         &self,
         request: RequestBuilder,
         target: &Target,

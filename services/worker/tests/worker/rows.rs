@@ -1,7 +1,7 @@
 //! Rows of an upload, each sent by a request of its own, to the stand-in upstream: it counts how often each came.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
-use waybill_ledger::{JobId, RowTally, State, Status, Submission, Upload, UploadId};
+use waybill_ledger::{JobId, RowTally, State, Status, Upload, UploadId};
 use waybill_queue::{Message, Queue, QueueName, RunTask};
 use waybill_source::UploadCheck;
 use waybill_store::StoreError;
@@ -65,17 +65,7 @@ async fn submit(system: &System, csv: &str) -> JobId {
     let source = "relay".to_owned();
     let upload = Upload { id, source, bytes: summary.bytes, rows: summary.rows, sha256, by: None };
     system.ledger.record_upload(&upload).await.unwrap();
-    let submission = Submission {
-        definition,
-        params: definition.bind(&BTreeMap::new()).unwrap(),
-        upload: Some(upload),
-        idempotency_key: None,
-        route: "POST /v1/jobs",
-        by: None,
-        id: Uuid::now_v7(),
-        now: Timestamp::now(),
-    };
-    system.ledger.submit(submission).await.unwrap().request.job
+    system.submit_with("relay", Some(upload)).await
 }
 
 /// The outcomes of all tasks, in the order of the file.

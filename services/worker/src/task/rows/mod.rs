@@ -44,9 +44,9 @@ pub(crate) async fn run(
     unsent: Option<TaskError>,
 ) -> Result<Success, TaskError> {
     let Work { job, round, .. } = work;
-    let (ledger, writer) = (&task.context.worker.ledger, Uuid::now_v7());
+    let ledger = &task.context.worker.ledger;
     let rows = read(task, item).await?;
-    let Some((log, earlier)) = ledger.open_row_log(job, task.number, round, writer).await? else {
+    let Some((log, earlier)) = ledger.open_row_log(job, task.number, round, Uuid::now_v7()).await? else {
         return Err(TaskError::Retry { after: None, reason: "other workers open the log of the rows".to_owned() });
     };
     // Whoever had the log before may have recorded the outcome, and deleted what was written down for it.
@@ -69,7 +69,7 @@ pub(crate) async fn run(
     }
     let known = tally(outcomes.iter().map(|(_, outcome)| outcome));
     let sent = match unsent {
-        None => Sender::new(task, log, writer, round, to_send, known).run().await?,
+        None => Sender::new(task, log, to_send, known).run().await?,
         Some(why) => AllSent::none(&log, to_send, why),
     };
     if let Some(why) = sent.stop {

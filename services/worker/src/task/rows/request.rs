@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use jiff::Timestamp;
 use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
-use waybill_source::{Judgement, OnUnknown, Row, RowOutcome, RowResult};
+use waybill_source::{Judgement, Row, RowOutcome, RowResult};
 
 use crate::{
     download::{
@@ -77,7 +77,7 @@ async fn attempt(task: &Task<'_>, row: &Row, target: &Target, passed: &mut Passe
     let within = definition.timeout();
     let deadline = Instant::now() + within;
     let request = context.upstream.request(target);
-    let answered = context.upstream.exchange(request, target, counts, passed, &context.shutdown);
+    let answered = context.upstream.send(request, target, counts, passed, &context.shutdown);
     let masked = |fault: &Fault| refusal::mask(&fault.to_string(), definition, &context.worker.env);
     let response = match timeout_at(deadline, answered).await {
         Ok(Ok(response)) => response,
@@ -113,9 +113,10 @@ async fn attempt(task: &Task<'_>, row: &Row, target: &Target, passed: &mut Passe
 
 /// Nobody knows whether the upstream has the row.
 fn unknown(task: &Task<'_>, row: &Row, reason: String) -> Try {
-    match task.definition.upload().map(|upload| upload.on_unknown()) {
-        Some(OnUnknown::Resend) => Try::Again { fault: Fault::transient(reason), may_have_arrived: true },
-        _ => Try::Ended(task.definition.outcome(row, RowResult::Unknown, Some(reason), None)),
+    if task.resends() {
+        Try::Again { fault: Fault::transient(reason), may_have_arrived: true }
+    } else {
+        Try::Ended(task.definition.outcome(row, RowResult::Unknown, Some(reason), None))
     }
 }
 

@@ -9,7 +9,6 @@ use futures::{
     stream::FuturesUnordered,
 };
 use tokio::sync::OwnedSemaphorePermit;
-use uuid::Uuid;
 use waybill_ledger::{RowLog, RowRecord, RowTally};
 use waybill_source::{Row, RowOutcome};
 
@@ -36,8 +35,6 @@ pub(super) type Numbered<'a> = (usize, &'a Row);
 /// The rows of a task that are to be sent.
 pub(super) struct Sender<'a> {
     task: &'a Task<'a>,
-    writer: Uuid,
-    round: u32,
     /// Not begun.
     waiting: VecDeque<Numbered<'a>>,
     /// Written down as begun, not sent.
@@ -94,18 +91,9 @@ impl<'a> AllSent<'a> {
 }
 
 impl<'a> Sender<'a> {
-    pub(super) fn new(
-        task: &'a Task<'a>,
-        log: RowLog,
-        writer: Uuid,
-        round: u32,
-        rows: Vec<Numbered<'a>>,
-        tally: RowTally,
-    ) -> Self {
+    pub(super) fn new(task: &'a Task<'a>, log: RowLog, rows: Vec<Numbered<'a>>, tally: RowTally) -> Self {
         Self {
             task,
-            writer,
-            round,
             waiting: rows.into(),
             ready: VecDeque::new(),
             reserved: None,
@@ -210,11 +198,10 @@ impl<'a> Sender<'a> {
         let mut log = self.log.take()?;
         let rows: Vec<_> = self.waiting.drain(..rows.min(self.waiting.len())).collect();
         let record = RowRecord {
-            writer: self.writer,
-            round: self.round,
             begun: rows.iter().map(|(_, row)| row.line).collect(),
             withdrawn: std::mem::take(&mut self.withdrawn),
             ended: std::mem::take(&mut self.ended),
+            ..log.record()
         };
         let task = self.task;
         let write = async move {

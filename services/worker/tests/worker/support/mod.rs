@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use waybill_ledger::{JobId, Ledger, State, Status, Submission, TaskStatus};
+use waybill_ledger::{JobId, Ledger, State, Status, Submission, TaskStatus, Upload};
 use waybill_queue::Embedded as EmbeddedQueue;
 use waybill_source::{Catalog, Definition, Env};
 use waybill_store::{Embedded, Head, Store};
@@ -152,13 +152,18 @@ impl System {
 
     /// A job of one of the sources.
     pub(crate) async fn submit_to(&self, source: &str) -> JobId {
+        self.submit_with(source, None).await
+    }
+
+    /// A job of one of the sources, and the upload that it names.
+    pub(crate) async fn submit_with(&self, source: &str, upload: Option<Upload>) -> JobId {
         let definition = self.worker.catalog.get(source).unwrap();
         let value = |kind| if kind == "date" { DATE.to_owned() } else { "mine".to_owned() };
         let given: BTreeMap<_, _> = definition.params().map(|(name, kind)| (name.to_owned(), value(kind))).collect();
         let submission = Submission {
             definition,
             params: definition.bind(&given).unwrap(),
-            upload: None,
+            upload,
             idempotency_key: None,
             route: "POST /v1/jobs",
             by: None,
