@@ -34,6 +34,17 @@ pub(super) struct Post<'a> {
     pub(super) allowed: &'static [u16],
 }
 
+impl Post<'_> {
+    /// The longest that it may take.
+    fn limit(&self) -> Duration {
+        match self.submit {
+            Some((Body::Json(_), _)) => SUBMIT_LIMIT,
+            Some((Body::Csv(_), _)) => FILE_LIMIT,
+            None => OTHER_LIMIT,
+        }
+    }
+}
+
 /// What is submitted.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Body<'a> {
@@ -47,9 +58,8 @@ pub(super) enum Body<'a> {
 #[derive(Debug)]
 pub(super) struct Posted {
     pub(super) path: String,
-    pub(super) is_submit: bool,
     pub(super) allowed: &'static [u16],
-    /// The longest that it may take.
+    /// The longest that it might take.
     pub(super) limit: Duration,
     pub(super) elapsed: Duration,
     pub(super) answer: Answered,
@@ -70,6 +80,10 @@ pub(super) enum Answered {
 
 /// The 2 seconds that a submit may take, and what a busy machine adds to it.
 const SUBMIT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The same of a submit with a file: 12 seconds that the store may take for each of the file and what is known of it,
+/// and the 30 of the submit.
+const FILE_LIMIT: Duration = Duration::from_secs(57);
 
 /// The 30 seconds that any other request may take, and the same.
 const OTHER_LIMIT: Duration = Duration::from_secs(33);
@@ -209,7 +223,7 @@ impl Fleet {
 
     /// Posts to the `n`th API that is up. `None` where the connection broke, or nobody is there.
     pub(super) async fn post(&self, n: usize, post: Post<'_>) -> Option<(u16, Value)> {
-        let limit = if post.submit.is_some() { SUBMIT_LIMIT } else { OTHER_LIMIT };
+        let limit = post.limit();
         let url = self.url("api", n)?;
         let mut request = self.http.post(format!("{url}{}", post.path)).timeout(limit);
         if let Some((body, key)) = post.submit {
@@ -237,7 +251,6 @@ impl Fleet {
         };
         self.posts.lock().expect("no holder panics").push(Posted {
             path: post.path.to_owned(),
-            is_submit: post.submit.is_some(),
             allowed: post.allowed,
             limit,
             elapsed: start.elapsed(),

@@ -1,6 +1,6 @@
 //! Judges how the APIs answered POSTs while things were broken: in time, and only with statuses that are allowed.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::chaos::{
     Report,
@@ -10,12 +10,13 @@ use crate::chaos::{
 /// Reports the answers, and whether any was wrong or late.
 pub(super) fn judge(posts: &[Posted], report: &mut Report) {
     let (mut answered, mut unavailable, mut disconnected, mut wrong) = (0, 0, 0, Vec::new());
-    let (mut slowest_submit, mut slowest_other) = (Duration::ZERO, Duration::ZERO);
+    // By limit: a submit, any other request, a submit with a file.
+    let mut slowest = BTreeMap::<Duration, Duration>::new();
     for post in posts {
         match &post.answer {
             Answered::Status { status, has_retry_after, text } => {
                 answered += 1;
-                let slowest = if post.is_submit { &mut slowest_submit } else { &mut slowest_other };
+                let slowest = slowest.entry(post.limit).or_default();
                 *slowest = post.elapsed.max(*slowest);
                 if *status == 503 && *has_retry_after {
                     unavailable += 1;
@@ -27,11 +28,11 @@ pub(super) fn judge(posts: &[Posted], report: &mut Report) {
             Answered::Disconnected => disconnected += 1,
         }
     }
+    let seconds = |(limit, took): (&Duration, &Duration)| format!("{:.1} of {}", took.as_secs_f64(), limit.as_secs());
     let promise = format!(
         "{answered} answers to POST, {unavailable} of them 503 with Retry-After, {disconnected} connections lost; the \
-         slowest submit took {:.1} s, the slowest other {:.1} s",
-        slowest_submit.as_secs_f64(),
-        slowest_other.as_secs_f64(),
+         slowest took {} seconds",
+        slowest.iter().map(seconds).collect::<Vec<_>>().join(", "),
     );
     report.expect(wrong.is_empty(), &promise, || {
         let shown: Vec<_> = wrong.iter().take(5).cloned().collect();
