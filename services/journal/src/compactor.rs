@@ -127,7 +127,7 @@ impl<V: View> Compactor<V> {
             match object {
                 Object::View(view) => {
                     merged = off_thread(listed.size, move || {
-                        merged.merge(&view);
+                        merged.merge(view);
                         merged
                     })
                     .await;

@@ -267,7 +267,7 @@ impl<V: View> Follower<V> {
                 let this = self.clone();
                 off_thread(listed.size, move || {
                     let mut state = this.state_mut();
-                    state.view.merge(&view);
+                    state.view.merge(view);
                     state.unreadable.remove(&listed.key);
                     state.merged.extend(listed.name.map(|name| (name, listing)));
                 })

@@ -27,7 +27,7 @@ pub trait View: Default + Send + Sync + 'static {
     fn apply(&mut self, entry: &Self::Entry);
 
     /// Adds everything that another view holds.
-    fn merge(&mut self, other: &Self);
+    fn merge(&mut self, other: Self);
 
     /// The view as a message.
     fn to_snapshot(&self) -> Self::Snapshot;

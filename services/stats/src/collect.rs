@@ -272,7 +272,7 @@ fn add_up_folder(
                         unknown.push(object.definition.clone());
                     }
                 }
-                Some(is_same) => match totals(definition, object).filter(|_| *is_same) {
+                Some(is_same) => match totals(definition, &object).filter(|_| *is_same) {
                     Some(totals) => {
                         sum.objects += 1;
                         definition.statistics().merge(&mut sum.totals, &totals)?;
@@ -287,8 +287,8 @@ fn add_up_folder(
 }
 
 fn totals(definition: &Definition, object: &IndexedObject) -> Option<Totals> {
-    let lines = || object.statistics.lines().filter_map(|line| line.split_once('='));
-    definition.statistics().from_values(|name| lines().find(|(known, _)| *known == name).map(|(_, value)| value))
+    let lines: Vec<_> = object.statistics.split('\n').filter_map(|line| line.split_once('=')).collect();
+    definition.statistics().from_values(|name| lines.iter().find(|(known, _)| *known == name).map(|(_, value)| *value))
 }
 
 #[cfg(test)]

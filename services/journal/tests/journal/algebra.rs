@@ -20,7 +20,7 @@ proptest! {
         let (a, b, c) = (Totals::of(&a), Totals::of(&b), Totals::of(&c));
         let merge = |left: &Totals, right: &Totals| {
             let mut merged = left.clone();
-            merged.merge(right);
+            merged.merge(right.clone());
             merged
         };
         prop_assert_eq!(&merge(&a, &a), &a);

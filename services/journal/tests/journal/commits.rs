@@ -196,7 +196,7 @@ impl View for Counted {
 
     fn apply(&mut self, (): &()) {}
 
-    fn merge(&mut self, _: &Self) {}
+    fn merge(&mut self, _: Self) {}
 
     fn to_snapshot(&self) {}
 

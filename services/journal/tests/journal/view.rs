@@ -57,12 +57,12 @@ impl View for Totals {
         }
     }
 
-    fn merge(&mut self, other: &Self) {
-        self.amounts.extend(&other.amounts);
-        for (key, fact) in &other.last {
-            let last = self.last.entry(*key).or_insert(*fact);
+    fn merge(&mut self, other: Self) {
+        self.amounts.extend(other.amounts);
+        for (key, fact) in other.last {
+            let last = self.last.entry(key).or_insert(fact);
             if (fact.amount, fact.id) > (last.amount, last.id) {
-                *last = *fact;
+                *last = fact;
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::{
     journals::{AsOf, INDEX, Journals, Kept},
 };
 
-/// Months whose rows stay in memory, and how many rows together: of about 700 bytes each.
+/// Months whose rows stay in memory, and how many rows together: of about 550 bytes each.
 const MONTHS_KEPT: usize = 64;
 const ROWS_KEPT: usize = 100_000;
 
@@ -175,11 +175,14 @@ impl Index {
         let compactor = self.shared.journals.compactor(&(source.to_owned(), month.to_owned()));
         let Some(Compacted { view, .. }) = compactor.compact().await? else { return Ok(false) };
         let mut garbage = Vec::new();
-        for Outranked { partition, item, fetch } in view.outranked() {
+        for outranked in view.outranked() {
+            let Outranked { partition, item, .. } = outranked;
             let row = view.folder(partition).and_then(|folder| folder.row(item));
             let Some(newest) = row.and_then(Row::fetch) else { continue };
-            let newest = object_keys(source, partition, item, newest);
-            let keys = object_keys(source, partition, item, fetch).into_iter().filter(|key| !newest.contains(key));
+            let newest = object_keys(source, partition, item, &newest);
+            let keys = object_keys(source, partition, item, &outranked.fetch())
+                .into_iter()
+                .filter(|key| !newest.contains(key));
             // Somebody may have taken it away by hand, to have the older one back.
             if let Some(first) = newest.first()
                 && self.is_there(first).await?

@@ -240,7 +240,7 @@ impl Index {
         let prefix = item_prefix(source, partition, &item);
         let mut check = Check::default();
         let mut found = HashSet::new();
-        let indexed = row.fetch().map(|fetch| entry::object_keys(source, partition, &item, fetch)).unwrap_or_default();
+        let indexed = row.fetch().map(|fetch| entry::object_keys(source, partition, &item, &fetch)).unwrap_or_default();
         if indexed.is_empty() || versions.only().is_none_or(|only| only.keys != indexed) {
             let survey = match data::survey(&self.store, &versions).await? {
                 Some(survey) => survey,
@@ -266,7 +266,7 @@ impl Index {
                 && !self.is_there(first).await?
             {
                 check.removed = u64::from(check.added == 0);
-                check.entries.push(entry::removed(partition, &item, fetch));
+                check.entries.push(entry::removed(partition, &item, &fetch));
             }
         }
         let vanished = row.unreadable().filter(|file| !found.contains(*file));

@@ -2,10 +2,13 @@
 //!
 //! Of two facts about an item the one counts that is said of the later fetch: of the same fetch, that it was removed
 //! outranks that it is stored, since no name is written twice.
+//!
+//! Fetches stay encoded. A process holds many and looks at few, and a decoded one is nine allocations.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, btree_map::Entry as Slot},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{self, AtomicU64},
 };
 
 use prost::Message;
@@ -34,8 +37,12 @@ pub struct Rows {
 pub(super) struct Outranked {
     pub(super) partition: String,
     pub(super) item: String,
-    pub(super) fetch: Fetch,
+    fetch: Encoded,
 }
+
+/// A [`Fetch`] as it is in the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Encoded(Box<[u8]>);
 
 /// Every item of a partition.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +55,7 @@ pub struct Folder {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Row {
     /// The newest fetch that was ever stored.
-    fetch: Option<Fetch>,
+    fetch: Option<Encoded>,
     /// Whether it is gone.
     is_removed: bool,
     /// By file: when somebody last looked at one whose metadata no worker wrote, and whether it was there.
@@ -94,7 +101,7 @@ impl Rows {
             }
         };
         if changed.is_changed {
-            folder.revision = REVISIONS.fetch_add(1, Ordering::Relaxed) + 1;
+            folder.revision = REVISIONS.fetch_add(1, atomic::Ordering::Relaxed) + 1;
         }
         if let Some(fetch) = changed.outranked
             && self.outranked.len() < OUTRANKED
@@ -131,7 +138,7 @@ impl PartialEq for Rows {
 #[derive(Debug, Default)]
 struct Change {
     is_changed: bool,
-    outranked: Option<Fetch>,
+    outranked: Option<Encoded>,
 }
 
 impl PartialEq for Folder {
@@ -140,15 +147,37 @@ impl PartialEq for Folder {
     }
 }
 
+impl Outranked {
+    pub(super) fn fetch(&self) -> Fetch {
+        self.fetch.decode()
+    }
+}
+
+impl Encoded {
+    fn new(fetch: &Fetch) -> Self {
+        Self(fetch.encode_to_vec().into())
+    }
+
+    /// What a snapshot says; `None` where it is no fetch.
+    fn read(bytes: Vec<u8>) -> Option<Self> {
+        Fetch::decode(&*bytes).is_ok().then(|| Self(bytes.into()))
+    }
+
+    fn decode(&self) -> Fetch {
+        // It was encoded here, or checked as it was read.
+        Fetch::decode(&*self.0).unwrap_or_default()
+    }
+}
+
 impl Row {
     /// The fetch that counts.
-    pub fn fetch(&self) -> Option<&Fetch> {
-        self.fetch.as_ref().filter(|_| !self.is_removed)
+    pub fn fetch(&self) -> Option<Fetch> {
+        self.last().filter(|_| !self.is_removed)
     }
 
     /// The newest fetch that was ever stored, though its objects may be gone.
-    pub fn last(&self) -> Option<&Fetch> {
-        self.fetch.as_ref()
+    pub fn last(&self) -> Option<Fetch> {
+        self.fetch.as_ref().map(Encoded::decode)
     }
 
     /// Files that were there when somebody last looked, and whose metadata no worker wrote.
@@ -158,31 +187,30 @@ impl Row {
 
     /// Adds a fetch that is about to be committed; returns whether it is the one that counts.
     pub fn add_stored(&mut self, fetch: &Fetch) -> bool {
-        self.add_fetch(fetch, false);
-        self.fetch() == Some(fetch)
+        let fetch = Encoded::new(fetch);
+        self.add_fetch(fetch.clone(), false);
+        self.fetch.as_ref() == Some(&fetch) && !self.is_removed
     }
 
-    fn add_fetch(&mut self, fetch: &Fetch, is_removed: bool) -> Change {
-        let standing = self.fetch.as_ref().map(|known| rank(fetch, known));
+    fn add_fetch(&mut self, fetch: Encoded, is_removed: bool) -> Change {
+        let standing = self.fetch.as_ref().map(|known| rank(&fetch, known));
         match standing {
-            Some(std::cmp::Ordering::Less) => {
-                Change { is_changed: false, outranked: (!is_removed).then(|| fetch.clone()) }
-            }
-            Some(std::cmp::Ordering::Equal) => {
+            Some(Ordering::Less) => Change { is_changed: false, outranked: (!is_removed).then_some(fetch) },
+            Some(Ordering::Equal) => {
                 let is_changed = is_removed && !self.is_removed;
                 self.is_removed |= is_removed;
                 Change { is_changed, outranked: None }
             }
-            None | Some(std::cmp::Ordering::Greater) => {
-                let outranked = self.fetch.replace(fetch.clone()).filter(|_| !self.is_removed);
+            None | Some(Ordering::Greater) => {
+                let outranked = self.fetch.replace(fetch).filter(|_| !self.is_removed);
                 self.is_removed = is_removed;
                 Change { is_changed: true, outranked }
             }
         }
     }
 
-    fn add_unreadable(&mut self, file: &str, seen: (i64, bool)) -> bool {
-        match self.unreadable.entry(file.to_owned()) {
+    fn add_unreadable(&mut self, file: String, seen: (i64, bool)) -> bool {
+        match self.unreadable.entry(file) {
             Slot::Vacant(slot) => {
                 slot.insert(seen);
                 true
@@ -197,11 +225,11 @@ impl Row {
         }
     }
 
-    fn merge(&mut self, other: &Self) -> Change {
-        let fetch = other.fetch.as_ref();
-        let mut change = fetch.map(|fetch| self.add_fetch(fetch, other.is_removed)).unwrap_or_default();
-        for (file, seen) in &other.unreadable {
-            change.is_changed |= self.add_unreadable(file, *seen);
+    fn merge(&mut self, other: Self) -> Change {
+        let Self { fetch, is_removed, unreadable } = other;
+        let mut change = fetch.map(|fetch| self.add_fetch(fetch, is_removed)).unwrap_or_default();
+        for (file, seen) in unreadable {
+            change.is_changed |= self.add_unreadable(file, seen);
         }
         change
     }
@@ -209,14 +237,15 @@ impl Row {
 
 /// Which of two fetches of an item is newer. What is said differently of the same objects is told apart too, so that
 /// all agree.
-fn rank(left: &Fetch, right: &Fetch) -> std::cmp::Ordering {
-    (left.as_of, left.fetched_at).cmp(&(right.as_of, right.fetched_at)).then_with(|| {
-        if left == right {
-            return std::cmp::Ordering::Equal;
-        }
-        let [lefts, rights] = [left, right].map(|fetch| fetch.objects.iter().map(|object| &object.name));
-        lefts.cmp(rights).then_with(|| left.encode_to_vec().cmp(&right.encode_to_vec()))
-    })
+fn rank(left: &Encoded, right: &Encoded) -> Ordering {
+    if left == right {
+        return Ordering::Equal;
+    }
+    let standing = |fetch: &Encoded| {
+        let Fetch { as_of, fetched_at, objects } = fetch.decode();
+        (as_of, fetched_at, objects.into_iter().map(|object| object.name).collect::<Vec<_>>())
+    };
+    standing(left).cmp(&standing(right)).then_with(|| left.0.cmp(&right.0))
 }
 
 impl View for Rows {
@@ -228,23 +257,32 @@ impl View for Rows {
     fn apply(&mut self, entry: &Entry) {
         let Some(fact) = &entry.fact else { return };
         self.change(&entry.partition, &entry.item, |row| match fact {
-            Fact::Stored(fetch) => row.add_fetch(fetch, false),
-            Fact::Removed(fetch) => row.add_fetch(fetch, true),
+            Fact::Stored(fetch) => row.add_fetch(Encoded::new(fetch), false),
+            Fact::Removed(fetch) => row.add_fetch(Encoded::new(fetch), true),
             Fact::Unreadable(unreadable) => {
                 let seen = (unreadable.seen_at, unreadable.is_there);
-                Change { is_changed: row.add_unreadable(&unreadable.file, seen), outranked: None }
+                Change { is_changed: row.add_unreadable(unreadable.file.clone(), seen), outranked: None }
             }
         });
     }
 
-    fn merge(&mut self, other: &Self) {
-        for (partition, folder) in &other.folders {
-            for (item, row) in &folder.items {
-                self.change(partition, item, |mine| mine.merge(row));
+    fn merge(&mut self, other: Self) {
+        for (partition, folder) in other.folders {
+            match self.folders.entry(partition) {
+                Slot::Vacant(slot) => {
+                    self.items += folder.items.len();
+                    slot.insert(folder);
+                }
+                Slot::Occupied(slot) => {
+                    let partition = slot.key().clone();
+                    for (item, row) in folder.items {
+                        self.change(&partition, &item, |mine| mine.merge(row));
+                    }
+                }
             }
         }
         let room = OUTRANKED.saturating_sub(self.outranked.len());
-        self.outranked.extend(other.outranked.iter().take(room).cloned());
+        self.outranked.extend(other.outranked.into_iter().take(room));
     }
 
     fn to_snapshot(&self) -> proto::Snapshot {
@@ -255,7 +293,7 @@ impl View for Rows {
         };
         let item = |(item, row): (&String, &Row)| proto::Item {
             item: item.clone(),
-            fetch: row.fetch.clone(),
+            fetch: row.fetch.as_ref().map(|fetch| fetch.0.to_vec()),
             is_removed: row.is_removed,
             unreadable: row.unreadable.iter().map(unreadable).collect(),
         };
@@ -269,14 +307,21 @@ impl View for Rows {
     fn from_snapshot(snapshot: proto::Snapshot) -> Result<Self, InvalidSnapshot> {
         let mut rows = Self::default();
         for folder in snapshot.folders {
-            let revision = REVISIONS.fetch_add(1, Ordering::Relaxed) + 1;
-            let mut items = BTreeMap::new();
+            let revision = REVISIONS.fetch_add(1, atomic::Ordering::Relaxed) + 1;
+            let count = folder.items.len();
+            let mut items = Vec::with_capacity(count);
             for item in folder.items {
                 let unreadable = item.unreadable.into_iter().map(|it| (it.file, (it.seen_at, it.is_there))).collect();
-                let row = Row { fetch: item.fetch, is_removed: item.is_removed, unreadable };
-                if items.insert(item.item, row).is_some() {
-                    return Err(format!("an item of {} comes twice", folder.partition).into());
-                }
+                let encoded =
+                    |bytes| Encoded::read(bytes).ok_or_else(|| format!("the fetch of {} cannot be decoded", item.item));
+                let fetch = item.fetch.map(encoded).transpose()?;
+                let row = Row { fetch, is_removed: item.is_removed, unreadable };
+                items.push((item.item, row));
+            }
+            // In order of their keys, it is made in one go.
+            let items = BTreeMap::from_iter(items);
+            if items.len() < count {
+                return Err(format!("an item of {} comes twice", folder.partition).into());
             }
             rows.items += items.len();
             if rows.folders.insert(folder.partition, Folder { items, revision }).is_some() {
@@ -324,12 +369,25 @@ mod tests {
 
     fn merged(left: &Rows, right: &Rows) -> Rows {
         let mut merged = left.clone();
-        merged.merge(right);
+        merged.merge(right.clone());
         merged
     }
 
     fn some() -> impl Strategy<Value = Vec<Entry>> {
         prop::collection::vec(entry(), 0..12)
+    }
+
+    #[test]
+    fn a_snapshot_with_what_is_no_fetch_is_refused() {
+        let mut snapshot = rows(&[Entry {
+            partition: "p".to_owned(),
+            item: "i".to_owned(),
+            fact: Some(Fact::Stored(Fetch { as_of: 1, ..Fetch::default() })),
+        }])
+        .to_snapshot();
+        assert_eq!(Rows::from_snapshot(snapshot.clone()).unwrap().len(), 1);
+        snapshot.folders[0].items[0].fetch = Some(b"no fetch".to_vec());
+        assert_eq!(Rows::from_snapshot(snapshot).unwrap_err().to_string(), "the fetch of i cannot be decoded");
     }
 
     proptest! {

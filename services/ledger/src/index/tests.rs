@@ -290,6 +290,6 @@ proptest! {
         }
         let newest = versions.judge(|key| times.get(key).copied()).newest.unwrap();
         let row = rows.folder(MAY).and_then(|folder| folder.row("a")).unwrap();
-        prop_assert_eq!(object_keys("buses", MAY, "a", row.fetch().unwrap()), newest.keys);
+        prop_assert_eq!(object_keys("buses", MAY, "a", &row.fetch().unwrap()), newest.keys);
     }
 }

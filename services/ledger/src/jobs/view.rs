@@ -225,11 +225,12 @@ impl View for Slot {
         }
     }
 
-    fn merge(&mut self, other: &Self) {
-        for (id, job) in &other.jobs {
-            let there = self.jobs.entry(*id).or_default();
-            let outcomes = job.outcomes.iter().map(|(task, ended)| Fact::Ended(*task, ended.clone()));
-            let heavier = job.facts().chain(outcomes).map(|fact| there.add(fact)).sum();
+    fn merge(&mut self, other: Self) {
+        for (id, job) in other.jobs {
+            let there = self.jobs.entry(id).or_default();
+            let facts: Vec<_> = job.facts().collect();
+            let outcomes = job.outcomes.into_iter().map(|(task, ended)| Fact::Ended(task, ended));
+            let heavier = facts.into_iter().chain(outcomes).map(|fact| there.add(fact)).sum();
             self.weight = self.weight.wrapping_add_signed(heavier);
         }
     }
@@ -322,7 +323,7 @@ mod tests {
 
     fn merged(left: &Slot, right: &Slot) -> Slot {
         let mut merged = left.clone();
-        merged.merge(right);
+        merged.merge(right.clone());
         merged
     }
 

@@ -147,7 +147,7 @@ fn line(partition: &str, item: &str, row: &Row) -> Value {
             "statistics": statistics.collect::<std::collections::BTreeMap<_, _>>(),
         })
     };
-    let fetch = |fetch: &IndexedFetch| {
+    let fetch = |fetch: IndexedFetch| {
         json!({
             "as_of": Timestamp::from_microsecond(fetch.as_of).ok(),
             "fetched_at": Timestamp::from_microsecond(fetch.fetched_at).ok(),

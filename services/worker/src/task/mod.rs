@@ -83,7 +83,7 @@ impl Task<'_> {
         if seen.is_indexed
             && let Known::Row(row) = self.known().await?
         {
-            return Ok(row.fetch() == Some(&existing.fetch));
+            return Ok(row.fetch().as_ref() == Some(&existing.fetch));
         }
         Ok(self.remove_superseded().await?.is_some_and(|newest| newest.keys == existing.keys))
     }
@@ -127,7 +127,7 @@ impl Task<'_> {
         };
         // A row may be some seconds old, and is never wrong about what it outranks.
         let counts = row.add_stored(&stored.fetch);
-        let before = seen.newest.iter().filter(|before| row.fetch() != Some(&before.fetch));
+        let before = seen.newest.iter().filter(|before| row.fetch().as_ref() != Some(&before.fetch));
         let mut superseded: Vec<_> = before.flat_map(|before| before.keys.clone()).collect();
         if !counts {
             superseded.extend(stored.keys);

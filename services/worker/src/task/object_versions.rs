@@ -54,13 +54,12 @@ impl ItemObjects<'_> {
     /// What the index says.
     pub(crate) fn of_row(&self, row: &Row) -> Seen {
         let time = |microseconds| Timestamp::from_microsecond(microseconds).ok();
-        let newest = row.fetch().map(|fetch| Existing {
-            keys: index::object_keys(self.source, self.partition, self.item, fetch),
-            fetch: fetch.clone(),
-        });
+        let newest = row
+            .fetch()
+            .map(|fetch| Existing { keys: index::object_keys(self.source, self.partition, self.item, &fetch), fetch });
         // A fetch whose objects are gone still says after which time the next one has to begin.
         let last = row.last();
-        let latest = last.and_then(|fetch| time(fetch.fetched_at));
+        let latest = last.as_ref().and_then(|fetch| time(fetch.fetched_at));
         Seen { newest, is_indexed: true, latest, as_of: last.and_then(|fetch| time(fetch.as_of)) }
     }
 
