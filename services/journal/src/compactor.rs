@@ -11,6 +11,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use waybill_store::StoreError;
 
@@ -73,21 +74,58 @@ impl<V: View> Compactor<V> {
         let keys: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
         let (object, view) = off_thread(size, move || (frame::encode_snapshot(&view), view)).await;
         let bytes = object.len();
+        let Some(snapshot) = self.replace(&names, &keys, object).await? else { return Ok(None) };
+        Ok(Some(Compacted { inputs: keys.len(), snapshot, bytes, view }))
+    }
+
+    /// Replaces the objects that the follower's view holds by one snapshot of it, where that is
+    /// [`Options::collapse_factor`] times smaller than they are: a view may have dropped most of what they say, for a fact
+    /// that outranks it, and objects of the largest tier are not merged any more. Reads none of them. Returns whether it
+    /// did.
+    ///
+    /// # Errors
+    /// As [`Self::compact`].
+    pub async fn collapse(&self) -> Result<bool, CompactionError> {
+        let Some(follower) = self.follower.clone() else { return Ok(false) };
+        let options = &self.journal.options;
+        let (mut objects, mut start_after) = (Vec::new(), None);
+        loop {
+            let (page, next) = self.journal.page(start_after.as_deref()).await?;
+            objects.extend(page);
+            if next.is_none() || objects.len() >= options.compact_inputs {
+                break;
+            }
+            start_after = next;
+        }
+        objects.truncate(options.compact_inputs);
+        let size = |objects: &[Listed]| objects.iter().map(|listed| listed.size).sum::<u64>();
+        let (objects, object) = off_thread(size(&objects), move || follower.snapshot_of(objects)).await;
+        if objects.is_empty() || (object.len() as u64).saturating_mul(options.collapse_factor) > size(&objects) {
+            return Ok(false);
+        }
+        let names: Vec<_> = objects.iter().filter_map(|listed| listed.name).collect();
+        let keys: Vec<_> = objects.into_iter().map(|listed| listed.key).collect();
+        Ok(self.replace(&names, &keys, object).await?.is_some())
+    }
+
+    /// Writes a snapshot that holds all of the objects `names`, and then deletes them. Returns its key; `None` where there is
+    /// no name that sorts after theirs.
+    async fn replace(&self, names: &[Name], keys: &[String], object: Bytes) -> Result<Option<String>, CompactionError> {
+        let bytes = object.len();
         let options = &self.journal.options;
         if bytes > options.object_bytes {
             return Err(CompactionError::TooLarge { bytes });
         }
-        let name = Name::snapshot((options.clock)(), tier(bytes, options.tier_bytes), &names);
+        let name = Name::snapshot((options.clock)(), tier(bytes, options.tier_bytes), names);
         let Some(name) = name else { return Ok(None) };
         let snapshot = self.journal.key(name);
         self.journal.bucket.put(&snapshot, object).await?;
         if let Some(follower) = &self.follower {
-            follower.replaced(&names, name);
+            follower.replaced(names, name);
         }
-        self.journal.bucket.delete(&keys).await?;
-        let inputs = keys.len();
-        tracing::debug!(s3_key = snapshot, inputs, bytes, "compacted the journal");
-        Ok(Some(Compacted { inputs, snapshot, bytes, view }))
+        self.journal.bucket.delete(keys).await?;
+        tracing::debug!(s3_key = snapshot, inputs = keys.len(), bytes, "compacted the journal");
+        Ok(Some(snapshot))
     }
 
     /// What is to be merged now.

@@ -15,12 +15,13 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use tokio::{sync::Mutex, time::Instant};
 use waybill_store::StoreError;
 
 use crate::{
-    Journal, Unreadable, View,
+    Journal, Unreadable, View, frame,
     journal::{Listed, Object, off_thread},
     name::Name,
 };
@@ -189,6 +190,13 @@ impl<V: View> Follower<V> {
             let listing = state.listing;
             state.merged.insert(snapshot, listing);
         }
+    }
+
+    /// Those of `objects` that are in the view, and the view as the bytes of a snapshot: it holds all that they hold.
+    pub(crate) fn snapshot_of(&self, mut objects: Vec<Listed>) -> (Vec<Listed>, Bytes) {
+        let state = self.state();
+        objects.retain(|listed| listed.name.is_some_and(|name| state.merged.contains_key(&name)));
+        (objects, frame::encode_snapshot(&state.view))
     }
 
     /// Refreshes, unless the latest refresh `will_do`. One refresh runs at a time; where its caller goes away, the next

@@ -45,6 +45,20 @@ pub(crate) fn decode<V: View>(name: Name, object: Bytes, max_entries: usize) -> 
     }
 }
 
+/// A message of a kind of its own, in the frame that segments and snapshots have: for objects beside the journal that hold
+/// what was in it.
+pub fn encode_framed(kind: u8, schema: u16, message: &impl Message) -> Bytes {
+    frame(kind, schema, message)
+}
+
+/// What [`encode_framed`] framed.
+///
+/// # Errors
+/// Where it is cut or changed, of another kind, or a newer release wrote it.
+pub fn decode_framed<M: Message + Default>(kind: u8, schema: u16, object: Bytes) -> Result<M, Reason> {
+    Ok(M::decode(message(kind, schema, object)?)?)
+}
+
 fn frame(kind: u8, schema: u16, message: &impl Message) -> Bytes {
     let len = message.encoded_len();
     let mut object = BytesMut::with_capacity(HEADER + len);

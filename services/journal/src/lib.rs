@@ -23,6 +23,7 @@ pub use self::{
     committer::{CommitError, Committer, CommitterTask, Urgency},
     compactor::{Compacted, CompactionError, Compactor},
     follower::{Follower, ReadError},
+    frame::{decode_framed, encode_framed},
     journal::Journal,
     options::Options,
     unreadable::{Reason, Unreadable},

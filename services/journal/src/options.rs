@@ -41,6 +41,9 @@ pub struct Options {
     /// As many snapshots of one tier are merged. Sizes grow fourfold from tier to tier, so a fact is rewritten about
     /// once for each tier, and all snapshots together are some four times the view.
     pub compact_fan_in: usize,
+    /// [`Compactor::collapse`](crate::Compactor::collapse) writes a view anew that is so many times smaller than the objects
+    /// which it replaces: tiers bring them to about four times the view without it.
+    pub collapse_factor: u64,
     /// Snapshots below this size are all of tier 0.
     pub tier_bytes: usize,
     /// Milliseconds since 1970. Nothing rests on it but when segments are compacted, and what people see in names.
@@ -65,6 +68,7 @@ impl Default for Options {
             compact_age: Duration::from_mins(10),
             compact_inputs: 1_000,
             compact_fan_in: 4,
+            collapse_factor: 4,
             tier_bytes: MIB / 16,
             clock: || {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

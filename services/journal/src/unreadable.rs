@@ -42,8 +42,8 @@ pub enum Reason {
     /// It does not begin as segments and snapshots do.
     #[error("it is neither a segment nor a snapshot")]
     ForeignContent,
-    /// A segment under a snapshot's name, or the other way round.
-    #[error("it holds a segment or snapshot under the name of the other")]
+    /// A segment under a snapshot's name, or the like.
+    #[error("what it holds is of another kind than its name says")]
     WrongKind,
     /// A newer release wrote it.
     #[error("it has format {found}, and this program knows {known}; run the newer release")]

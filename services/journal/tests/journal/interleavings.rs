@@ -70,7 +70,11 @@ async fn schedule(seed: u64, compactors: usize) {
         Box::pin(async move {
             loop {
                 // Failures are part of the schedule.
-                if !matches!(compactor.compact().await, Ok(Some(_))) {
+                let has_compacted = match fastrand::u8(..4) {
+                    0 => matches!(compactor.collapse().await, Ok(true)),
+                    _ => matches!(compactor.compact().await, Ok(Some(_))),
+                };
+                if !has_compacted {
                     tokio::task::yield_now().await;
                 }
             }

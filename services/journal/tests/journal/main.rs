@@ -4,6 +4,7 @@
 
 mod algebra;
 mod bad_objects;
+mod collapse;
 mod commits;
 mod embedded;
 mod interleavings;

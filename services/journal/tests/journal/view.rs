@@ -96,6 +96,7 @@ pub(crate) fn options() -> Options {
         compact_segments: 3,
         compact_inputs: 5,
         compact_fan_in: 2,
+        collapse_factor: 0,
         tier_bytes: 200,
         clock: || {
             // Three machines, whose clocks are two hours apart.
