@@ -19,6 +19,7 @@ pub(crate) fn ledger(error: LedgerError) -> Problem {
         LedgerError::Store(cause) => Problem::unavailable("the object store", cause),
         LedgerError::Read(cause) => Problem::unavailable("the object store", cause),
         LedgerError::Commit(cause) => Problem::unavailable("the object store", cause),
+        LedgerError::Compact(cause) => Problem::unavailable("the object store", cause),
         LedgerError::Queue(cause) => Problem::unavailable("the message queue", cause),
         LedgerError::Damaged { .. } => {
             tracing::error!(%error, "a job's object in the bucket is damaged");

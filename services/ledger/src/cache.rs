@@ -65,6 +65,15 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         }
     }
 
+    /// Forgets those used last longest ago, as long as they are idle.
+    pub fn remove_idle(&self, is_idle: impl Fn(&V) -> bool) {
+        let mut inner = self.lock();
+        while inner.entries.peek_lru().is_some_and(|(_, (value, _))| is_idle(value)) {
+            let Some((_, (_, weight))) = inner.entries.pop_lru() else { break };
+            inner.weight -= weight;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner<K, V>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,6 +111,20 @@ mod tests {
         cache.get(&1);
         cache.insert(3, 'c', 0);
         assert_eq!([cache.get(&1), cache.get(&2), cache.get(&3)], [Some('a'), None, Some('c')]);
+    }
+
+    #[test]
+    fn idle_entries_are_removed_up_to_the_first_that_is_not() {
+        let cache = Cache::weighted(10, 5);
+        for (key, value) in [(1, 'a'), (2, 'b'), (3, 'c'), (4, 'a')] {
+            cache.insert(key, value, 1);
+        }
+        cache.remove_idle(|value| *value < 'c');
+        assert_eq!([cache.get(&1), cache.get(&2), cache.get(&3), cache.get(&4)], [None, None, Some('c'), Some('a')]);
+        cache.insert(5, 'd', 3);
+        assert_eq!([cache.get(&3), cache.get(&4), cache.get(&5)], [Some('c'), Some('a'), Some('d')]);
+        cache.remove_idle(|_| true);
+        assert_eq!([cache.get(&3), cache.get(&4), cache.get(&5)], [None; 3]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The ledger's errors.
 
-use waybill_journal::{CommitError, ReadError};
+use waybill_journal::{CommitError, CompactionError, ReadError};
 use waybill_queue::QueueError;
 use waybill_store::StoreError;
 
@@ -19,6 +19,9 @@ pub enum LedgerError {
     /// An entry was not committed, or perhaps not.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// A journal was not compacted. Nothing is lost.
+    #[error(transparent)]
+    Compact(#[from] CompactionError),
     /// The queue did not take a message. What the bucket says is not affected.
     #[error(transparent)]
     Queue(#[from] QueueError),

@@ -6,8 +6,10 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use waybill_journal::{
     CommitError, Committer, Compactor, Follower, Journal, Options, ReadError, Unreadable, Urgency, View,
@@ -50,12 +52,35 @@ pub(crate) enum AsOf {
     ASecondAgo,
 }
 
-/// How much of a slot or a month stays in memory.
+/// How many slots or months stay in memory, how much of them, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept<V> {
     pub(crate) journals: usize,
     pub(crate) weight: usize,
     pub(crate) weigh: fn(&V) -> usize,
+    /// One that nobody looked at for so long is dropped when another is looked at.
+    pub(crate) idle: Duration,
+}
+
+/// A view that stays in memory.
+#[derive(Debug)]
+struct Followed<V: View> {
+    follower: Follower<V>,
+    /// Which follower it is: a committer feeds one.
+    number: u64,
+    used: Instant,
+}
+
+impl<V: View> Followed<V> {
+    fn new(follower: Follower<V>) -> Self {
+        Self { follower, number: FOLLOWERS.fetch_add(1, Ordering::Relaxed), used: Instant::now() }
+    }
+}
+
+impl<V: View> Clone for Followed<V> {
+    fn clone(&self) -> Self {
+        Self { follower: self.follower.clone(), ..*self }
+    }
 }
 
 #[derive(Debug)]
@@ -65,8 +90,9 @@ pub(crate) struct Journals<V: View> {
     kind: &'static str,
     /// Each with the number of the follower that it feeds.
     committers: Cache<Part, (Committer<V>, Option<u64>)>,
-    followers: Cache<Part, (Follower<V>, u64)>,
+    followers: Cache<Part, Followed<V>>,
     weigh: fn(&V) -> usize,
+    idle: Duration,
     /// Objects that cannot be read, of journals in which there were some at the latest look.
     unreadable: Mutex<BTreeMap<Part, Vec<Arc<Unreadable>>>>,
     options: Options,
@@ -84,7 +110,8 @@ impl<V: View> Journals<V> {
     ) -> Self {
         let committers = Cache::new(COMMITTERS);
         let followers = Cache::weighted(kept.journals, kept.weight);
-        Self { store, kind, committers, followers, weigh: kept.weigh, unreadable: Mutex::default(), options, shutdown }
+        let (Kept { weigh, idle, .. }, unreadable) = (kept, Mutex::default());
+        Self { store, kind, committers, followers, weigh, idle, unreadable, options, shutdown }
     }
 
     /// Returns when the entries are durable, those of one journal together. Waits for as long as the store refuses, until
@@ -92,8 +119,8 @@ impl<V: View> Journals<V> {
     pub(crate) async fn commit(&self, part: Part, entries: Vec<V::Entry>) -> Result<(), CommitError> {
         self.committer(&part).commit_group(entries, Urgency::Prompt).await?;
         // What was committed is in the view, if there is one.
-        if let Some((follower, number)) = self.followers.get(&part) {
-            self.keep_numbered(part, follower, number);
+        if let Some(followed) = self.followers.get(&part) {
+            self.keep_followed(part, followed);
         }
         Ok(())
     }
@@ -130,38 +157,38 @@ impl<V: View> Journals<V> {
 
     /// The one that is kept, if it is.
     pub(crate) fn kept(&self, part: &Part) -> Option<Follower<V>> {
-        self.followers.get(part).map(|(follower, _)| follower)
+        self.followers.get(part).map(|followed| followed.follower)
     }
 
     /// The one that is kept, or a new one, of which nothing is read yet.
     pub(crate) fn follower(&self, part: &Part) -> Follower<V> {
-        let new = || (Follower::new(&self.journal(part)), FOLLOWERS.fetch_add(1, Ordering::Relaxed));
-        self.followers.get(part).unwrap_or_else(|| self.followers.get_or_insert(part.clone(), new(), 0)).0
+        let new = || Followed::new(Follower::new(&self.journal(part)));
+        self.followers.get(part).unwrap_or_else(|| self.followers.get_or_insert(part.clone(), new(), 0)).follower
     }
 
     /// Keeps a view, or the one that is kept already, by its weight now. One that is too heavy is dropped with the last
     /// who looks at it.
     pub(crate) fn keep(&self, part: Part, follower: &Follower<V>) {
-        let new = || (follower.clone(), FOLLOWERS.fetch_add(1, Ordering::Relaxed));
-        let (follower, number) = self.followers.get(&part).unwrap_or_else(new);
-        self.keep_numbered(part, follower, number);
+        let new = || Followed::new(follower.clone());
+        self.keep_followed(part.clone(), self.followers.get(&part).unwrap_or_else(new));
     }
 
-    fn keep_numbered(&self, part: Part, follower: Follower<V>, number: u64) {
-        let weight = follower.read(self.weigh);
-        self.followers.insert(part, (follower, number), weight);
+    fn keep_followed(&self, part: Part, followed: Followed<V>) {
+        let weight = followed.follower.read(self.weigh);
+        self.followers.insert(part, Followed { used: Instant::now(), ..followed }, weight);
+        self.followers.remove_idle(|followed| followed.used.elapsed() > self.idle);
     }
 
     /// The committer that feeds the view which is kept: what this process commits, it need not read.
     fn committer(&self, part: &Part) -> Committer<V> {
-        let follower = self.followers.get(part);
-        let number = follower.as_ref().map(|(_, number)| *number);
+        let followed = self.followers.get(part);
+        let number = followed.as_ref().map(|followed| followed.number);
         if let Some((committer, fed)) = self.committers.get(part)
             && fed == number
         {
             return committer;
         }
-        let follower = follower.map(|(follower, _)| follower);
+        let follower = followed.map(|followed| followed.follower);
         let (committer, task) = Committer::new(&self.journal(part), follower.as_ref(), self.shutdown.clone());
         tokio::spawn(task.run());
         self.committers.insert(part.clone(), (committer.clone(), number), 1);

@@ -17,9 +17,9 @@ use waybill_store::{Store, StoreError};
 use crate::{
     Done, Failure, JobId, LedgerError, Metrics, MissingItem, Plan, Request,
     cache::Cache,
-    changes::{plan::Outline, submit::MAX_PUBLISHING},
+    changes::{plan::Outline, seal::Sealing, submit::MAX_PUBLISHING},
     data,
-    jobs::{Ended, Fact, Jobs, slot_of},
+    jobs::{Ended, Fact, Jobs, Piece, slot_of},
     journals::{self, AsOf},
     layout::{
         keys::{self, Name},
@@ -58,6 +58,9 @@ pub(crate) struct Memory {
     /// Weighed by tasks and items, of about 60 bytes each.
     pub(crate) outlines: Cache<JobId, Arc<Outline>>,
     pub(crate) jobs: Jobs,
+    pub(crate) sealing: Sealing,
+    /// Of sealed jobs, by number; weighed by outcomes, of about 320 bytes each.
+    pub(crate) pieces: Cache<(JobId, u32), Piece>,
     /// Jobs that have a summary.
     pub(crate) ended: Cache<JobId, ()>,
     /// Permits for plan messages that are being published.
@@ -92,6 +95,8 @@ impl Ledger {
             plans: Cache::weighted(8, 50_000),
             outlines: Cache::weighted(256, 500_000),
             jobs: Jobs::new(store.clone(), Options::default()),
+            sealing: Sealing::default(),
+            pieces: Cache::weighted(64, 40_000),
             ended: Cache::new(100_000),
             publishing: Arc::new(Semaphore::new(MAX_PUBLISHING)),
             republished_at: Cache::new(100_000),
@@ -244,8 +249,7 @@ impl Ledger {
     pub async fn has_task_ended(&self, job: JobId, task: u32, round: u32) -> Result<bool, LedgerError> {
         let Some(source) = self.source(job).await? else { return Ok(false) };
         let slot = self.memory.jobs.slot(&source, job, AsOf::Now).await?;
-        let rank = slot.read(|slot| Some(slot.job(job)?.outcomes.get(&task)?.rank()));
-        Ok(rank.is_some_and(|rank| rank.counts_in(round)))
+        Ok(slot.read(|slot| slot.job(job).is_some_and(|job| job.has_ended(task, round))))
     }
 
     /// Objects of jobs' journals that this process could not read at its latest looks: at most 20.

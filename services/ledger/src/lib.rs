@@ -29,7 +29,7 @@ pub use changes::submit::{Submission, SubmitError, Submitted};
 pub use changes::task_items;
 pub use errors::LedgerError;
 pub use jobs::work::{Lease, Wait};
-pub use jobs::{JobFacts, SlotFacts, TaskOutcome, WorkFacts};
+pub use jobs::{JobFacts, Sealed, SlotFacts, TaskOutcome, WorkFacts};
 pub use layout::id::{JobId, JobIdError};
 pub use layout::job::{Done, Failure, MissingItem, Outcome, Plan, Request, RowTally};
 pub use layout::upload::{Upload, UploadId};

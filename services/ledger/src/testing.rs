@@ -19,8 +19,9 @@ use waybill_source::{Catalog, Definition, Item, Params};
 use waybill_store::{Embedded, Store};
 
 use crate::{
-    Done, Failure, JobId, Lease, Ledger, MissingItem, Outcome, Plan, Request, Submission, SubmitError, Submitted,
-    Upload, UploadId,
+    Done, Failure, JobId, Lease, Ledger, MissingItem, Outcome, Plan, Request, RowTally, Sealed, Submission,
+    SubmitError, Submitted, Upload, UploadId,
+    changes::seal::Sealing,
     jobs::Jobs,
     layout::{
         keys::{self, Name},
@@ -37,6 +38,9 @@ pub(crate) const ROUTE: &str = "POST /v1/jobs";
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(MORNING + second).unwrap()
 }
+
+/// Jobs of that many tasks are sealed, and pieces have so many outcomes.
+const SEALING: Sealing = Sealing { tasks: 25, piece: 10 };
 
 /// An id of that second; the same two numbers are the same id.
 pub(crate) fn id(second: i64, number: u64) -> JobId {
@@ -76,6 +80,12 @@ pub(crate) fn failure(reason: &str, second: i64) -> Failure {
     Failure { reason: reason.to_owned(), quarantine: None, attempts: 3, finished: at(second) }
 }
 
+/// So many tasks stored so many bytes, and none was unchanged.
+pub(crate) fn sealed(stored: u32, bytes: u64, second: i64) -> Sealed {
+    let (unchanged, records, rows) = (0, 10 * u64::from(stored), RowTally::default());
+    Sealed { stored, unchanged, bytes, records, rows, finished: at(second) }
+}
+
 /// The id of an attempt.
 pub(crate) fn attempt(number: u128) -> Uuid {
     Uuid::from_u128(number)
@@ -111,7 +121,9 @@ pub(crate) struct Fixture {
 fn looking_every(list_interval: Duration, store: &Store, queue: Arc<Recording>) -> Ledger {
     let mut ledger = Ledger::new(store.clone(), queue);
     let options = Options { list_interval, ..Options::default() };
-    Arc::get_mut(&mut ledger.memory).unwrap().jobs = Jobs::new(store.clone(), options);
+    let memory = Arc::get_mut(&mut ledger.memory).unwrap();
+    memory.jobs = Jobs::new(store.clone(), options);
+    memory.sealing = SEALING;
     ledger
 }
 

@@ -117,9 +117,12 @@ impl Ledger {
     /// one that is not there. `cancelled.json` goes after the request, so that no request ever looks like an
     /// unstarted job.
     async fn next_deletions(&self, job: JobId) -> Result<Vec<Vec<String>>, LedgerError> {
-        let in_tasks = self.names(&keys::tasks(job)).await?;
-        if !in_tasks.is_empty() {
-            return Ok(vec![in_tasks]);
+        // Of these there may be more than one listing shows.
+        for prefix in [keys::tasks(job), keys::outcomes(job)] {
+            let names = self.names(&prefix).await?;
+            if !names.is_empty() {
+                return Ok(vec![names]);
+            }
         }
         let last = [Name::Summary, Name::Request, Name::Cancelled].map(|name| keys::of(job, name));
         let (last, others): (Vec<_>, Vec<_>) =
@@ -157,13 +160,13 @@ mod tests {
 
     const DAY: i64 = 86_400;
 
-    /// A job that has ended, in one of five ways, and everything that can lie in its folder.
+    /// A job that has ended, in one of six ways, and everything that can lie in its folder.
     async fn ended(fixture: &Fixture, n: u64) -> JobId {
         let job = id(0, n);
         let key = format!("key {n}");
         fixture.submit(job, "2024-05-01", Some(&key)).await.unwrap();
         let ledger = &fixture.ledger;
-        match n % 5 {
+        match n % 6 {
             // The planning failed, twice.
             0 => {
                 ledger.record_start(job, at(1)).await.unwrap();
@@ -172,6 +175,17 @@ mod tests {
                 ledger.record_plan_failure(job, 1, &failure("500", 4)).await.unwrap();
             }
             1 => drop(ledger.cancel(job, at(3)).await.unwrap()),
+            // It is sealed.
+            5 => {
+                ledger.record_start(job, at(1)).await.unwrap();
+                ledger.record_plan(job, crate::testing::plan(25)).await.unwrap();
+                for task in 0..25 {
+                    ledger.record_done(job, task, 0, &done(Outcome::Stored, 3)).await.unwrap();
+                }
+                fixture.another().recover(at(9), false).await.unwrap();
+                let key = keys::of(job, Name::Outcomes { piece: 2 });
+                assert!(fixture.store.head(&key).await.unwrap().is_some());
+            }
             kind => {
                 let request = ledger.request(job).await.unwrap().unwrap();
                 ledger.record_start(job, at(1)).await.unwrap();
@@ -247,7 +261,7 @@ mod tests {
     /// not there, and nothing of it is begun again.
     #[tokio::test]
     async fn killed_between_any_two_deletions_a_job_does_not_run_again() {
-        for kind in 0..5 {
+        for kind in 0..6 {
             for backwards in [false, true] {
                 let mut killed_after = 0;
                 loop {

@@ -5,6 +5,7 @@ pub(crate) mod expire;
 pub(crate) mod plan;
 pub(crate) mod publish;
 pub(crate) mod retry;
+pub(crate) mod seal;
 pub(crate) mod submit;
 pub mod task_items;
 pub(crate) mod upload;

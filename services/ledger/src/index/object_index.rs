@@ -72,7 +72,7 @@ pub struct Month {
 impl Index {
     /// The index in `store`'s bucket. After `shutdown` nothing more is committed.
     pub fn new(store: Store, shutdown: CancellationToken) -> Self {
-        let kept = Kept { journals: MONTHS_KEPT, weight: ROWS_KEPT, weigh: Rows::len };
+        let kept = Kept { journals: MONTHS_KEPT, weight: ROWS_KEPT, weigh: Rows::len, idle: Duration::MAX };
         let shared = Shared {
             journals: Journals::new(store.clone(), INDEX, kept, Options::default(), shutdown),
             built: Cache::new(SOURCES),

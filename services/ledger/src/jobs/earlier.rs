@@ -11,7 +11,7 @@ use waybill_journal::Follower;
 use crate::{
     JobId, Ledger, LedgerError,
     changes::{cancel::Cancelled, retry::Round},
-    jobs::{End, Ended, Fact, Job, Rank, Slot},
+    jobs::{End, Ended, Fact, Job, Rank, Sealed, Slot},
     layout::{
         keys::{self, Name},
         objects::SMALL,
@@ -37,7 +37,7 @@ struct Started {
 /// Whether an object says more of a job than is known. Attempts, leases and waits that were written as objects are over
 /// soon.
 fn is_news(name: Name, job: &Job) -> bool {
-    let ended = |task: u32, rank: Rank| job.outcomes.get(&task).map(Ended::rank) < Some(rank);
+    let ended = |task: u32, rank: Rank| job.sealed.is_none() && job.outcomes.get(&task).map(Ended::rank) < Some(rank);
     match name {
         Name::Started => job.started.is_none(),
         Name::Plan => job.planned.is_none(),
@@ -48,7 +48,7 @@ fn is_news(name: Name, job: &Job) -> bool {
         Name::Done { task } => ended(task, Rank::Done),
         Name::Partial { task, round } => ended(task, Rank::Round(round, End::Partial)),
         Name::Failed { task, round } => ended(task, Rank::Round(round, End::Failed)),
-        Name::Request | Name::Summary => false,
+        Name::Request | Name::Summary | Name::Outcomes { .. } => false,
     }
 }
 
@@ -64,6 +64,28 @@ impl Ledger {
         folder.exists = folder.names.contains(&Name::Request);
         folder.is_cancelled = folder.names.contains(&Name::Cancelled);
         Ok(folder)
+    }
+
+    /// Enters that a job is sealed of which the journal knows nothing: it was lost. Every piece has to be there, since a
+    /// process may have died while it wrote them.
+    pub(super) async fn adopt_seal(
+        &self,
+        job: JobId,
+        folder: &Folder,
+        slot: &Follower<Slot>,
+    ) -> Result<(), LedgerError> {
+        let is_piece = |piece| folder.names.contains(&Name::Outcomes { piece });
+        if !is_piece(0) || slot.read(|slot| slot.job(job).is_some_and(|job| job.sealed.is_some())) {
+            return Ok(());
+        }
+        let summary = self.summary(job).await?;
+        let sealed = summary.and_then(|summary| Sealed::of(&summary.status));
+        if let Some(sealed) = sealed.filter(|sealed| (0..self.pieces(sealed.tasks())).all(is_piece)) {
+            tracing::info!(%job, "entering that a job is sealed");
+            self.enter(job, vec![Fact::Sealed(sealed)]).await?;
+            slot.fresh().await?;
+        }
+        Ok(())
     }
 
     /// Enters what the objects of a folder say and the journal does not.
@@ -116,7 +138,7 @@ impl Ledger {
             Name::Done { task } => Fact::Ended(task, Ended::Done(self.seen(&key).await?)),
             Name::Partial { task, round } => Fact::Ended(task, Ended::Partial(round, self.seen(&key).await?)),
             Name::Failed { task, round } => Fact::Ended(task, Ended::Failed(round, self.seen(&key).await?)),
-            Name::Plan | Name::Request | Name::Summary => {
+            Name::Plan | Name::Request | Name::Summary | Name::Outcomes { .. } => {
                 let outline = self.outline(job).await?;
                 // Where the journal was lost, nothing else says that it was begun.
                 return Ok(vec![Fact::Started(outline.planned), Fact::Planned(outline.planned, outline.total())]);

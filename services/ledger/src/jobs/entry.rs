@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     Failure, JobId, Lease,
     jobs::{
-        Ended, Work,
+        Ended, Sealed, Work,
         outcome::{ended, from_failure, from_rows, outcome, to_failure, to_rows},
         proto::{self, Entry, fact},
     },
@@ -31,6 +31,8 @@ pub(crate) enum Fact {
     Work(Option<u32>, Work),
     /// A task ended.
     Ended(u32, Ended),
+    /// Every task is done, and how stands in the job's folder.
+    Sealed(Sealed),
 }
 
 /// Minutes of a slot: whoever looks at a job has its slot in memory, and a slot of a thousand tasks a second has as many
@@ -90,6 +92,7 @@ pub(super) fn messages(fact: &Fact) -> impl Iterator<Item = proto::Fact> + use<>
         Fact::Round(round, at) => vec![fact::Fact::Round(proto::Round { round: *round, at: at.as_microsecond() })],
         Fact::Cancelled(at) => vec![fact::Fact::Cancelled(at.as_microsecond())],
         Fact::Work(task, work) => from_work(*task, work),
+        Fact::Sealed(sealed) => vec![fact::Fact::Sealed(from_sealed(sealed))],
         Fact::Ended(..) => Vec::new(),
     };
     messages.into_iter().map(|fact| proto::Fact { fact: Some(fact) })
@@ -118,6 +121,19 @@ fn from_work(task: Option<u32>, work: &Work) -> Vec<fact::Fact> {
     attempts.iter().map(attempt).chain(leases.values().map(lease)).chain(wait).collect()
 }
 
+fn from_sealed(sealed: &Sealed) -> proto::Sealed {
+    let Sealed { stored, unchanged, bytes, records, rows, finished } = *sealed;
+    let (rows, finished) = (Some(from_rows(&rows)), finished.as_microsecond());
+    proto::Sealed { stored, unchanged, bytes, records, rows, finished }
+}
+
+fn to_sealed(sealed: &proto::Sealed) -> Option<Sealed> {
+    let proto::Sealed { stored, unchanged, bytes, records, rows, finished } = *sealed;
+    let (rows, finished) =
+        (rows.as_ref().map(to_rows).unwrap_or_default(), Timestamp::from_microsecond(finished).ok()?);
+    Some(Sealed { stored, unchanged, bytes, records, rows, finished })
+}
+
 /// What a message says; `None` where this release cannot make sense of it.
 pub(super) fn from_message(message: &proto::Fact) -> Option<Fact> {
     let at = |at: i64| Timestamp::from_microsecond(at).ok();
@@ -142,5 +158,6 @@ pub(super) fn from_message(message: &proto::Fact) -> Option<Fact> {
             let work = wait.work?;
             Fact::Work(work.task, Work::wait(work.round, (wait.attempt, at(wait.until)?, wait.reason.clone())))
         }
+        fact::Fact::Sealed(sealed) => Fact::Sealed(to_sealed(sealed)?),
     })
 }

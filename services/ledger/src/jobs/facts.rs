@@ -7,7 +7,7 @@ use waybill_journal::Follower;
 
 use crate::{
     Failure, JobId, Ledger, LedgerError, RowTally, State, Wait,
-    jobs::{Job, Slot, Tallied, Work, tally},
+    jobs::{Job, Sealed, Slot, Tallied, Work, tally},
     journals::AsOf,
 };
 
@@ -17,7 +17,7 @@ const WAITS_TOLD: usize = 10;
 /// The facts of a job at one time.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    job: JobId,
+    pub(crate) job: JobId,
     /// Whether the job is there at all: what a process remembers of it may outlive it.
     pub(crate) exists: bool,
     pub(crate) started: Option<Timestamp>,
@@ -32,6 +32,8 @@ pub(crate) struct Facts {
     pub(crate) is_sent: bool,
     /// The numbers of a job that is planned.
     pub(crate) tallied: Option<Tallied>,
+    /// Of a job whose outcomes are no longer in the journal.
+    pub(crate) sealed: Option<Sealed>,
     /// Tasks that have ended, in whichever round.
     pub(crate) ended_tasks: u64,
     /// Whether a task that has not ended had more than one attempt: it may wait in a delay queue.
@@ -51,7 +53,8 @@ impl Facts {
 
     fn at_once(id: JobId, job: &Job) -> Self {
         let round = job.round();
-        let tallied = job.planned.map(|(_, total)| tally(&job.outcomes, total, round));
+        let of_outcomes = || job.planned.map(|(_, total)| tally(&job.outcomes, total, round));
+        let tallied = job.sealed.as_ref().map(Sealed::tallied).or_else(of_outcomes);
         Self {
             job: id,
             exists: false,
@@ -61,7 +64,8 @@ impl Facts {
             round,
             plan_failed: job.plan_failed().cloned(),
             is_sent: job.is_sent_in(round),
-            ended_tasks: job.outcomes.len() as u64,
+            sealed: job.sealed,
+            ended_tasks: job.sealed.map_or(job.outcomes.len() as u64, |sealed| sealed.tasks().into()),
             has_retries: job.works().any(|(task, work)| task.is_some() && work.has_attempts()),
             last_round: job.last_round().max(tallied.as_ref().map_or(0, |tallied| tallied.last_round)),
             tallied,
@@ -85,7 +89,7 @@ impl Facts {
     /// Tasks that have not ended, from this number on.
     pub(crate) fn pending(&self, from: u32) -> Vec<u32> {
         let total = self.planned.map_or(0, |(_, total)| total);
-        self.look(|job| (from..total).filter(|task| job.outcome(*task).is_none()).collect())
+        self.look(|job| (from..total).filter(|task| !job.has_ended(*task, job.round())).collect())
     }
 
     /// Tasks that have not ended and have a valid lease at `now`.
@@ -180,6 +184,7 @@ impl Ledger {
             return Ok(Facts::of(job, true, slot));
         }
         let folder = self.folder(job).await?;
+        self.adopt_seal(job, &folder, &slot).await?;
         self.adopt(&source, job, &folder, &slot).await?;
         Ok(Facts::of(job, folder.exists, slot))
     }

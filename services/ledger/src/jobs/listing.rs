@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use waybill_journal::Unreadable;
 
 use crate::{
-    Done, Failure, JobId, Lease, Ledger, LedgerError, Wait,
+    Done, Failure, JobId, Lease, Ledger, LedgerError, Sealed, Wait,
     jobs::{Ended, Job, SLOT, slot_at, slot_of},
     journals::{self, AsOf, JOBS},
 };
@@ -42,6 +42,8 @@ pub struct JobFacts {
     pub is_sent: bool,
     /// When it was cancelled.
     pub cancelled: Option<Timestamp>,
+    /// What the outcomes add up to of a job of which the journal has none any more.
+    pub sealed: Option<Sealed>,
     /// The outcomes that count, by task.
     pub outcomes: Vec<TaskOutcome>,
     /// What is known of work that has not ended.
@@ -105,6 +107,7 @@ impl JobFacts {
             round: job.round(),
             is_sent: job.is_sent_in(job.round()),
             cancelled: job.cancelled,
+            sealed: job.sealed,
             outcomes: job.outcomes.iter().map(TaskOutcome::of).collect(),
             work: work.collect(),
         }

@@ -7,7 +7,9 @@ mod facts;
 mod journal;
 mod listing;
 mod outcome;
+mod pieces;
 mod proto;
+mod sealed;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,8 @@ pub(crate) use facts::Facts;
 pub(crate) use journal::Jobs;
 pub use listing::{JobFacts, SlotFacts, TaskOutcome, WorkFacts};
 pub(crate) use outcome::{End, Ended, Rank};
+pub(crate) use pieces::Piece;
+pub use sealed::Sealed;
 pub(crate) use tally::{Tallied, tally};
 pub(crate) use view::{Job, JobOutcomes, Slot};
 pub(crate) use work::Work;

@@ -15,7 +15,7 @@ use waybill_journal::{InvalidSnapshot, View};
 use crate::{
     Failure, JobId,
     jobs::{
-        Ended, Fact, Work,
+        Ended, Fact, Sealed, Work,
         entry::{fact_of, from_message, job, messages},
         outcome::{ended, from_failure, outcome},
         proto::{self, Entry, Snapshot},
@@ -40,8 +40,11 @@ pub(crate) struct Job {
     sent: Option<u32>,
     round: Option<(u32, Timestamp)>,
     pub(crate) cancelled: Option<Timestamp>,
+    /// Every task is done, and how stands in the job's folder: nothing more is kept of tasks, nor of the planning.
+    pub(crate) sealed: Option<Sealed>,
+    /// None of a sealed job.
     pub(crate) outcomes: JobOutcomes,
-    /// Tasks, and the planning (`None`), that have not ended.
+    /// Tasks, and the planning (`None`), that have not ended. None of a sealed job.
     works: BTreeMap<Option<u32>, Work>,
 }
 
@@ -69,9 +72,20 @@ impl Job {
         self.sent >= Some(round)
     }
 
-    /// How a task ended, if it did: what failed or lacked items in an earlier round is being tried again.
+    /// How a task of a job that is not sealed ended, if it did: what failed or lacked items in an earlier round is being tried again.
     pub(crate) fn outcome(&self, task: u32) -> Option<&Ended> {
         self.outcomes.get(&task).filter(|ended| ended.rank().counts_in(self.round()))
+    }
+
+    /// Whether a task ended for good, or in a round.
+    pub(crate) fn has_ended(&self, task: u32, round: u32) -> bool {
+        self.sealed.is_some() || self.outcomes.get(&task).is_some_and(|ended| ended.rank().counts_in(round))
+    }
+
+    /// How those of `tasks` tasks from `first` on were done that are done and not sealed.
+    pub(crate) fn done(&self, first: u32, tasks: u32) -> impl Iterator<Item = &Ended> {
+        let outcomes = self.outcomes.range(first..first.saturating_add(tasks));
+        outcomes.map(|(_, ended)| ended).filter(|ended| matches!(ended, Ended::Done(_)))
     }
 
     /// What is known of a task, or of the planning (`None`), that has not ended.
@@ -88,7 +102,7 @@ impl Job {
     pub(crate) fn activity(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.started, self.planned, self.plan_failed.as_ref().map(|(round, _)| *round)).hash(&mut hasher);
-        (self.sent, self.round, self.cancelled).hash(&mut hasher);
+        (self.sent, self.round, self.cancelled, self.sealed).hash(&mut hasher);
         // It grows with every outcome, also with one that takes another's place.
         self.outcomes.values().map(|ended| ended.rank().steps()).sum::<u64>().hash(&mut hasher);
         self.works.iter().for_each(|(task, work)| (task, work.activity()).hash(&mut hasher));
@@ -121,6 +135,12 @@ impl Job {
                 }
             }
             Fact::Cancelled(at) => self.cancelled = earlier(self.cancelled, at),
+            Fact::Sealed(sealed) => {
+                self.sealed = self.sealed.max(Some(sealed));
+                self.outcomes.clear();
+                self.works.clear();
+            }
+            Fact::Work(..) | Fact::Ended(..) if self.sealed.is_some() => {}
             Fact::Work(task, work) => {
                 self.works.entry(task).or_insert_with(|| Work::of(work.round())).merge(&work);
                 self.forget_ended(task);
@@ -169,7 +189,7 @@ impl Job {
         let round = self.round.map(|(round, at)| Fact::Round(round, at));
         let works = self.works.iter().map(|(task, work)| Fact::Work(*task, work.clone()));
         let facts = started.chain(planned).chain(plan_failed).chain(self.sent.map(Fact::Sent)).chain(round);
-        facts.chain(self.cancelled.map(Fact::Cancelled)).chain(works)
+        facts.chain(self.cancelled.map(Fact::Cancelled)).chain(self.sealed.map(Fact::Sealed)).chain(works)
     }
 }
 
@@ -216,8 +236,8 @@ impl View for Slot {
     type Entry = Entry;
     type Snapshot = Snapshot;
 
-    // 1 had outcomes alone.
-    const SCHEMA: u16 = 2;
+    // 1 had outcomes alone, 2 no job that is sealed.
+    const SCHEMA: u16 = 3;
 
     fn apply(&mut self, entry: &Entry) {
         if let Some((job, fact)) = fact_of(entry) {
@@ -229,8 +249,11 @@ impl View for Slot {
         for (id, job) in other.jobs {
             let there = self.jobs.entry(id).or_default();
             let facts: Vec<_> = job.facts().collect();
-            let outcomes = job.outcomes.into_iter().map(|(task, ended)| Fact::Ended(task, ended));
-            let heavier = facts.into_iter().chain(outcomes).map(|fact| there.add(fact)).sum();
+            let mut heavier: isize = facts.into_iter().map(|fact| there.add(fact)).sum();
+            if there.sealed.is_none() {
+                let outcomes = job.outcomes.into_iter().map(|(task, ended)| Fact::Ended(task, ended));
+                heavier += outcomes.map(|fact| there.add(fact)).sum::<isize>();
+            }
             self.weight = self.weight.wrapping_add_signed(heavier);
         }
     }
@@ -276,7 +299,7 @@ mod tests {
     use crate::{
         Lease, Outcome, RowTally,
         jobs::entries,
-        testing::{at, attempt, done, failure, id, lease, partial},
+        testing::{at, attempt, done, failure, id, lease, partial, sealed},
     };
 
     /// Few values, so that facts meet.
@@ -311,6 +334,8 @@ mod tests {
             1 => (0..3_u32).prop_map(Fact::Sent),
             1 => (0..3_u32, 0..3_i64).prop_map(|(round, second)| Fact::Round(round, at(second))),
             1 => (0..3_i64).prop_map(|second| Fact::Cancelled(at(second))),
+            1 => (0..2_u32, 0..2_u64, 0..3_i64)
+                .prop_map(|(stored, bytes, second)| Fact::Sealed(sealed(stored, bytes, second))),
         ];
         (0..2_u64, fact).prop_map(|(job, fact)| entries(id(0, job), &fact))
     }
@@ -367,6 +392,40 @@ mod tests {
         let mut no_end = good;
         no_end.outcome.as_mut().unwrap().end = None;
         assert_eq!(slot(&[no_job, no_fact, no_end]), Slot::default());
+    }
+
+    /// The weight is what keeps a slot in memory, so it has to fall.
+    #[test]
+    fn of_a_sealed_job_no_task_is_kept_whatever_is_said_before_or_after() {
+        let job = id(0, 1);
+        let ended = |task| Fact::Ended(task, Ended::Done(done(Outcome::Stored, 3)));
+        let before = [Fact::Started(at(1)), Fact::Planned(at(2), 2), ended(0), ended(1)];
+        let late = [
+            ended(1),
+            Fact::Ended(0, Ended::Failed(0, failure("gone", 9))),
+            Fact::Work(Some(1), Work::attempt(0, attempt(1), false)),
+            Fact::Work(None, Work::lease(0, lease("one", 9))),
+        ];
+        let seal = [Fact::Sealed(sealed(2, 2_000, 3))];
+        let entries: Vec<Vec<_>> =
+            [&before[..], &seal, &late].map(|facts| facts.iter().flat_map(|fact| entries(job, fact)).collect()).into();
+        let all = slot(&entries.concat());
+        assert_eq!(slot(&entries[..1].concat()).len(), 3);
+        assert_eq!(all.len(), 1);
+        let seen = all.job(job).unwrap();
+        assert_eq!(
+            (seen.sealed, seen.started, seen.planned),
+            (Some(sealed(2, 2_000, 3)), Some(at(1)), Some((at(2), 2)))
+        );
+        assert!(seen.has_ended(0, 7) && seen.has_ended(1, 0));
+        assert_eq!(seen.done(0, 2).count(), 0);
+        for order in [[1, 2, 0], [2, 0, 1]] {
+            assert_eq!(slot(&order.map(|n| entries[n].clone()).concat()), all);
+            let mut merged = Slot::default();
+            order.iter().for_each(|n| merged.merge(slot(&entries[*n])));
+            assert_eq!(merged, all);
+        }
+        assert!(all.to_snapshot().encoded_len() < 200, "what it weighs in the bucket");
     }
 
     /// What is said of work late, after it has ended in that round, is not kept; in a later round it is.

@@ -112,6 +112,11 @@ pub(crate) fn tasks(job: JobId) -> String {
     format!("{}tasks/", folder(job))
 }
 
+/// What all keys of a sealed job's outcomes begin with.
+pub(crate) fn outcomes(job: JobId) -> String {
+    format!("{}outcomes/", folder(job))
+}
+
 /// An object's name in its job's folder. The journal says what those said that only earlier releases wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
@@ -119,6 +124,10 @@ pub(crate) enum Name {
     Plan,
     Cancelled,
     Summary,
+    /// Outcomes of a sealed job's tasks.
+    Outcomes {
+        piece: u32,
+    },
     /// Earlier releases: a worker began to plan.
     Started,
     /// Earlier releases: the planning was given up.
@@ -158,6 +167,7 @@ impl fmt::Display for Name {
             Self::Round(round) => write!(f, "rounds/{round}.json"),
             Self::Cancelled => f.write_str("cancelled.json"),
             Self::Summary => f.write_str("summary.json"),
+            Self::Outcomes { piece } => write!(f, "outcomes/{piece:06}"),
             Self::Done { task } => write!(f, "tasks/{task:06}.done"),
             Self::Failed { task, round } => write!(f, "tasks/{task:06}.failed.{round}"),
             Self::Partial { task, round } => write!(f, "tasks/{task:06}.partial.{round}"),
@@ -190,6 +200,9 @@ impl Name {
         if let Some(round) = text.strip_prefix("rounds/").and_then(|rest| rest.strip_suffix(".json")) {
             return Some(Self::Round(round.parse().ok()?));
         }
+        if let Some(piece) = text.strip_prefix("outcomes/") {
+            return Some(Self::Outcomes { piece: piece.parse().ok()? });
+        }
         let (task, end) = text.strip_prefix("tasks/")?.split_once('.')?;
         let task = task.parse().ok()?;
         match end.split_once('.') {
@@ -217,6 +230,7 @@ mod tests {
             of(job, Name::Failed { task: 1_234_567, round: 12 }),
             of(job, Name::Partial { task: 7, round: 1 }),
             of(job, Name::Sent { round: 1 }),
+            of(job, Name::Outcomes { piece: 7 }),
             retry(job, 1),
             idempotency("POST /v1/jobs", Some("nightly"), "buses", "monday"),
             unscoped_idempotency("buses", "monday"),
@@ -229,6 +243,7 @@ mod tests {
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/1234567.failed.12
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/tasks/000007.partial.1
         jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/plan.sent.1
+        jobs/2024-05-01/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/outcomes/000007
         retries/018f3253-7a40-7c21-9d5e-6b1f0a2c4e88.1
         keys/8c1f3b08c3eceb0065082f7f75276ed083c7bf52d36b7ff32e31b6ac071910bd.json
         keys/59e4d49dca7b7d9ef4de873a036c5d210868de6e64ada10fc068abf55f766128.json
@@ -262,7 +277,7 @@ mod tests {
             for name in [
                 Name::Request, Name::Started, Name::Plan, Name::Cancelled, Name::Summary, Name::Round(round),
                 Name::PlanFailed { round }, Name::Sent { round }, Name::Done { task }, Name::Failed { task, round },
-                Name::Partial { task, round },
+                Name::Partial { task, round }, Name::Outcomes { piece: task },
             ] {
                 prop_assert_eq!(Name::parse(&name.to_string()), Some(name));
             }

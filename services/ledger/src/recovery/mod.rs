@@ -1,4 +1,4 @@
-//! Recovers jobs: writes missing summaries of jobs that have ended, and republishes lost messages. `lost.rs` decides
+//! Recovers jobs: writes missing summaries of jobs that have ended, seals large ones, and republishes lost messages. `lost.rs` decides
 //! which are lost. All of it may be done twice, and by several processes at once.
 
 pub(crate) mod lost;
@@ -9,7 +9,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{StreamExt, stream};
@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use waybill_queue::{QueueError, QueueName};
 
 use crate::{
-    JobId, Ledger, LedgerError, Request, State,
+    JobId, Ledger, LedgerError, Request, State, Status,
     changes::{publish::Sent, retry::Round},
     jobs::Facts,
     journals::AsOf,
@@ -48,6 +48,9 @@ const BETWEEN_PLAN_MESSAGES: SignedDuration = SignedDuration::from_mins(10);
 /// does, the other jobs must be looked after.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a pass goes on to seal jobs: a million outcomes are a hundred PUTs.
+const SEALING: Duration = Duration::from_secs(10);
+
 /// The result of one recovery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -71,6 +74,8 @@ pub(crate) struct Pass {
     retried: Mutex<HashSet<JobId>>,
     sent: AtomicU64,
     unfinished: Mutex<BTreeMap<String, u64>>,
+    /// Large jobs that succeeded, and may not be sealed.
+    unsealed: Mutex<Vec<Status>>,
 }
 
 impl Pass {
@@ -124,9 +129,9 @@ impl Ledger {
         Ok(self.recover_within(now, everything, LOST_AFTER).await?.messages)
     }
 
-    /// Writes the summary of every job of the last days that has ended and has none; tells the queue of
-    /// jobs that were accepted while it was away (older than a minute, not begun), and of those whose messages were
-    /// lost: to which nothing has happened for `patience` while their queue was empty, save tasks that a
+    /// Writes the summary of every job of the last days that has ended and has none, and seals the large ones that
+    /// succeeded; tells the queue of jobs that were accepted while it was away (older than a minute, not begun), and of
+    /// those whose messages were lost: to which nothing has happened for `patience` while their queue was empty, save tasks that a
     /// worker says it runs. With `everything`, as after a start with an empty queue: of every unfinished job and
     /// task. Jobs that were retried are looked after however old they are.
     ///
@@ -150,6 +155,7 @@ impl Ledger {
             retried: Mutex::default(),
             sent: AtomicU64::new(0),
             unfinished: Mutex::default(),
+            unsealed: Mutex::default(),
         };
         self.recover_retried(&pass).await?;
         let today = utc_day(now);
@@ -161,6 +167,7 @@ impl Ledger {
                 lock(&self.memory.ended_days).insert(day);
             }
         }
+        self.seal_some(pass.unsealed.into_inner().unwrap_or_else(PoisonError::into_inner)).await;
         let unfinished = pass.unfinished.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(Recovery { messages: pass.sent.into_inner(), unfinished })
     }
@@ -193,7 +200,8 @@ impl Ledger {
         let facts = self.facts(job).await?;
         lock(&pass.retried).insert(job);
         self.memory.ended.remove(&job);
-        let has_ended = facts.exists && self.recover_job(job, pass).await;
+        let is_settled = facts.exists && self.recover_job(job, pass).await;
+        let has_ended = is_settled || facts.sealed.is_some();
         for round in rounds {
             let key = keys::retry(job, round);
             let is_over = if facts.exists && facts.round >= round {
@@ -210,7 +218,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Returns whether every job of the day has a summary.
+    /// Returns whether nothing is left to do for any job of the day.
     async fn recover_day(&self, day: Date, pass: &Pass) -> Result<bool, LedgerError> {
         let mut all_ended = true;
         let mut after = None;
@@ -229,7 +237,33 @@ impl Ledger {
         }
     }
 
-    /// Returns whether the job has a summary.
+    /// Seals jobs until [`SEALING`] is over, at least one, after all others were looked after. One at a time: each may bring a
+    /// slot into memory. Those that are left are found again by the next pass.
+    async fn seal_some(&self, jobs: Vec<Status>) {
+        let began = Instant::now();
+        for status in jobs {
+            let job = status.request.job;
+            if let Err(error) = self.seal(&status).await {
+                tracing::warn!(%job, source = status.request.source, %error, "failed to seal a job");
+            } else {
+                self.memory.ended.insert(job, (), 1);
+            }
+            if began.elapsed() > SEALING {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether nothing is left to do for a job that has ended.
+    fn is_settled(&self, status: Status, pass: &Pass) -> bool {
+        let is_settled = !self.is_to_be_sealed(&status);
+        if !is_settled {
+            lock(&pass.unsealed).push(status);
+        }
+        is_settled
+    }
+
+    /// Returns whether the job has a summary, and nothing is left to do for it.
     async fn recover_job(&self, job: JobId, pass: &Pass) -> bool {
         let unpublished = self.memory.unpublished.get(&job);
         let sent = Sent::from(unpublished.unwrap_or(0));
@@ -250,7 +284,9 @@ impl Ledger {
                     // Once for all jobs of the queue that takes nothing.
                     LedgerError::Queue(_) => true,
                     LedgerError::Damaged { .. } => self.memory.damaged.insert(job, (), 1),
-                    LedgerError::Store(_) | LedgerError::Read(_) | LedgerError::Commit(_) => false,
+                    LedgerError::Store(_) | LedgerError::Read(_) | LedgerError::Commit(_) | LedgerError::Compact(_) => {
+                        false
+                    }
                 };
                 if !is_told {
                     tracing::warn!(%job, %error, "failed to recover a job");
@@ -270,10 +306,12 @@ impl Ledger {
         everything: bool,
         sent: &Sent,
     ) -> Result<bool, LedgerError> {
-        let summary = self.summary(job).await?;
-        if summary.as_ref().is_some_and(|summary| summary.status.state == State::Succeeded) {
-            return Ok(true);
-        }
+        let summary = match self.summary(job).await? {
+            Some(summary) if summary.status.state == State::Succeeded => {
+                return Ok(self.is_settled(summary.status, pass));
+            }
+            summary => summary,
+        };
         let Some(request) = self.request(job).await? else { return Ok(false) };
         let facts = self.facts_to_tell(job, AsOf::ASecondAgo).await?;
         if !facts.exists {
@@ -286,7 +324,7 @@ impl Ledger {
         let state = facts.state();
         if state.is_terminal() {
             let status = self.derive(&request, &facts).await?;
-            return self.conclude(&status, &facts).await;
+            return Ok(self.conclude(&status, &facts).await? && self.is_settled(status, pass));
         }
         *lock(&pass.unfinished).entry(request.source.clone()).or_default() += 1;
         // A planner that has not said that it sent all tasks out may still be at it, or have died.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Done, Failure, JobId, Ledger, LedgerError, Outcome, jobs::Ended, journals::AsOf};
+use crate::{Done, Failure, JobId, Ledger, LedgerError, Outcome, Sealed, jobs::Ended, journals::AsOf};
 
 /// How one task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,16 +63,21 @@ impl Ledger {
         if !facts.exists || (facts.state().is_terminal() && !self.is_there(job).await?) {
             return Ok(None);
         }
-        if facts.planned.is_none() {
+        if facts.tallied.is_none() {
             return Ok(Some(Vec::new()));
         }
         let outline = self.outline(job).await?;
         let from = u32::try_from(from).unwrap_or(u32::MAX);
-        let chosen: Vec<(u32, Option<Ended>)> = facts.look(|job| {
+        let is_chosen = |ended: Option<&Ended>| state.is_none_or(|state| TaskState::of(ended) == state);
+        // In one look: it may be sealed just now.
+        let (sealed, mut chosen): (_, Chosen) = facts.look(|job| {
             let all = (from..outline.total()).map(|task| (task, job.outcome(task)));
-            let chosen = all.filter(|(_, ended)| state.is_none_or(|state| TaskState::of(*ended) == state));
-            chosen.take(limit).map(|(task, ended)| (task, ended.cloned())).collect()
+            let chosen = all.filter(|(_, ended)| job.sealed.is_none() && is_chosen(*ended)).take(limit);
+            (job.sealed, chosen.map(|(task, ended)| (task, ended.cloned())).collect())
         });
+        if let Some(sealed) = sealed {
+            chosen = self.chosen_of_sealed(job, sealed, state, from, limit).await?;
+        }
         let tasks = chosen.into_iter().map(|(task, ended)| {
             let state = TaskState::of(ended.as_ref());
             let (done, failure) = match ended {
@@ -84,7 +89,42 @@ impl Ledger {
         });
         Ok(Some(tasks.collect()))
     }
+
+    /// Reads the pieces from `from` on, one after the other, until it has enough.
+    async fn chosen_of_sealed(
+        &self,
+        job: JobId,
+        sealed: Sealed,
+        state: Option<TaskState>,
+        from: u32,
+        limit: usize,
+    ) -> Result<Chosen, LedgerError> {
+        let mut chosen = Chosen::new();
+        let has_none = match state {
+            None => false,
+            Some(TaskState::Stored) => sealed.stored == 0,
+            Some(TaskState::Unchanged) => sealed.unchanged == 0,
+            Some(TaskState::Pending | TaskState::Failed) => true,
+        };
+        if has_none {
+            return Ok(chosen);
+        }
+        for number in self.piece_of(from)..self.pieces(sealed.tasks()) {
+            let piece = self.piece(job, number, sealed).await?;
+            let (first, _) = self.tasks_of_piece(number, sealed.tasks());
+            let fitting = (first..).zip(piece.iter().map(Some)).filter(|(task, _)| *task >= from);
+            let fitting = fitting.filter(|(_, ended)| state.is_none_or(|state| TaskState::of(*ended) == state));
+            chosen.extend(fitting.take(limit - chosen.len()).map(|(task, ended)| (task, ended.cloned())));
+            if chosen.len() == limit {
+                break;
+            }
+        }
+        Ok(chosen)
+    }
 }
+
+/// Tasks by number, and how they ended, if they did.
+type Chosen = Vec<(u32, Option<Ended>)>;
 
 #[cfg(test)]
 mod tests {

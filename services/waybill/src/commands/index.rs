@@ -69,9 +69,10 @@ async fn print_jobs(flags: &cli::Journal, job: Option<JobId>) -> anyhow::Result<
     Ok(code)
 }
 
-/// One line for the job, one for each task that has ended, and one for each that has leases, further attempts or waits.
+/// One line for the job; of one that is sealed, whose outcomes are not in the journal any more, what they add up to. One for each task that has ended, and one for each that has leases, further attempts or waits.
 fn write_job(out: &mut impl Write, facts: &JobFacts) -> io::Result<()> {
-    let JobFacts { job, started, planned, tasks, plan_failed, round, is_sent, cancelled, outcomes, work } = facts;
+    let JobFacts { job, started, planned, tasks, plan_failed, round, is_sent, cancelled, sealed, outcomes, work } =
+        facts;
     let line = json!({
         "job": job,
         "started": started,
@@ -81,6 +82,7 @@ fn write_job(out: &mut impl Write, facts: &JobFacts) -> io::Result<()> {
         "latest_round": round,
         "is_sent": is_sent,
         "cancelled": cancelled,
+        "sealed": sealed,
     });
     writeln!(out, "{line}")?;
     for TaskOutcome { task, round, done, failure } in outcomes {
