@@ -38,8 +38,9 @@ const TASKS: [&str; 10] = [
 /// The same of a planning.
 const PLANS: [&str; 4] = ["cancelled", "failed", "planned", "retried"];
 /// What the housekeeper does; each is shown from the start.
-const ACTIONS: [&str; 8] = [
+const ACTIONS: [&str; 9] = [
     "failed",
+    "hits_day_merged",
     "job_expired",
     "journal_compacted",
     "looked",

@@ -1,5 +1,5 @@
 //! The housekeeper: recovers unfinished jobs, removes superseded objects, deletes expired jobs, aborts abandoned
-//! uploads, compacts journals. One worker in the fleet holds its lock at a time.
+//! uploads, compacts journals, merges counts of requests. One worker in the fleet holds its lock at a time.
 //!
 //! The lock saves work; it is not needed for correctness. Any number of housekeepers may run at once.
 
@@ -18,7 +18,7 @@ use crate::{
     limits::distributed_semaphore::jittered,
     maintenance::{
         garbage::{Sweep, Swept},
-        journals,
+        hits, journals,
     },
     retry::pause,
 };
@@ -83,6 +83,7 @@ impl Housekeeper<'_> {
             let context = self.context;
             tokio::select! {
                 () = journals::keep(context) => {}
+                () = hits::keep(context) => {}
                 () = self.tick_while_held(&lock) => {}
             }
             if context.shutdown.is_cancelled() {
