@@ -14,6 +14,7 @@ mod submit;
 mod wait;
 
 pub use clients::{
+    hits::HitsApi,
     relay::{RelayApi, pages},
     weather::WeatherApi,
 };

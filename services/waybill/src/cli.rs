@@ -138,6 +138,10 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Whether requests are counted by path, for `GET /stats/` [default: true]
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hits: Option<bool>,
 }
 
 #[derive(Debug, Args)]

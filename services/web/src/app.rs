@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 
 use crate::{
-    ApiKeys, Pages, Probes, Uploads,
+    ApiKeys, HitCounter, Pages, Probes, Uploads,
     auth::{
         self,
         middleware::{Guard, TIME_LIMIT},
@@ -39,6 +39,8 @@ pub struct AppConfig {
     pub uploads: Uploads,
     /// Pages for people.
     pub pages: Pages,
+    /// Who counts requests by path.
+    pub hits: HitCounter,
 }
 
 /// The page loads nothing: no script, style, font or image of another host. It may ask this one.
@@ -54,9 +56,9 @@ pub fn app<A: OpenApi + 'static>(apis: A, probes: Probes, front: AppConfig) -> i
     let docs = service.swagger_ui_html().replace("Swagger UI</title>", "Waybill</title>");
     let docs = page("text/html; charset=utf-8", docs.replace(&service.spec(), &document));
     let spec = page("application/json", document);
-    let AppConfig { keys, metrics, registry, uploads, pages } = front;
+    let AppConfig { keys, metrics, registry, uploads, pages, hits } = front;
     let choices = Choices::of::<A>();
-    let guard = Arc::new(Guard { choices, keys, metrics, uploads, pages, limit: TIME_LIMIT });
+    let guard = Arc::new(Guard { choices, keys, metrics, uploads, pages, hits, limit: TIME_LIMIT });
     let routes = Route::new()
         .at("/docs", only_get("/docs", docs))
         .at("/openapi.json", only_get("/openapi.json", spec))

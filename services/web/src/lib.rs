@@ -6,6 +6,7 @@
 mod app;
 mod auth;
 mod etag;
+mod hit_counter;
 mod metrics;
 mod openapi;
 mod pages;
@@ -20,6 +21,7 @@ pub use auth::Caller;
 pub use auth::api_keys::{ApiKeys, KeyError, KeySettings, NewKey, RateSettings, Scope};
 pub use auth::browsers::refuse_foreign;
 pub use etag::matches;
+pub use hit_counter::HitCounter;
 pub use metrics::Metrics;
 pub use pages::negotiation::prefers_html;
 pub use pages::{NavEntry, Page, Pages};

@@ -1,7 +1,7 @@
 //! What a client sees of API keys, and of the headers that every answer has.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use poem::{
     Endpoint, Request, Response,
@@ -11,7 +11,9 @@ use poem::{
 use poem_openapi::{OpenApi, param::Path, payload::Json};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio_util::sync::CancellationToken;
-use waybill_web::{ApiKeys, AppConfig, Caller, KeySettings, Metrics, NewKey, Probes, Problem, RateSettings, app};
+use waybill_web::{
+    ApiKeys, AppConfig, Caller, HitCounter, KeySettings, Metrics, NewKey, Probes, Problem, RateSettings, app,
+};
 
 struct Things;
 
@@ -40,6 +42,8 @@ impl Things {
 struct Room<E> {
     client: TestClient<E>,
     registry: Arc<Registry>,
+    /// Paths that were counted.
+    hits: Arc<Mutex<Vec<String>>>,
     /// By scope, or by name.
     keys: Vec<(&'static str, String)>,
 }
@@ -57,9 +61,17 @@ fn room() -> Room<impl Endpoint<Output = Response>> {
     let metrics = Metrics::register(&mut registry);
     let registry = Arc::new(registry);
     let keys_set = ApiKeys::new(&settings).unwrap();
-    let front = AppConfig { keys: keys_set, metrics, registry: Arc::clone(&registry), ..AppConfig::default() };
+    let hits = Arc::new(Mutex::new(Vec::new()));
+    let counter = Arc::clone(&hits);
+    let front = AppConfig {
+        keys: keys_set,
+        metrics,
+        registry: Arc::clone(&registry),
+        hits: HitCounter::new(move |path| counter.lock().unwrap().push(path.to_owned())),
+        ..AppConfig::default()
+    };
     let probes = Probes { checks: Vec::new(), warnings: Vec::new(), shutdown: CancellationToken::new() };
-    Room { client: TestClient::new(app(Things, probes, front)), registry, keys }
+    Room { client: TestClient::new(app(Things, probes, front)), registry, hits, keys }
 }
 
 impl<E: Endpoint<Output = Response>> Room<E> {
@@ -210,4 +222,35 @@ async fn the_document_says_how_to_present_a_key() {
     assert!(document["paths"]["/things"]["get"]["security"].is_null());
     let docs = room.client.get("/docs").send().await.0.into_body().into_string().await.unwrap();
     assert!(docs.contains("securitySchemes"));
+}
+
+#[tokio::test]
+async fn every_request_is_counted_and_those_without_a_key_in_one_line() {
+    let room = room();
+    for path in ["/things", "/nothing%20here/?x=y", "/live"] {
+        room.client.get(path).send().await;
+    }
+    for path in ["/things?x=y", "/%ff/%2e%2e/a%2Fb/", "/a//b/../c", &format!("/{}", "x".repeat(10_000))] {
+        room.sign("read", room.client.get(path)).send().await;
+    }
+    // A key that may not, and one that was used too often, are known all the same.
+    assert_eq!(room.status("read", room.client.post("/things/forbidden")).await, 403);
+    for _ in 0..3 {
+        room.sign("seldom", room.client.get("/seldom")).send().await;
+    }
+    let long = format!("/{}", "x".repeat(10_000));
+    let expected = [
+        "(unauthorised)",
+        "(unauthorised)",
+        "/live",
+        "/things",
+        "/%ff/%2e%2e/a%2Fb/",
+        "/a//b/../c",
+        &long,
+        "/things/forbidden",
+        "/seldom",
+        "/seldom",
+        "/seldom",
+    ];
+    assert_eq!(*room.hits.lock().unwrap(), expected);
 }

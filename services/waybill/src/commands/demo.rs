@@ -32,6 +32,7 @@ pub(crate) async fn run(flags: cli::Demo) -> anyhow::Result<ExitCode> {
         amqp_url: None,
         keys: Vec::new(),
         no_auth: false,
+        hits: true,
         tls_cert: None,
         tls_key: None,
     };

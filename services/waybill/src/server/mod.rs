@@ -9,7 +9,12 @@ pub(crate) mod settings;
 pub(crate) mod signals;
 pub(crate) mod target;
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use futures::{FutureExt, TryStreamExt};
@@ -21,12 +26,13 @@ use poem::{
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use waybill_api::{JobsApi, RelayApi, UPLOAD_PATHS, WeatherApi};
+use waybill_api::{HitsApi, JobsApi, RelayApi, UPLOAD_PATHS, WeatherApi};
+use waybill_hits::Hits;
 use waybill_ledger::{Ledger, index::Index};
 use waybill_queue::Queue;
-use waybill_stats::StatsApi;
+use waybill_stats::{HitStatsApi, StatsApi};
 use waybill_store::{Embedded, Store};
-use waybill_web::{AppConfig, Check, Probes, Problem, Serving, Uploads, Warnings};
+use waybill_web::{AppConfig, Check, HitCounter, Probes, Problem, Serving, Uploads, Warnings};
 use waybill_worker::{RetryPolicy, Worker};
 
 use crate::{
@@ -70,7 +76,8 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     security::advise(target, settings);
     let (listener, is_other_port) = settings.listen.bind("listen").await?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let url = format!("{scheme}://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    let url = format!("{scheme}://{address}");
     let mut notes = Vec::new();
     if is_other_port {
         let taken = settings.listen.address;
@@ -86,6 +93,11 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     let metrics = registry.sub_registry_with_prefix("waybill");
     let http = waybill_web::Metrics::register(metrics);
     let store = store.with_metrics(&waybill_store::Metrics::register(metrics));
+
+    let (hits, flusher) = Hits::new(store.clone(), waybill_hits::Metrics::register(metrics), Timestamp::now);
+    let counter = hits.clone();
+    let counter = HitCounter::new(move |path| counter.count(path));
+    let (counter, flusher) = if settings.hits { (counter, Some(flusher)) } else { Default::default() };
 
     // HTTP outlives the workers, so that /ready can say that the process drains.
     let stop_serving = CancellationToken::new();
@@ -106,8 +118,15 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
         Target::Stats => {
             let (ledger, index) = (Ledger::read_only(store.clone()), Index::new(store.clone(), shutdown.clone()));
             let probes = probes(&store, None, &shutdown, warnings(&ledger, [&index]));
-            let front = AppConfig { keys, metrics: http.clone(), registry: Arc::new(registry), ..AppConfig::default() };
-            (boxed(waybill_web::app(StatsApi::new(catalog, ledger, index, store, Timestamp::now), probes, front)), None)
+            let front = AppConfig {
+                keys,
+                metrics: http.clone(),
+                registry: Arc::new(registry),
+                hits: counter,
+                ..AppConfig::default()
+            };
+            let statistics = StatsApi::new(catalog, ledger, index, store, Timestamp::now);
+            (boxed(waybill_web::app((statistics, HitStatsApi::new(hits)), probes, front)), None)
         }
         Target::Up | Target::Api | Target::Worker => {
             let queue = backends::queue(settings, target, &waybill_queue::Metrics::register(metrics))?;
@@ -122,6 +141,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                 registry: Arc::new(registry),
                 uploads: Uploads { paths: UPLOAD_PATHS, ..Uploads::default() },
                 pages: pages.clone(),
+                hits: counter,
             };
             let ledger = Ledger::new(store.clone(), Arc::clone(&queue)).with_metrics(ledger_metrics);
             let index = (target == Target::Up).then(|| Index::new(store.clone(), shutdown.clone()));
@@ -137,11 +157,13 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                     let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, now)
                         .with_metrics(&metrics);
                     let relay = RelayApi::new(jobs.clone(), pages);
+                    let simulated = HitsApi::new(&own_url(scheme, address), shutdown.clone())?;
                     if let Some(index) = index {
                         let statistics = StatsApi::new(Arc::clone(&catalog), ledger.clone(), index, store.clone(), now);
-                        boxed(waybill_web::app((jobs, weather, relay, statistics), probes, front))
+                        let statistics = (statistics, HitStatsApi::new(hits));
+                        boxed(waybill_web::app((jobs, weather, relay, simulated, statistics), probes, front))
                     } else {
-                        boxed(waybill_web::app((jobs, weather, relay), probes, front))
+                        boxed(waybill_web::app((jobs, weather, relay, simulated), probes, front))
                     }
                 }
             };
@@ -169,6 +191,8 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     // The other half is for the store, the broker, upstreams and spools.
     let connections = MOST_CONNECTIONS.min(process::open_file_limit() / 2);
     let serving = Serving { tls, connections, metrics: http, ..Serving::default() };
+    let stop_counting = CancellationToken::new();
+    let counting = flusher.map(|flusher| tokio::spawn(flusher.run(stop_counting.clone())));
     let ended = tokio::spawn(async move {
         let serving = tokio::spawn(waybill_web::serve(listener, app, serving, stop_serving.clone()));
         let worked = match worker {
@@ -179,7 +203,13 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             }
         };
         stop_serving.cancel();
-        serving.await?.context("serving HTTP")?;
+        let served = serving.await;
+        // After the last request.
+        stop_counting.cancel();
+        if let Some(counting) = counting {
+            counting.await?;
+        }
+        served?.context("serving HTTP")?;
         worked
     });
     Ok(Running { url, s3_url, notes, ended })
@@ -200,6 +230,17 @@ const LEASE: Duration = Duration::from_secs(30);
 
 /// When a long task is handed on: RabbitMQ waits half an hour for an acknowledgement.
 const REQUEUE_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// Where this process reaches itself.
+fn own_url(scheme: &str, mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("{scheme}://{address}")
+}
 
 /// The embedded S3 for other people's tools, on connections that are as bounded as those to our own routes.
 fn s3_reads(embedded: &Embedded) -> impl Endpoint<Output = Response> + 'static {

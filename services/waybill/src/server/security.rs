@@ -138,7 +138,7 @@ mod tests {
         setting `tls_cert` is there and `tls_key` is not: set both, or neither
         setting `tls_key` is there and `tls_cert` is not: set both, or neither
         setting `tls_cert`: /no/cert.pem: No such file or directory (os error 2)
-        setting `colour` (/waybill.toml): there is none of this name; expected one of `listen`, `data`, `sources`, `base_url`, `s3_listen`, `s3_bucket`, `amqp_url`, `keys`, `no_auth`, `tls_cert`, `tls_key`
+        setting `colour` (/waybill.toml): there is none of this name; expected one of `listen`, `data`, `sources`, `base_url`, `s3_listen`, `s3_bucket`, `amqp_url`, `keys`, `no_auth`, `tls_cert`, `tls_key`, `hits`
         settings file /waybill.toml, line 2: expected TOML: unexpected key or value, expected newline, `#`
         setting `keys`: key `a`: `hash`: expected sha256: and 64 hexadecimal digits, as `waybill key new` prints it
         setting `keys.0.scope` (/waybill.toml): there is none of this name; expected one of `name`, `scopes`, `hash`, `rate`
@@ -184,6 +184,7 @@ mod tests {
         shutdown.cancel();
         running.ended.await.unwrap().unwrap();
         insta::assert_snapshot!(seen.join("\n"), @"
+        GET /api/*path: 401 in 403
         GET /api/v1/file: 401 in 403
         POST /api/v1/file: 401 403 in
         GET /api/v1/file/check: 401 in 403
@@ -194,6 +195,8 @@ mod tests {
         GET /live: in in in
         POST /process-request: 401 403 in
         GET /ready: in in in
+        GET /stats: 401 in 403
+        POST /test/{n}: 401 403 in
         GET /v1/jobs: 401 in 403
         POST /v1/jobs: 401 403 in
         GET /v1/jobs/{id}: 401 in 403

@@ -35,6 +35,9 @@ pub(crate) struct Settings {
     pub(crate) no_auth: bool,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
+    /// Whether requests are counted by path.
+    #[serde(default = "yes")]
+    pub(crate) hits: bool,
 }
 
 /// A string that is never printed.
@@ -49,8 +52,19 @@ impl std::fmt::Debug for Secret {
 }
 
 /// The names a variable may have after WAYBILL_; others (WAYBILL_URL, WAYBILL_LOG) are not settings.
-const NAMES: [&str; 10] =
-    ["listen", "data", "sources", "base_url", "s3_listen", "s3_bucket", "amqp_url", "no_auth", "tls_cert", "tls_key"];
+const NAMES: [&str; 11] = [
+    "listen",
+    "data",
+    "sources",
+    "base_url",
+    "s3_listen",
+    "s3_bucket",
+    "amqp_url",
+    "no_auth",
+    "tls_cert",
+    "tls_key",
+    "hits",
+];
 
 impl Settings {
     /// Reads them all; the first that cannot be read is refused by name.
@@ -73,6 +87,10 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Where HTTP is served unless a setting says otherwise.

@@ -14,7 +14,7 @@ use poem::{
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    ApiKeys, Pages, Problem,
+    ApiKeys, HitCounter, Pages, Problem,
     auth::{self, browsers},
     metrics::{self, Metrics, Pattern},
     openapi::error_mapping::{self, Asked, Choices},
@@ -35,6 +35,7 @@ pub(crate) struct Guard {
     pub(crate) metrics: Metrics,
     pub(crate) uploads: Uploads,
     pub(crate) pages: Pages,
+    pub(crate) hits: HitCounter,
     /// The longest that a request may take.
     pub(crate) limit: Duration,
 }
@@ -59,6 +60,8 @@ impl Guard {
         async {
             let verdict = auth::admit(&request, &self.keys, &self.metrics);
             let admitted = browsers::check(&request, &self.keys).and(verdict.caller);
+            // Before the answer: whoever has it may rely on the count.
+            self.hits.count(asked.uri.path(), &admitted);
             let mut response = match admitted {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
@@ -147,8 +150,8 @@ mod tests {
     async fn a_request_does_not_wait_for_ever() {
         let never = make(|_| std::future::pending::<Response>());
         let (choices, limit) = (Choices::of::<()>(), Duration::from_millis(1));
-        let (keys, metrics, uploads, pages) = Default::default();
-        let guard = Guard { choices, keys, metrics, uploads, pages, limit };
+        let (keys, metrics, uploads, pages, hits) = Default::default();
+        let guard = Guard { choices, keys, metrics, uploads, pages, hits, limit };
         let response = guard.answer(never, Request::default()).await;
         insta::assert_snapshot!(response.into_body().into_string().await.expect("a body"), @r#"{"type":"/problems/timeout","title":"Timeout","status":504,"detail":"no answer was ready within 0 seconds"}"#);
     }
