@@ -37,6 +37,7 @@ in_both_modes! {
     weather_is_collected_within_its_limit,
     rows_of_a_file_are_sent_within_the_limit,
     rows_outlive_the_workers_that_send_them,
+    hits_are_exact_and_outlive_a_crash,
 }
 
 fn small() -> Options {
@@ -535,4 +536,44 @@ async fn rows_outlive_the_workers_that_send_them(mode: Mode) {
     let received = system.upstream.received();
     assert!(received.distinct == 40 && received.total <= 40 + unknown, "{received:?}, {unknown} were unknown");
     assert_eq!(system.upstream.requests().posts.violations, 0);
+}
+
+async fn hits_are_exact_and_outlive_a_crash(mode: Mode) {
+    let mut system = System::start(mode, small()).await;
+    let first = jiff::Timestamp::now().to_string()[..10].to_owned();
+    let (status, run) = system.send(Method::POST, &system.api, "/test/1000/", None).await;
+    assert_eq!(
+        (status, run),
+        (StatusCode::OK, json!({"requested": 1000, "answered": 1000, "succeeded": 1000, "failed": 0}))
+    );
+    for path in ["/api/known?x=y", "/api/known", "/api/v1/file/check/not"] {
+        system.get(&system.api, path).await;
+    }
+    // Other routes below /api/ are not hidden.
+    let page =
+        reqwest::get(format!("{}/api/v1/file", system.api)).await.expect("an answer").text().await.expect("a page");
+    assert!(page.contains("<form"), "{page}");
+    // What is counted is in the bucket within a second; on a busy machine a write takes longer than it should.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let target = if mode == Mode::OneProcess { "up" } else { "api" };
+    system.kill(target);
+    system.spawn(target).await;
+    system.get(&system.api, "/api/known").await;
+    let last = jiff::Timestamp::now().to_string()[..10].to_owned();
+    let counts = wait_until("the last hit to be told", async || {
+        let path = format!("/stats/?from={first}&to={last}");
+        let counts = system.get(&system.stats, &path).await;
+        (counts["/api/known"] == 3).then_some(counts)
+    })
+    .await;
+    let counts = counts.as_object().expect("an object");
+    let below_api = counts.iter().filter(|(path, _)| path.starts_with("/api/"));
+    let below_api: u64 = below_api.map(|(_, count)| count.as_u64().expect("a number")).sum();
+    assert_eq!(below_api, 1000 + 3 + 1 + 1, "{counts:#?}");
+    assert_eq!(counts["/test/1000/"], 1);
+    let probed = counts["/ready"].as_u64().expect("a number");
+    assert!(probed >= system.processes.len() as u64, "each process was asked whether it is ready: {probed}");
+    assert_eq!(system.get(&system.stats, "/stats/?day=2000-01-01").await, json!({}));
+    let known = system.get(&system.stats, "/stats/?prefix=/api/known&limit=1").await;
+    assert_eq!(known, json!({"/api/known": 3}));
 }

@@ -291,3 +291,34 @@ fn take_worker(system: &mut System) -> Process {
     let at = system.processes.iter().position(|(target, _)| *target == "worker").expect("a worker runs");
     system.processes.remove(at).1
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn hits_are_counted_once_whatever_the_store_does_meanwhile() {
+    let _quiet = BROKER.read().await;
+    let system = start(small()).await;
+    let s3 = &proxies(&system).s3;
+    let mut sent = 0;
+    for weather in [Weather::Refuse, Weather::Gusts] {
+        s3.set(weather);
+        s3.cut();
+        for _ in 0..4 {
+            let (status, run) = system.send(Method::POST, &system.api, "/test/200/", None).await;
+            assert_eq!((status, &run["answered"]), (StatusCode::OK, &json!(200)), "{run}");
+            sent += 200;
+            // So long that the next are another batch.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        if weather == Weather::Refuse {
+            away(&system, &system.stats, "/stats/").await;
+        }
+    }
+    s3.set(Weather::Fair);
+    wait_until("every hit to be told", async || {
+        let (status, counts) = system.send(Method::GET, &system.stats, "/stats/?prefix=/api/", None).await;
+        let counts = counts.as_object().filter(|_| status.is_success())?;
+        let told = counts.values().map(|count| count.as_u64().expect("a number")).sum::<u64>();
+        assert!(told <= sent, "a hit is counted twice: {told} of {sent}");
+        (told == sent).then_some(())
+    })
+    .await;
+}
