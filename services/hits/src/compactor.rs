@@ -30,6 +30,9 @@ const FAN_IN: usize = 64;
 /// How often it is looked whether there are so many: nothing is asked of the store for that.
 const INTERVAL: Duration = Duration::from_secs(5);
 
+/// The same after a failure.
+const RETRY: Duration = Duration::from_secs(60);
+
 /// The files of this process.
 #[derive(Debug)]
 pub(crate) struct Compactor {
@@ -64,6 +67,7 @@ impl Compactor {
             if let Err(error) = self.turn(now().to_zoned(TimeZone::UTC).date()).await {
                 self.metrics.failures.inc();
                 tracing::warn!(%error, "failed to merge files of counts; tried again");
+                sleep(RETRY).await;
             }
         }
     }

@@ -68,20 +68,31 @@ impl DayMerger {
         let today = ended.to_zoned(TimeZone::UTC).date();
         let recent = today.saturating_sub(RECENT.days());
         let mut merged = Merged::default();
+        let mut failed = None;
         for day in listing::days(&self.store).await? {
-            if day < today && !self.settled.contains(&day) {
-                let working = self.merge_day(day);
-                let (was_merged, covered) =
-                    timeout(MERGE_LIMIT, working).await.map_err(|_| HitsError::Slow(MERGE_LIMIT.as_secs()))??;
-                merged.days += u64::from(was_merged);
-                let is_settled = covered.is_empty() && !was_merged;
-                merged.deleted += self.delete(day, &covered).await?;
-                if is_settled && day < recent {
+            if day >= today || self.settled.contains(&day) {
+                continue;
+            }
+            match self.tidy_day(day).await {
+                Ok(done) if done == Merged::default() && day < recent && !self.covered.contains_key(&day) => {
                     self.settled.insert(day);
                 }
+                Ok(done) => {
+                    merged.days += done.days;
+                    merged.deleted += done.deleted;
+                }
+                // The other days do not depend on it.
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(merged)
+        failed.map_or(Ok(merged), Err)
+    }
+
+    /// Merges a day's files if there are several, and deletes what has long been covered.
+    async fn tidy_day(&mut self, day: Date) -> Result<Merged, HitsError> {
+        let merging = timeout(MERGE_LIMIT, self.merge_day(day)).await;
+        let (is_merged, covered) = merging.map_err(|_elapsed| HitsError::Slow(MERGE_LIMIT.as_secs()))??;
+        Ok(Merged { days: is_merged.into(), deleted: self.delete(day, &covered).await? })
     }
 
     /// Whether there was something to merge, and what does not count.

@@ -105,13 +105,14 @@ impl Hits {
 
     /// Returns once all that was counted before is in the bucket. At once where nothing is written.
     async fn write_own(&self) -> Result<(), HitsError> {
-        let (sender, written) = oneshot::channel();
-        if self.0.requests.send(sender).await.is_err() {
-            return Ok(());
-        }
-        // An error means that the flusher has ended, after its last write.
-        let written = timeout(READ_WAIT, written).await;
-        written.map(drop).map_err(|_elapsed| HitsError::Slow(READ_WAIT.as_secs()))
+        let writing = async {
+            let (sender, written) = oneshot::channel();
+            // An error means that the flusher has ended, after its last write, or was never run.
+            if self.0.requests.send(sender).await.is_ok() {
+                let _ = written.await;
+            }
+        };
+        timeout(READ_WAIT, writing).await.map_err(|_elapsed| HitsError::Slow(READ_WAIT.as_secs()))
     }
 }
 
