@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 use waybill_store::Store;
@@ -19,7 +19,7 @@ use crate::{
     days::GRACE,
     files::{
         merge::merge,
-        name::{FileName, Kind, folder_of_all},
+        name::{FileName, Kind, folder_of_all, utc_day},
         visible::Listed,
     },
 };
@@ -64,7 +64,7 @@ impl Compactor {
     pub(crate) async fn run(&self, now: fn() -> Timestamp) -> Infallible {
         loop {
             sleep(INTERVAL).await;
-            if let Err(error) = self.turn(now().to_zoned(TimeZone::UTC).date()).await {
+            if let Err(error) = self.turn(utc_day(now())).await {
                 self.metrics.failures.inc();
                 tracing::warn!(%error, "failed to merge files of counts; tried again");
                 sleep(RETRY).await;

@@ -14,7 +14,7 @@ use std::{
 use jiff::{Timestamp, civil::Date};
 use tokio::sync::Notify;
 
-use crate::Metrics;
+use crate::{Metrics, files::name::utc_day};
 
 /// Locks that requests on different cores take side by side.
 const SHARDS: usize = 16;
@@ -130,8 +130,7 @@ impl Counter {
 }
 
 fn date(day: Day) -> Date {
-    let at = Timestamp::from_second(day * 24 * 60 * 60).unwrap_or_default();
-    at.to_zoned(jiff::tz::TimeZone::UTC).date()
+    utc_day(Timestamp::from_second(day * 24 * 60 * 60).unwrap_or_default())
 }
 
 /// A path that is not too long.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, ToSpan, civil::Date};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 use waybill_store::Store;
@@ -20,7 +20,7 @@ use crate::{
     files::{
         listing,
         merge::merge,
-        name::{FileName, Kind},
+        name::{FileName, Kind, utc_day},
         visible::{Listed, Sorted},
     },
 };
@@ -65,7 +65,7 @@ impl DayMerger {
     /// Where the store is away, or a file cannot be read; the next turn tries again.
     pub async fn turn(&mut self, now: Timestamp) -> Result<Merged, HitsError> {
         let ended = Timestamp::from_second(now.as_second() - AFTER_END).unwrap_or(now);
-        let today = ended.to_zoned(TimeZone::UTC).date();
+        let today = utc_day(ended);
         let recent = today.saturating_sub(RECENT.days());
         let mut merged = Merged::default();
         let mut failed = None;

@@ -17,18 +17,18 @@ const HASH: usize = 32;
 pub(crate) const ENTRY_OVERHEAD: usize = 8;
 
 pub(crate) fn encode_segment<V: View>(entries: impl Iterator<Item = Bytes>) -> Bytes {
-    frame(b'S', V::SCHEMA, &Segment { entries: entries.collect() })
+    encode_framed(b'S', V::SCHEMA, &Segment { entries: entries.collect() })
 }
 
 pub(crate) fn encode_snapshot<V: View>(view: &V) -> Bytes {
-    frame(b'M', V::SCHEMA, &view.to_snapshot())
+    encode_framed(b'M', V::SCHEMA, &view.to_snapshot())
 }
 
 /// The view of a segment or snapshot.
 pub(crate) fn decode<V: View>(name: Name, object: Bytes, max_entries: usize) -> Result<V, Reason> {
     match name {
         Name::Segment(_) => {
-            let segment = Segment::decode(message(b'S', V::SCHEMA, object)?)?;
+            let segment: Segment = decode_framed(b'S', V::SCHEMA, object)?;
             let found = segment.entries.len();
             if found == 0 || found > max_entries {
                 return Err(Reason::EntryCount { found, limit: max_entries });
@@ -39,16 +39,8 @@ pub(crate) fn decode<V: View>(name: Name, object: Bytes, max_entries: usize) -> 
             }
             Ok(view)
         }
-        Name::Snapshot(..) => {
-            V::from_snapshot(V::Snapshot::decode(message(b'M', V::SCHEMA, object)?)?).map_err(Reason::View)
-        }
+        Name::Snapshot(..) => V::from_snapshot(decode_framed(b'M', V::SCHEMA, object)?).map_err(Reason::View),
     }
-}
-
-/// A message of a kind of its own, in the frame that segments and snapshots have: for objects beside the journal that hold
-/// what was in it.
-pub fn encode_framed(kind: u8, schema: u16, message: &impl Message) -> Bytes {
-    frame(kind, schema, message)
 }
 
 /// What [`encode_framed`] framed.
@@ -59,7 +51,9 @@ pub fn decode_framed<M: Message + Default>(kind: u8, schema: u16, object: Bytes)
     Ok(M::decode(message(kind, schema, object)?)?)
 }
 
-fn frame(kind: u8, schema: u16, message: &impl Message) -> Bytes {
+/// A message in the frame that segments and snapshots have, under a kind of its own: also for objects beside the journal
+/// that hold what was in it.
+pub fn encode_framed(kind: u8, schema: u16, message: &impl Message) -> Bytes {
     let len = message.encoded_len();
     let mut object = BytesMut::with_capacity(HEADER + len);
     object.put_slice(MAGIC);

@@ -185,7 +185,7 @@ impl HitsApi {
 fn number(n: &str) -> Result<u64, Problem> {
     let is_digits = n.bytes().all(|byte| byte.is_ascii_digit());
     let number = n.parse().ok().filter(|number| is_digits && (1..=MOST).contains(number));
-    number.ok_or_else(|| Problem::invalid_parameter("n", "a number from 1 to 1000000", quoted(n)))
+    number.ok_or_else(|| Problem::invalid_parameter("n", &format!("a number from 1 to {MOST}"), quoted(n)))
 }
 
 fn running() -> Problem {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use uuid::Uuid;
 
 use crate::files::ROOT;
@@ -64,6 +64,11 @@ impl fmt::Display for FileName {
             Kind::All { generation, id } => write!(f, "{ALL}/{generation:06}-{id}.parquet"),
         }
     }
+}
+
+/// The day of a time, in UTC.
+pub(crate) fn utc_day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
 }
 
 /// Where a day's files lie.

@@ -172,7 +172,7 @@ impl Encoded {
 impl Row {
     /// The fetch that counts.
     pub fn fetch(&self) -> Option<Fetch> {
-        self.last().filter(|_| !self.is_removed)
+        if self.is_removed { None } else { self.last() }
     }
 
     /// The newest fetch that was ever stored, though its objects may be gone.

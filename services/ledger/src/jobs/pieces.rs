@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use waybill_journal::{View, decode_framed, encode_framed};
-use waybill_store::StoreError;
 
 use crate::{
     JobId, Ledger, LedgerError,
     jobs::{Ended, Sealed, Slot, outcome::ended, outcome::outcome, proto::Outcomes},
-    layout::keys::{self, Name},
+    layout::{
+        keys::{self, Name},
+        objects::within,
+    },
 };
 
 /// The kind in a piece's header.
@@ -59,7 +61,7 @@ impl Ledger {
     }
 
     pub(crate) async fn write_piece(&self, job: JobId, piece: u32, outcomes: &[Ended]) -> Result<(), LedgerError> {
-        let (key, first) = (keys::of(job, Name::Outcomes { piece }), piece.saturating_mul(self.memory.sealing.piece));
+        let (key, (first, _)) = (keys::of(job, Name::Outcomes { piece }), self.tasks_of_piece(piece, u32::MAX));
         Ok(self.store.put(&key, "application/octet-stream", encode(first, outcomes)).await?)
     }
 
@@ -75,14 +77,8 @@ impl Ledger {
             return Ok(outcomes);
         }
         let key = keys::of(job, Name::Outcomes { piece });
-        let object = match self.store.get(&key, PIECE_BYTES).await {
-            Ok(Some(object)) => object,
-            Ok(None) => return Err(LedgerError::damaged(key, "it was there, and is gone")),
-            Err(StoreError::TooLarge { limit, .. }) => {
-                return Err(LedgerError::damaged(key, format!("it is larger than {limit} bytes")));
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let object = within(&key, self.store.get(&key, PIECE_BYTES).await)?;
+        let object = object.ok_or_else(|| LedgerError::damaged(&key, "it was there, and is gone"))?;
         let (first, tasks) = self.tasks_of_piece(piece, sealed.tasks());
         let outcomes = decode(object, first, tasks).map_err(|reason| LedgerError::damaged(key, reason))?;
         let outcomes = Arc::new(outcomes);

@@ -172,7 +172,7 @@ impl Job {
     fn forget_ended(&mut self, task: Option<u32>) {
         let Some(round) = self.works.get(&task).map(Work::round) else { return };
         let has_ended = match task {
-            Some(task) => self.outcomes.get(&task).map(Ended::rank).is_some_and(|rank| rank.counts_in(round)),
+            Some(task) => self.has_ended(task, round),
             // Whoever plans has not ended before all is sent.
             None => self.planned.is_some() && self.is_sent_in(round) || self.has_plan_failed_in(round),
         };

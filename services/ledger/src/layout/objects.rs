@@ -27,14 +27,8 @@ impl Ledger {
             _turn = self.memory.large_reads.lock().await;
             body = self.store.get(key, limit).await;
         }
-        match body {
-            Ok(Some(body)) => serde_json::from_slice(&body).map(Some).map_err(|error| LedgerError::damaged(key, error)),
-            Ok(None) => Ok(None),
-            Err(StoreError::TooLarge { limit, .. }) => {
-                Err(LedgerError::damaged(key, format!("it is larger than {limit} bytes")))
-            }
-            Err(error) => Err(error.into()),
-        }
+        let Some(body) = within(key, body)? else { return Ok(None) };
+        serde_json::from_slice(&body).map(Some).map_err(|error| LedgerError::damaged(key, error))
     }
 
     /// Reads an object that is not needed: a damaged one counts as absent.
@@ -85,6 +79,16 @@ impl Ledger {
             self.store.delete(&page.into_iter().map(|entry| entry.key).collect::<Vec<_>>()).await?;
         }
         Ok(())
+    }
+}
+
+/// What was read of an object; one that is too large is damaged.
+pub(crate) fn within(key: &str, body: Result<Option<Bytes>, StoreError>) -> Result<Option<Bytes>, LedgerError> {
+    match body {
+        Err(StoreError::TooLarge { limit, .. }) => {
+            Err(LedgerError::damaged(key, format!("it is larger than {limit} bytes")))
+        }
+        body => Ok(body?),
     }
 }
 

@@ -68,12 +68,10 @@ impl Ledger {
         }
         let outline = self.outline(job).await?;
         let from = u32::try_from(from).unwrap_or(u32::MAX);
-        let is_chosen = |ended: Option<&Ended>| state.is_none_or(|state| TaskState::of(ended) == state);
         // In one look: it may be sealed just now.
-        let (sealed, mut chosen): (_, Chosen) = facts.look(|job| {
-            let all = (from..outline.total()).map(|task| (task, job.outcome(task)));
-            let chosen = all.filter(|(_, ended)| job.sealed.is_none() && is_chosen(*ended)).take(limit);
-            (job.sealed, chosen.map(|(task, ended)| (task, ended.cloned())).collect())
+        let (sealed, mut chosen) = facts.look(|job| match job.sealed {
+            Some(sealed) => (Some(sealed), Chosen::new()),
+            None => (None, choose((from..outline.total()).map(|task| (task, job.outcome(task))), state, limit)),
         });
         if let Some(sealed) = sealed {
             chosen = self.chosen_of_sealed(job, sealed, state, from, limit).await?;
@@ -112,9 +110,8 @@ impl Ledger {
         for number in self.piece_of(from)..self.pieces(sealed.tasks()) {
             let piece = self.piece(job, number, sealed).await?;
             let (first, _) = self.tasks_of_piece(number, sealed.tasks());
-            let fitting = (first..).zip(piece.iter().map(Some)).filter(|(task, _)| *task >= from);
-            let fitting = fitting.filter(|(_, ended)| state.is_none_or(|state| TaskState::of(*ended) == state));
-            chosen.extend(fitting.take(limit - chosen.len()).map(|(task, ended)| (task, ended.cloned())));
+            let tasks = (first..).zip(piece.iter().map(Some)).filter(|(task, _)| *task >= from);
+            chosen.extend(choose(tasks, state, limit - chosen.len()));
             if chosen.len() == limit {
                 break;
             }
@@ -125,6 +122,12 @@ impl Ledger {
 
 /// Tasks by number, and how they ended, if they did.
 type Chosen = Vec<(u32, Option<Ended>)>;
+
+/// The first `limit` that stand so.
+fn choose<'a>(tasks: impl Iterator<Item = (u32, Option<&'a Ended>)>, state: Option<TaskState>, limit: usize) -> Chosen {
+    let chosen = tasks.filter(|(_, ended)| state.is_none_or(|state| TaskState::of(*ended) == state));
+    chosen.take(limit).map(|(task, ended)| (task, ended.cloned())).collect()
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,6 @@
 //! Requests to a running Waybill; a problem it answers becomes the error that people read.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use anyhow::{Context, anyhow};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -15,7 +11,11 @@ use reqwest::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{cli, client::upload::Upload, server::settings::Settings};
+use crate::{
+    cli,
+    client::upload::Upload,
+    server::{listen_address::local_url, settings::Settings},
+};
 
 /// How long a command waits where Waybill says so.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -263,12 +263,9 @@ impl Client {
     /// The process on this machine that was started with these settings. Its certificate names the host that
     /// clients know, not the loopback address; nothing is told to it, and who answers there is this machine itself.
     pub(crate) fn local(settings: &Settings) -> anyhow::Result<Self> {
-        let mut address = settings.listen.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
-        }
         let scheme = if settings.tls_cert.is_some() { "https" } else { "http" };
-        Self::with(&format!("{scheme}://{address}"), |http| http.tls_danger_accept_invalid_certs(true))
+        let url = local_url(scheme, settings.listen.address);
+        Self::with(&url, |http| http.tls_danger_accept_invalid_certs(true))
     }
 
     /// Whether it is ready, and what it says of itself.

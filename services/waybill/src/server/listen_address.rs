@@ -1,6 +1,9 @@
 //! Where to listen: an address that was asked for is refused where it is taken, a default gives way to a free port.
 
-use std::{io::ErrorKind, net::SocketAddr};
+use std::{
+    io::ErrorKind,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Deserializer};
@@ -11,6 +14,14 @@ use tokio::net::TcpListener;
 pub(crate) struct ListenAddress {
     pub(crate) address: SocketAddr,
     is_default: bool,
+}
+
+/// Where this machine reaches what listens on an address.
+pub(crate) fn local_url(scheme: &str, mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    format!("{scheme}://{address}")
 }
 
 impl ListenAddress {

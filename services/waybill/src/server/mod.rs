@@ -9,12 +9,7 @@ pub(crate) mod settings;
 pub(crate) mod signals;
 pub(crate) mod target;
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use futures::{FutureExt, TryStreamExt};
@@ -157,7 +152,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                     let weather = WeatherApi::new(ledger.clone(), Arc::clone(&catalog), store.clone(), &env, now)
                         .with_metrics(&metrics);
                     let relay = RelayApi::new(jobs.clone(), pages);
-                    let simulated = HitsApi::new(&own_url(scheme, address), shutdown.clone())?;
+                    let simulated = HitsApi::new(&listen_address::local_url(scheme, address), shutdown.clone())?;
                     if let Some(index) = index {
                         let statistics = StatsApi::new(Arc::clone(&catalog), ledger.clone(), index, store.clone(), now);
                         let statistics = (statistics, HitStatsApi::new(hits));
@@ -230,17 +225,6 @@ const LEASE: Duration = Duration::from_secs(30);
 
 /// When a long task is handed on: RabbitMQ waits half an hour for an acknowledgement.
 const REQUEUE_AFTER: Duration = Duration::from_secs(15 * 60);
-
-/// Where this process reaches itself.
-fn own_url(scheme: &str, mut address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    format!("{scheme}://{address}")
-}
 
 /// The embedded S3 for other people's tools, on connections that are as bounded as those to our own routes.
 fn s3_reads(embedded: &Embedded) -> impl Endpoint<Output = Response> + 'static {
