@@ -18,8 +18,10 @@ mod stats;
 mod upload;
 
 pub use catalog::Catalog;
-pub use definition::{Definition, Diagnostic, Diagnostics, Format, Limit, is_provenance};
-pub use item::{Item, ItemDraft, ItemError, Method, Request, RequestBody};
+pub use definition::{
+    Definition, Diagnostic, Diagnostics, Format, Hosts, Limit, PageAnswer, Pager, PagingError, is_provenance,
+};
+pub use item::{Credentials, Item, ItemDraft, ItemError, Method, Request, RequestBody};
 pub use job::{Env, JobContext};
 pub use object_name::{ObjectName, Piece, item_prefix};
 pub use object_versions::{Fetch, ObjectVersions, Verdict};

@@ -3,6 +3,7 @@
 //! Nothing here fails for a reason that could have been found in the text of the definition: what is left
 //! to go wrong is what a client gave and what an upstream answered.
 
+mod hosts;
 pub(crate) mod model;
 pub(crate) mod parse;
 pub(crate) mod plan;
@@ -13,15 +14,17 @@ use std::{
     time::Duration,
 };
 
+pub use self::hosts::Hosts;
 pub use self::parse::{
     diagnostic::{Diagnostic, Diagnostics},
     limit::Limit,
     stats::is_provenance,
 };
+pub use self::plan::pager::{PageAnswer, Pager, PagingError};
 use crate::{
     Env, ParamError, Params, RecordPath, Scanner, Schema, Statistic, Statistics,
     definition::{
-        model::Items,
+        model::{Auth, Items, Pages},
         parse::{fetch::Fetch, store::Partition},
     },
     params::{self, Param},
@@ -60,6 +63,8 @@ pub struct Definition {
     name: String,
     title: String,
     base_url: String,
+    auth: Option<Auth>,
+    hosts: Hosts,
     text: String,
     hash: String,
     params: Vec<Param>,
@@ -70,6 +75,7 @@ pub struct Definition {
     statistics: Statistics,
     partition: Partition,
     env_names: BTreeSet<String>,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Definition {
@@ -103,6 +109,16 @@ impl Definition {
         &self.base_url
     }
 
+    /// What may be meant, but rarely is.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// Where downloads may lead beside the base URL.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
     /// Names, types (`date`, `string`, `integer`) of what a job must be given, in the definition's order.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
         self.params.iter().map(|param| (param.name.as_str(), param.kind.as_str()))
@@ -123,9 +139,23 @@ impl Definition {
         self.upload.as_ref()
     }
 
-    /// How the files are spelled. Where the items are an upload, the objects are the outcomes of its rows, as NDJSON.
+    /// How the objects are spelled: as the upstream's file is. Many pages of JSON become one object of NDJSON. Where the
+    /// items are an upload, the objects are the outcomes of its rows, as NDJSON.
     pub fn format(&self) -> Format {
+        match self.fetch.format {
+            Format::Json if self.has_pages() => Format::Ndjson,
+            format => format,
+        }
+    }
+
+    /// How an answer is spelled.
+    pub fn answer_format(&self) -> Format {
         self.fetch.format
+    }
+
+    /// Whether an object is made of several answers.
+    pub fn has_pages(&self) -> bool {
+        matches!(self.fetch.pages, Pages::Several(_))
     }
 
     /// Where the records are in a JSON file.
@@ -187,8 +217,8 @@ impl Definition {
         self.fetch.max_bytes
     }
 
-    /// A scanner for one file of this source.
+    /// A scanner for one answer of this source's upstream.
     pub fn scanner(&self) -> Scanner {
-        Scanner::new(self.format(), self.record_path(), &self.schema, &self.statistics)
+        Scanner::new(self.fetch.format, self.record_path(), &self.schema, &self.statistics)
     }
 }

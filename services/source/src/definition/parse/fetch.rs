@@ -7,9 +7,10 @@ use toml::de::DeValue;
 use crate::{
     Format, RecordPath, Schema,
     definition::{
-        model::RequestTemplate,
+        model::{Pages, RequestTemplate},
         parse::{
             batch::{self, Batch, Surroundings},
+            defaults::Defaults,
             diagnostic::Report,
             limit::{self, Limit, iso_duration},
             reader::{Node, Table, Text, integer, string},
@@ -25,6 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Fetch {
     pub(crate) request: RequestTemplate,
+    pub(crate) pages: Pages,
     pub(crate) format: Format,
     pub(crate) records: RecordPath,
     pub(crate) limit: Limit,
@@ -54,23 +56,30 @@ pub(crate) fn is_batched(table: &mut Table<'_, '_>) -> bool {
 pub(crate) fn read(
     report: &mut Report<'_>,
     mut table: Table<'_, '_>,
+    defaults: &Defaults<'_, '_>,
     scope: &Scope<'_>,
     schema: Option<&Schema>,
 ) -> Option<Fetch> {
     let is_row = scope.request_of == RequestOf::Row;
-    let request = request::read(report, &mut table, scope);
+    let at = table.at();
+    let request = request::read(report, &mut table, defaults, scope);
+    let (request, pages) = request.map_or((None, None), |(request, pages)| (Some(request), Some(pages)));
     let (format, records) = if is_row {
         rows::refuse_files(report, &mut table);
+        if matches!(pages, Some(Pages::Several(_))) {
+            report.add_with_help(at, "the answer to a row has no pages", "leave `pagination` out");
+        }
         (Some(Format::Ndjson), Some(RecordPath::default()))
     } else {
         rows::refuse(report, &mut table);
         read_format(report, &mut table)
     };
-    let limit = limit::read(report, &mut table, scope.request_of);
+    let limit = limit::read(report, &mut table, defaults, scope.request_of);
     let rows = if is_row { Some(rows::read(report, &mut table, scope)) } else { None };
     let around = Surroundings { sets: scope.items, schema, format, limit };
     let batch = if is_row { None } else { batch::read(report, &mut table, around) };
-    let timeout = table.optional("timeout").map_or(Some(DEFAULT_TIMEOUT), |node| timeout(report, node));
+    let timeout =
+        table.optional("timeout").or(defaults.timeout).map_or(Some(DEFAULT_TIMEOUT), |node| timeout(report, node));
     let default = if is_row { DEFAULT_MAX_ANSWER } else { DEFAULT_MAX_BYTES };
     let max_bytes = table.optional("max_bytes").map_or(Some(default), |node| max_bytes(report, node, is_row));
     table.close(report);
@@ -78,6 +87,7 @@ pub(crate) fn read(
     let rows = rows.map_or(Some(None), |rows| rows.map(Some));
     Some(Fetch {
         request: request?,
+        pages: pages?,
         format: format?,
         records: records?,
         limit: limit?,
@@ -89,9 +99,9 @@ pub(crate) fn read(
 }
 
 fn read_format(report: &mut Report<'_>, table: &mut Table<'_, '_>) -> (Option<Format>, Option<RecordPath>) {
-    let format = table
-        .string(report, "format")
-        .and_then(|text| one_of(report, text, "format", Format::ALL.map(|format| (format.extension(), format))));
+    let format = table.optional_string(report, "format").map_or(Some(Format::Json), |text| {
+        one_of(report, text, "format", Format::ALL.map(|format| (format.extension(), format)))
+    });
     let records = match format {
         Some(Format::Ndjson | Format::Csv) => {
             if let Some(node) = table.optional("records") {

@@ -7,10 +7,12 @@ use crate::{
     definition::{
         model::{ItemSet, Items, Level, Listing, Origin},
         parse::{
+            defaults::Defaults,
             diagnostic::Report,
             reader::{Node, Table, string},
             record::MAX_FIELDS,
-            request::{read_listing, record_path},
+            request::{self, record_path},
+            rows::refuse_method,
             shapes::{field, identifier, one_of},
         },
         plan::inline_items,
@@ -24,12 +26,15 @@ use crate::{
 
 /// More levels than this is a mistake: every level multiplies the requests of a plan.
 const MAX_LEVELS: usize = 8;
+/// Keys of the request of a listing.
+const REQUEST_KEYS: [&str; 9] = ["method", "path", "url", "query", "headers", "body", "records", "pagination", "full"];
 
 /// Reads all levels. The item sets are there for other parts to be checked against, mistakes or not.
 pub(crate) fn read(
     report: &mut Report<'_>,
     nodes: &[Spanned<DeValue<'_>>],
     params: &[Param],
+    defaults: &Defaults<'_, '_>,
 ) -> (Vec<ItemSet>, Option<Items>) {
     if let Some(node) = nodes.get(MAX_LEVELS) {
         report.add(node.span().start, format!("there are more than {MAX_LEVELS} [[items]]"));
@@ -60,10 +65,11 @@ pub(crate) fn read(
             later: &sets[at..],
             place: Section::Listing,
             request_of: RequestOf::Item,
+            page: None,
         };
-        let origin = origin(report, &mut table, &above, &sets[at]);
+        let origin = origin(report, &mut table, defaults, &above, &sets[at]);
         if at == last {
-            let below = Scope { params, items: &sets, later: &[], place: Section::Key, request_of: RequestOf::Item };
+            let below = Scope { items: &sets, later: &[], place: Section::Key, ..above };
             key = table.string(report, "key").and_then(|text| below.template(report, text, Destination::Name));
         } else if let Some(node) = table.optional("key") {
             report.add(node.span().start, "only the last [[items]] has a key");
@@ -78,7 +84,7 @@ pub(crate) fn read(
 
 /// `upload = "csv"`: the rows of what a client uploads. `[record]` says what a row must be.
 fn upload(report: &mut Report<'_>, table: &mut Table<'_, '_>, node: Node<'_, '_>, is_only: bool) -> Option<Origin> {
-    for key in ["key", "fields", "list", "path", "query", "headers", "records"] {
+    for key in ["key", "fields", "list"].into_iter().chain(REQUEST_KEYS) {
         if let Some(other) = table.optional(key) {
             let help = "the rows are what the client uploads, and [record] says what a row must be";
             report.add_with_help(other.span().start, format!("`{key}` has no meaning beside `upload`"), help);
@@ -93,9 +99,15 @@ fn upload(report: &mut Report<'_>, table: &mut Table<'_, '_>, node: Node<'_, '_>
     Some(Origin::Uploaded)
 }
 
-fn origin(report: &mut Report<'_>, table: &mut Table<'_, '_>, above: &Scope<'_>, set: &ItemSet) -> Option<Origin> {
+fn origin(
+    report: &mut Report<'_>,
+    table: &mut Table<'_, '_>,
+    defaults: &Defaults<'_, '_>,
+    above: &Scope<'_>,
+    set: &ItemSet,
+) -> Option<Origin> {
     if let Some(node) = table.optional("list") {
-        for key in ["path", "query", "headers", "records"] {
+        for key in REQUEST_KEYS {
             if let Some(other) = table.optional(key) {
                 let message = format!("`{key}` has no meaning beside `list`");
                 let help = "items are listed by the upstream (`path`, `records`) or by the definition (`list`)";
@@ -105,9 +117,11 @@ fn origin(report: &mut Report<'_>, table: &mut Table<'_, '_>, above: &Scope<'_>,
         // Where the fields were refused, the items cannot be checked.
         return if set.refused { None } else { inline_items::read(report, node, set).map(Origin::Fixed) };
     }
-    let request = read_listing(report, table, above);
+    let request = request::read(report, table, defaults, above);
+    refuse_method(report, table);
     let records = table.string(report, "records").and_then(|text| record_path(report, text));
-    Some(Origin::Listed(Box::new(Listing { request: request?, records: records? })))
+    let (request, pages) = request?;
+    Some(Origin::Listed(Box::new(Listing { request, records: records?, pages })))
 }
 
 fn item_set(report: &mut Report<'_>, table: &mut Table<'_, '_>, others: &[ItemSet]) -> ItemSet {

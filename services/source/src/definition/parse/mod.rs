@@ -1,11 +1,14 @@
 //! Parses a definition, table by table.
 
+pub(crate) mod auth;
 pub(crate) mod batch;
 pub(crate) mod check;
+pub(crate) mod defaults;
 pub(crate) mod diagnostic;
 pub(crate) mod fetch;
 pub(crate) mod items;
 pub(crate) mod limit;
+pub(crate) mod pagination;
 pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod request;

@@ -24,7 +24,7 @@ impl Definition {
         let values: Vec<_> = items.iter().map(|item| item.values.get(set).and_then(|set| set.get(field))).collect();
         let mut open: HashSet<&Value> = values.iter().copied().flatten().collect();
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-        match self.fetch.format {
+        match self.format() {
             Format::Json => {
                 let members = &self.fetch.records.members;
                 read(body, Seek { members: Some(members), field: record, open: &mut open });

@@ -35,6 +35,11 @@ pub(crate) fn job() -> Value {
     Value::from_pairs([("id", "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88"), ("date", "2024-05-01")])
 }
 
+pub(crate) fn page() -> Value {
+    let numbers = ["number", "size", "offset"].map(|name| (name, Value::from(1)));
+    Value::from_pairs(numbers.into_iter().chain([("cursor", "sample".into())]).collect::<Vec<_>>())
+}
+
 pub(crate) fn item(set: &ItemSet) -> Value {
     Value::from_pairs(fields(set))
 }
