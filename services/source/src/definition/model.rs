@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use crate::{FieldType, Method, RecordPath, definition::template::Template};
+use crate::{FieldPath, FieldType, Method, RecordPath, definition::template::Template};
 
 /// All levels, and the key of an item of the last.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(crate) struct Listing {
 pub(crate) struct ItemSet {
     pub(crate) name: String,
     pub(crate) fields: Vec<(String, FieldType)>,
+    /// Where in a listed element each of them is.
+    pub(crate) paths: Vec<FieldPath>,
     /// Whether something of it was refused: then its types mean nothing.
     pub(crate) refused: bool,
     /// Whether it is the rows of an upload: then its fields are those of `[record]`.

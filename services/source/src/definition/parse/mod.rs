@@ -8,6 +8,7 @@ pub(crate) mod items;
 pub(crate) mod limit;
 pub(crate) mod reader;
 pub(crate) mod record;
+pub(crate) mod records;
 pub(crate) mod request;
 pub(crate) mod rows;
 pub(crate) mod shapes;

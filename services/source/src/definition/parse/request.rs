@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 use toml::de::DeValue;
 
 use crate::{
-    Method, RecordPath, RecordPathError,
+    Method,
     definition::{
         model::{BodyTemplate, JsonTemplate, RequestTemplate},
         parse::{
@@ -189,14 +189,4 @@ fn json(report: &mut Report<'_>, node: Node<'_, '_>, scope: &Scope<'_>) -> Optio
 fn no_number(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Json> {
     report.add(node.span().start, "JSON cannot have this number: write it in quotes");
     None
-}
-
-/// Where the elements are.
-pub(crate) fn record_path(report: &mut Report<'_>, text: Text<'_>) -> Option<RecordPath> {
-    text.value
-        .parse()
-        .map_err(|error: RecordPathError| {
-            report.add_with_help(text.place(error.at), error.message, "a path such as `$[*]` or `$.data.items[*]`");
-        })
-        .ok()
 }
