@@ -26,9 +26,9 @@ pub use job::{Env, JobContext};
 pub use object_name::{ObjectName, Piece, item_prefix};
 pub use object_versions::{Fetch, ObjectVersions, Verdict};
 pub use params::{ParamError, Params, parse_date};
-pub use path::{RecordPath, RecordPathError};
+pub use path::{FieldPath, RecordPath, RecordPathError, ValuePath};
 pub use record::{Constraints, Field, FieldType, Schema, TimeFormat};
-pub use scan::{Rejection, Scanned, Scanner};
+pub use scan::{Page, PageParts, Rejection, Scanned, Scanner};
 pub use stats::decimal::Decimal;
 pub use stats::{Literal, Statistic, Statistics, Totals};
 pub use upload::{

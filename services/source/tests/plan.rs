@@ -141,7 +141,7 @@ fn a_listing_that_is_not_as_declared_is_refused_with_its_place() {
     record 1, byte 0: expected an object with the member `data`, found an HTML page: "<html>"
     record 1, byte 0: expected an object with the member `data`, found []
     record 1, byte 9: expected an object with the member `regions`, found null
-    record 1, byte 21: expected an array of records, found {"0": {}}}}
+    record 1, byte 28, field `code`: expected a string, found nothing
     record 1, byte 21: expected an array of records, found "none"
     record 1, byte 22: expected an object or `]`, found 7
     record 2, byte 60, field `code`: expected a string, found 1

@@ -189,7 +189,7 @@ fn what_the_templates_of_a_row_see() {
     x.toml:14:25: `job` is not offered in `result`
       help: a result is made of the row, or is a path into the answer such as `$.id`
     x.toml:24:28: no field has the type `text`
-      help: known: `string`, `integer`, `number`, `boolean`, `datetime`, `date`, `duration`
+      help: known: `string`, `integer`, `number`, `boolean`, `datetime`, `date`, `duration`, `object`, `array`, `any`
     "#);
 }
 

@@ -41,15 +41,22 @@ pub enum Format {
     Ndjson,
     /// RFC 4180 with a header line.
     Csv,
+    /// One JSON document; the records are arrays, the first of which names the columns.
+    Rows,
 }
 
 impl Format {
-    pub(crate) const ALL: [Self; 3] = [Self::Json, Self::Ndjson, Self::Csv];
+    pub(crate) const ALL: [Self; 4] = [Self::Json, Self::Ndjson, Self::Csv, Self::Rows];
 
-    /// Its name in definitions, and the extension of its files.
+    /// Its name in definitions.
+    pub fn name(self) -> &'static str {
+        if self == Self::Rows { "rows" } else { self.extension() }
+    }
+
+    /// The extension of its files.
     pub fn extension(self) -> &'static str {
         match self {
-            Self::Json => "json",
+            Self::Json | Self::Rows => "json",
             Self::Ndjson => "ndjson",
             Self::Csv => "csv",
         }
@@ -143,7 +150,7 @@ impl Definition {
     /// items are an upload, the objects are the outcomes of its rows, as NDJSON.
     pub fn format(&self) -> Format {
         match self.fetch.format {
-            Format::Json if self.has_pages() => Format::Ndjson,
+            Format::Json | Format::Rows if self.has_pages() => Format::Ndjson,
             format => format,
         }
     }
@@ -158,7 +165,7 @@ impl Definition {
         matches!(self.fetch.pages, Pages::Several(_))
     }
 
-    /// Where the records are in a JSON file.
+    /// Where the records are in a JSON file, of format `json` or `rows`.
     pub fn record_path(&self) -> &RecordPath {
         &self.fetch.records
     }

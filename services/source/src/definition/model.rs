@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use crate::{
-    FieldType, Method, RecordPath,
+    FieldPath, FieldType, Method, RecordPath,
     definition::template::{Template, expression::Expression},
 };
 
@@ -72,7 +72,7 @@ pub(crate) struct Pagination {
 pub(crate) enum PageKind {
     /// Pages have numbers.
     Page { start: i64, size: Option<u64> },
-    /// Records have numbers: the next page begins behind those that came.
+    /// Records have numbers: the next page begins `size` behind this one, or behind the records that came.
     Offset { start: i64, size: Option<u64> },
     /// An answer has what asks for the next one.
     Cursor { next: Expression },
@@ -138,6 +138,8 @@ impl Auth {
 pub(crate) struct ItemSet {
     pub(crate) name: String,
     pub(crate) fields: Vec<(String, FieldType)>,
+    /// Where in a listed element each of them is.
+    pub(crate) paths: Vec<FieldPath>,
     /// Whether something of it was refused: then its types mean nothing.
     pub(crate) refused: bool,
     /// Whether it is the rows of an upload: then its fields are those of `[record]`.

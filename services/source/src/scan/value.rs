@@ -32,6 +32,8 @@ impl Column {
                 Some((Value::Text, end))
             }
             FieldType::String | FieldType::Number | FieldType::Date | FieldType::Datetime => None,
+            // They are read where it is known how deep they lie.
+            FieldType::Object | FieldType::Array | FieldType::Any => None,
         };
         match short_cut {
             Some((Value::Number(nanos), _)) if !self.within_bounds(nanos) => {}
@@ -97,6 +99,8 @@ impl Column {
             FieldType::Datetime => has_format(text, &self.format, true).then_some(Value::Text)?,
             FieldType::Date => has_format(text, &self.format, false).then_some(Value::Text)?,
             FieldType::Duration => Value::Number(iso_duration(text)?),
+            FieldType::Any => Value::Text,
+            FieldType::Object | FieldType::Array => return None,
         };
         match value {
             Value::Number(nanos) if !self.within_bounds(nanos) => None,

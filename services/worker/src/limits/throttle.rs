@@ -87,6 +87,19 @@ impl Passed<'_> {
         }
     }
 
+    /// Passes once more, for the next request of the same work, and says how long it waited: it takes its part of a rate.
+    /// With a concurrency the work keeps its place, and waits only where nobody may go on.
+    pub(crate) async fn again(&mut self, shutdown: &CancellationToken) -> Result<Duration, GaveUp> {
+        match self.throttle.limit {
+            Limit::Concurrency(_) => self.throttle.reopened(shutdown).await,
+            Limit::Rate { .. } => {
+                let passed = self.throttle.pass(self.items, shutdown).await?;
+                self.started = passed.started;
+                Ok(passed.waited)
+            }
+        }
+    }
+
     /// Passes once more, to follow a redirect: it takes its part of a rate. With a concurrency the request is open
     /// still.
     pub(crate) async fn redirected(&mut self, shutdown: &CancellationToken) -> Result<(), Fault> {
@@ -284,6 +297,24 @@ impl Throttle {
             self.waits.observe((opening + passed.waited).as_secs_f64());
         }
         passed
+    }
+
+    /// Waits until work that has a place may go on: while the upstream asks for a pause, and while no lock is confirmed, it
+    /// may not.
+    async fn reopened(&self, shutdown: &CancellationToken) -> Result<Duration, GaveUp> {
+        let began = Instant::now();
+        let opened = async {
+            let mut changed = self.changed.subscribe();
+            loop {
+                match self.shut(1, Instant::now()) {
+                    // This work is one of those that are open.
+                    Ok(()) | Err(Shut::Full) => return Ok(began.elapsed()),
+                    Err(Shut::Elsewhere) if began.elapsed() > ELSEWHERE => return Err(GaveUp::Elsewhere),
+                    Err(shut) => wait(shut, &mut changed).await,
+                }
+            }
+        };
+        shutdown.run_until_cancelled(opened).await.unwrap_or(Err(GaveUp::Interrupted))
     }
 
     /// Writes down that requests go out now, before they do. Where that fails, nothing starts.

@@ -55,8 +55,10 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     let base_url = root.string(report, "base_url").and_then(|text| base_url(report, text));
     let params = root.optional("params").map_or_else(Vec::new, |node| params(report, node));
     let items_node = root.required(report, "items").and_then(|node| list(report, node, "items"));
+    let hosts = root.optional("hosts").map_or_else(Hosts::default, |node| auth::read_hosts(report, node));
     let defaults =
         root.optional_table(report, "request").map_or_else(Defaults::default, |it| defaults::read(report, it));
+    let defaults = Defaults { base_url: base_url.clone(), hosts: hosts.clone(), ..defaults };
     let (mut sets, items) =
         items_node.map_or_else(Default::default, |nodes| items::read(report, nodes, &params, &defaults));
     let (mut fetch, record) = (root.table(report, "fetch"), root.table(report, "record"));
@@ -86,7 +88,6 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     let scope = Scope { place: Section::Auth, items: &[], ..scope };
     let auth_node = root.optional("auth");
     let auth = auth_node.map(|node| auth::read(report, node, &scope));
-    let hosts = root.optional("hosts").map_or_else(Hosts::default, |node| auth::read_hosts(report, node));
     if let (Some(node), Some(base_url)) = (auth_node, &base_url) {
         auth::check_base_url(report, node.span().start, base_url);
     }

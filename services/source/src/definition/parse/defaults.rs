@@ -1,13 +1,18 @@
 //! `[request]`: what every listing and fetch has where it says nothing else.
 
-use crate::definition::parse::{
-    diagnostic::Report,
-    reader::{Node, Table, Text},
+use crate::definition::{
+    hosts::Hosts,
+    parse::{
+        diagnostic::Report,
+        reader::{Node, Table, Text},
+    },
 };
 
-/// The defaults, each where it was written.
+/// The defaults, each where it was written, and where requests may lead.
 #[derive(Default)]
 pub(crate) struct Defaults<'a, 't> {
+    pub(crate) base_url: Option<String>,
+    pub(crate) hosts: Hosts,
     pub(crate) query: Vec<(Text<'a>, Node<'a, 't>)>,
     pub(crate) headers: Vec<(Text<'a>, Node<'a, 't>)>,
     pub(crate) pagination: Option<Node<'a, 't>>,
@@ -26,6 +31,7 @@ pub(crate) fn read<'a, 't>(report: &mut Report<'_>, mut table: Table<'a, 't>) ->
         rate: table.optional("rate"),
         concurrency: table.optional("concurrency"),
         timeout: table.optional("timeout"),
+        ..Defaults::default()
     };
     table.close(report);
     defaults

@@ -14,7 +14,7 @@ use crate::{
             diagnostic::Report,
             limit::{self, Limit, iso_duration},
             reader::{Node, Table, Text, integer, string},
-            request::{self, record_path},
+            records, request,
             rows::{self, RowRules},
             shapes::one_of,
         },
@@ -72,8 +72,14 @@ pub(crate) fn read(
         (Some(Format::Ndjson), Some(RecordPath::default()))
     } else {
         rows::refuse(report, &mut table);
-        read_format(report, &mut table)
+        let format = table.optional_string(report, "format").map_or(Some(Format::Json), |text| {
+            one_of(report, text, "format", Format::ALL.map(|format| (format.name(), format)))
+        });
+        (format, records::read(report, &mut table, format))
     };
+    if let (Some(schema), Some(format), Some(records)) = (schema, format, &records) {
+        records::check_fields(report, table.at(), schema, format, records);
+    }
     let limit = limit::read(report, &mut table, defaults, scope.request_of);
     let rows = if is_row { Some(rows::read(report, &mut table, scope)) } else { None };
     let around = Surroundings { sets: scope.items, schema, format, limit };
@@ -96,24 +102,6 @@ pub(crate) fn read(
         timeout: timeout?,
         max_bytes: max_bytes?,
     })
-}
-
-fn read_format(report: &mut Report<'_>, table: &mut Table<'_, '_>) -> (Option<Format>, Option<RecordPath>) {
-    let format = table.optional_string(report, "format").map_or(Some(Format::Json), |text| {
-        one_of(report, text, "format", Format::ALL.map(|format| (format.extension(), format)))
-    });
-    let records = match format {
-        Some(Format::Ndjson | Format::Csv) => {
-            if let Some(node) = table.optional("records") {
-                let message = "`records` is for json only: here every line is a record";
-                report.add_with_help(node.span().start, message, "leave it out");
-            }
-            Some(RecordPath::default())
-        }
-        Some(Format::Json) => table.string(report, "records").and_then(|text| record_path(report, text)),
-        None => table.optional_string(report, "records").and_then(|text| record_path(report, text)),
-    };
-    (format, records)
 }
 
 fn timeout(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Duration> {

@@ -3,7 +3,7 @@
 use toml::{Spanned, de::DeValue};
 
 use crate::{
-    FieldType,
+    FieldPath, FieldType,
     definition::{
         model::{ItemSet, Items, Level, Listing, Origin},
         parse::{
@@ -11,9 +11,10 @@ use crate::{
             diagnostic::Report,
             reader::{Node, Table, string},
             record::MAX_FIELDS,
-            request::{self, record_path},
+            records::record_path,
+            request,
             rows::refuse_method,
-            shapes::{field, identifier, one_of},
+            shapes::{a_type, field, field_path, identifier, one_of},
         },
         plan::inline_items,
         template::{
@@ -142,20 +143,32 @@ fn item_set(report: &mut Report<'_>, table: &mut Table<'_, '_>, others: &[ItemSe
     if let Some(node) = nodes.get(MAX_FIELDS) {
         report.add(node.span().start, format!("an item has at most {MAX_FIELDS} fields"));
     }
+    let mut paths = Vec::new();
     for node in nodes {
-        fields.extend(item_field(report, node, &fields));
+        if let Some((name, kind, path)) = item_field(report, node, &fields) {
+            fields.push((name, kind));
+            paths.push(path);
+        }
     }
-    ItemSet { name: name.unwrap_or_default(), fields, refused: false, is_upload }
+    ItemSet { name: name.unwrap_or_default(), fields, paths, refused: false, is_upload }
 }
 
 fn item_field(
     report: &mut Report<'_>,
     node: Node<'_, '_>,
     others: &[(String, FieldType)],
-) -> Option<(String, FieldType)> {
+) -> Option<(String, FieldType, FieldPath)> {
     let mut table = Table::open(report, node, "an item's field")?;
     let field = field(report, &mut table, others.iter().map(|(name, _)| name.as_str()));
+    let path = field_path(report, &mut table, field.as_ref().map(|(name, _)| name.as_str()));
+    let at = table.at();
     table.close(report);
-    // A field of no known type still counts as known, so that templates are not blamed for it.
-    field.map(|(name, kind)| (name, kind.unwrap_or(FieldType::Date)))
+    let (name, kind) = field?;
+    if let Some(kind) = kind.filter(|kind| kind.is_composite()) {
+        let message = format!("a value of an item is a text, a number or a boolean, and `{name}` is {}", a_type(kind));
+        report.add_with_help(at, message, "name a value in it by its `path`");
+    }
+    // A field of no known type or path still counts as known, so that templates are not blamed for it.
+    let path = path.unwrap_or_else(|| FieldPath::member(&name));
+    Some((name, kind.unwrap_or(FieldType::Date), path))
 }

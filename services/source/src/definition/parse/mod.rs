@@ -11,6 +11,7 @@ pub(crate) mod limit;
 pub(crate) mod pagination;
 pub(crate) mod reader;
 pub(crate) mod record;
+pub(crate) mod records;
 pub(crate) mod request;
 pub(crate) mod rows;
 pub(crate) mod shapes;

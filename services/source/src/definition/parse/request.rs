@@ -2,9 +2,10 @@
 
 use serde_json::Value as Json;
 use toml::de::DeValue;
+use url::Url;
 
 use crate::{
-    Method, RecordPath, RecordPathError,
+    Method,
     definition::{
         model::{BodyTemplate, JsonTemplate, Pages, RequestTemplate},
         parse::{
@@ -71,7 +72,7 @@ fn read_request(
     scope: &Scope<'_>,
 ) -> Option<RequestTemplate> {
     let method = table.optional_string(report, "method").map(|text| (text, read_method(report, text)));
-    let path = path(report, table, scope);
+    let path = path(report, table, defaults, scope);
     let query = query(report, table, defaults, scope);
     let headers = headers(report, table, defaults, scope);
     let node = table.optional("body");
@@ -110,7 +111,12 @@ fn read_method(report: &mut Report<'_>, text: Text<'_>) -> Option<Method> {
     one_of(report, text, "method", Method::ALL.map(|method| (method.as_str(), method)))
 }
 
-fn path(report: &mut Report<'_>, table: &mut Table<'_, '_>, scope: &Scope<'_>) -> Option<Template> {
+fn path(
+    report: &mut Report<'_>,
+    table: &mut Table<'_, '_>,
+    defaults: &Defaults<'_, '_>,
+    scope: &Scope<'_>,
+) -> Option<Template> {
     let Some(node) = table.optional("url") else {
         return table.string(report, "path").and_then(|text| scope.template(report, text, Destination::Path));
     };
@@ -119,7 +125,26 @@ fn path(report: &mut Report<'_>, table: &mut Table<'_, '_>, scope: &Scope<'_>) -
         report.add_with_help(node.span().start, "`path` and `url` exclude each other", help);
     }
     let text = string(report, node, "`url`")?;
+    check_url(report, text, defaults);
     scope.template(report, text, Destination::Url)
+}
+
+/// Refuses an address whose written part leads where no request may go. One that only an answer tells is looked at then.
+fn check_url(report: &mut Report<'_>, text: Text<'_>, defaults: &Defaults<'_, '_>) {
+    let written = text.value.split("{{").next().unwrap_or_default();
+    let Some(base) = defaults.base_url.as_ref().and_then(|base| Url::parse(base).ok()) else { return };
+    if written.is_empty() {
+        return;
+    }
+    let is_allowed = Url::parse(written).is_ok_and(|url| {
+        let rest = url.path().strip_prefix(base.path().trim_end_matches('/'));
+        let is_below = url.origin() == base.origin() && rest.is_some_and(|rest| rest.starts_with('/'));
+        matches!(url.scheme(), "http" | "https") && (is_below || defaults.hosts.contains(&url))
+    });
+    if !is_allowed {
+        let help = "name its host, such as hosts = [\"files.example.com\"]; it is given no credentials";
+        report.add_with_help(text.at, "`url` is neither below `base_url` nor at one of `hosts`", help);
+    }
 }
 
 fn query(
@@ -291,14 +316,4 @@ fn json(report: &mut Report<'_>, node: Node<'_, '_>, scope: &Scope<'_>) -> Optio
 fn no_number(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Json> {
     report.add(node.span().start, "JSON cannot have this number: write it in quotes");
     None
-}
-
-/// Where the elements are.
-pub(crate) fn record_path(report: &mut Report<'_>, text: Text<'_>) -> Option<RecordPath> {
-    text.value
-        .parse()
-        .map_err(|error: RecordPathError| {
-            report.add_with_help(text.place(error.at), error.message, "a path such as `$[*]` or `$.data.items[*]`");
-        })
-        .ok()
 }

@@ -82,6 +82,14 @@ pub enum PagingError {
         /// That were announced.
         total: u64,
     },
+    /// A server has its own, smaller size of pages.
+    #[error("has {records} records a page where `size = {size}` asks for more: say the size that the upstream has")]
+    Capped {
+        /// On each page.
+        records: u64,
+        /// That were asked for.
+        size: u64,
+    },
     /// So many pages, and more.
     #[error("has more than {0} pages, the most that `max_pages` allows")]
     TooMany(u64),
@@ -240,8 +248,9 @@ impl<'a> Pager<'a> {
                 self.number += 1;
                 Ok(true)
             }
-            PageKind::Offset { .. } => {
-                self.number = self.number.saturating_add_unsigned(answer.records);
+            PageKind::Offset { size, .. } => {
+                self.check_size(*size, answer.records)?;
+                self.number = self.number.saturating_add_unsigned(size.unwrap_or(answer.records));
                 Ok(true)
             }
             PageKind::List { .. } => {
@@ -269,6 +278,16 @@ impl<'a> Pager<'a> {
                 Ok(true)
             }
         }
+    }
+
+    /// Refuses to step over records: a server that has fewer in each page than it is asked for gives the others at offsets
+    /// that nobody asks for. A page that is short by itself is followed by one that is not as short.
+    fn check_size(&mut self, size: Option<u64>, records: u64) -> Result<(), PagingError> {
+        let Some(size) = size.filter(|size| *size > records) else { return Ok(()) };
+        if self.index == 1 && self.records == 2 * records {
+            return Err(PagingError::Capped { records, size });
+        }
+        Ok(())
     }
 
     /// Refuses to ask for a page once more. `first` asked for the first.

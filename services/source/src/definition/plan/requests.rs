@@ -9,7 +9,8 @@ use minijinja::Value;
 use url::Url;
 
 use crate::{
-    Credentials, Env, Item, ItemDraft, ItemError, JobContext, Params, Rejection, Request, RequestBody, Row, Upload,
+    Credentials, Env, Item, ItemDraft, ItemError, JobContext, Page, PageParts, Params, Rejection, Request, RequestBody,
+    Row, Upload,
     definition::{
         Definition,
         model::{Auth, BodyTemplate, JsonTemplate, Level, Origin, RequestTemplate},
@@ -69,10 +70,27 @@ impl Definition {
     /// The items of `level` in the answer to [`Self::listing`]; each carries its parent's values too.
     pub fn expand(&self, level: usize, parent: &ItemDraft, body: &[u8]) -> Result<Vec<ItemDraft>, Rejection> {
         match self.items.levels.get(level) {
-            Some(listed @ Level { origin: Origin::Listed(listing), .. }) => {
-                listing::expand(listed, &listing.records, parent, body)
+            Some(Level { origin: Origin::Listed(_), .. }) => {
+                self.expand_page(level, parent, body, PageParts::default()).map(|(drafts, _)| drafts)
             }
             _ => Ok(self.fixed(level, parent).unwrap_or_default()),
+        }
+    }
+
+    /// The items of `level`, which the upstream lists, in one page of the answer to [`Self::listing`], and what else
+    /// is wanted of the page.
+    pub fn expand_page(
+        &self,
+        level: usize,
+        parent: &ItemDraft,
+        body: &[u8],
+        parts: PageParts,
+    ) -> Result<(Vec<ItemDraft>, Page), Rejection> {
+        match self.items.levels.get(level) {
+            Some(listed @ Level { origin: Origin::Listed(listing), .. }) => {
+                listing::expand(listed, &listing.records, parent, body, parts)
+            }
+            _ => Ok(Default::default()),
         }
     }
 

@@ -47,7 +47,8 @@ pub(crate) fn item(set: &ItemSet) -> Value {
 fn fields(set: &ItemSet) -> BTreeMap<String, Value> {
     let field = |(name, kind): &(String, FieldType)| {
         let value: Value = match kind {
-            FieldType::String => "sample".into(),
+            // No item has the last three.
+            FieldType::String | FieldType::Object | FieldType::Array | FieldType::Any => "sample".into(),
             FieldType::Integer => 1.into(),
             FieldType::Number => 1.5.into(),
             FieldType::Boolean => true.into(),
