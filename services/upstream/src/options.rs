@@ -55,7 +55,7 @@ pub struct Options {
     #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
     pub posts_window: Duration,
     /// What `/paged/{collection}` serves, by name. The default has one of each paging (`page`, `offset`, `cursor`,
-    /// `last-id`, `link`, `next`, `list`, `none`), shape (`array`, `rates`, `csv`, `rows`) and authentication
+    /// `last-id`, `link`, `next`, `list`, `none`), shape (`array`, `rates`, `lines`, `csv`, `rows`) and authentication
     /// (`bearer`, `basic`, `header`, `query`, `oauth`): 250 records each, 100 a page.
     pub collections: BTreeMap<String, Collection>,
     /// What `POST /paged/token` gives.

@@ -268,7 +268,7 @@ pub(crate) struct Jobs {
 #[command(after_help = "Its weather: OPENWEATHER_API_KEY=test waybill up --base-url weather=http://127.0.0.1:8000
 Its posts: POST /posts takes userId, title and body; GET /posts/received says how often each came.
 Its pages: GET /paged/NAME; 250 records of 100 a page. NAME is the paging (page, offset, cursor, last-id, link, next, list,
-none), or the shape (array, rates, csv, rows) or the credentials (bearer, basic, header, query, oauth) of pages by number.
+none), or the shape (array, rates, lines, csv, rows) or the credentials (bearer, basic, header, query, oauth) of pages by number.
 Without the right ones the 401 says what is expected; POST /paged/token gives tokens. PUT /control sets collections:
   {\"collections\": {\"mine\": {\"records\": 30, \"size\": 10, \"paging\": \"cursor\", \"shape\": \"csv\", \"auth\": \"bearer\",
                             \"faults\": [{\"status\": {\"page\": 2, \"status\": 500}}]}}}

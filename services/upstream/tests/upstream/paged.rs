@@ -50,6 +50,9 @@ async fn every_shape_has_the_same_records() {
     let rates = Page::get(&site, "/paged/rates?page=2").await.body;
     assert!(records.iter().all(|record| rates["rates"][record["id"].to_string()] == *record));
     assert_eq!(rates["rates"].as_object().unwrap().len(), 100);
+    let lines = site.get("/paged/lines?page=2").send().await.unwrap().text().await.unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(&lines, records);
     let row = |record: &Value| json!([record["id"], record["value"], record["period"]["from"]]);
     let rows: Vec<_> = [json!(["id", "value", "from"])].into_iter().chain(records.iter().map(row)).collect();
     assert_eq!(Page::get(&site, "/paged/rows?page=2").await.body, json!(rows));
@@ -64,7 +67,7 @@ async fn every_shape_has_the_same_records() {
 
 #[tokio::test]
 async fn what_has_no_room_in_the_body_stands_in_headers() {
-    for shape in [Shape::Array, Shape::Csv, Shape::Rows] {
+    for shape in [Shape::Array, Shape::Lines, Shape::Csv, Shape::Rows] {
         let of = |paging| site_with(Collection { paging, shape, ..Collection::default() });
         let headers = async |paging| {
             let response = of(paging).await.get("/paged/c").send().await.unwrap();
@@ -78,6 +81,21 @@ async fn what_has_no_room_in_the_body_stands_in_headers() {
         assert_eq!(headers(Paging::LastId).await["x-has-more"], "true");
         assert!(headers(Paging::Next).await["link"].ends_with("; rel=\"next\""));
     }
+}
+
+#[tokio::test]
+async fn a_body_can_ask_for_a_page() {
+    let site = Site::start(Options::default()).await;
+    let url = format!("{}/paged/page?limit=10&page=9", site.upstream.base_url());
+    let form = site.client.post(&url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body("page=3");
+    for request in
+        [form, site.client.post(&url).json(&json!({ "page": 3 })), site.client.post(&url).json(&json!({ "page": "3" }))]
+    {
+        assert_eq!(Page::of(request.send().await.unwrap()).await.ids, (21..=30).collect::<Vec<_>>());
+    }
+    let wrong = site.client.post(&url).json(&json!([])).send().await.unwrap();
+    assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(site.upstream.requests().page("/paged/page", 3), 3);
 }
 
 #[tokio::test]

@@ -101,7 +101,11 @@ async fn only_the_right_client_gets_a_token() {
     assert_eq!(ask(grant, None).await, (401, json!("invalid_client")));
     let wrong = format!("{grant}&client_id=test&client_secret=wrong");
     assert_eq!(ask(&wrong, None).await, (401, json!("invalid_client")));
-    assert_eq!(ask("grant_type=password", Some("secret")).await, (400, json!("unsupported_grant_type")));
+    for grant in ["grant_type=refresh_token&refresh_token=test", "grant_type=password&username=test&password=secret"] {
+        assert_eq!(ask(grant, Some("secret")).await, (200, Value::Null));
+        assert_eq!(ask(&format!("{grant}x"), Some("secret")).await, (400, json!("invalid_grant")));
+    }
+    assert_eq!(ask("grant_type=implicit", Some("secret")).await, (400, json!("unsupported_grant_type")));
     assert_eq!(status(site.get("/paged/token")).await, StatusCode::METHOD_NOT_ALLOWED);
 }
 

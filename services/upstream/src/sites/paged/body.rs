@@ -55,6 +55,7 @@ impl Page {
                 let comma = if records.is_empty() { "" } else { "," };
                 Self::json(format!("[{}{comma}{records}]", json!(COLUMNS)), headers)
             }
+            Shape::Lines => Self { media_type: "application/x-ndjson", body: records, headers },
             Shape::Csv => {
                 let body = format!("{}\n{records}", COLUMNS.join(","));
                 Self { media_type: "text/csv; charset=utf-8", body, headers }
@@ -71,13 +72,17 @@ fn records(seed: u64, turn: &PageTurn) -> String {
     let (shape, position) = (turn.collection.shape, &turn.position);
     let mut text = String::new();
     for number in turn.layout.records(position.start..position.start.saturating_add(position.limit)) {
-        if !text.is_empty() && shape != Shape::Csv {
+        if !text.is_empty() && !matches!(shape, Shape::Lines | Shape::Csv) {
             text.push(',');
         }
         let record = Record::new(seed, number);
         match shape {
             Shape::Results | Shape::Array => record.write_object(&mut text),
             Shape::Members => record.write_member(&mut text),
+            Shape::Lines => {
+                record.write_object(&mut text);
+                text.push('\n');
+            }
             Shape::Csv => record.write_line(&mut text),
             Shape::Rows => record.write_row(&mut text),
         }

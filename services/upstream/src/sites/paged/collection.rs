@@ -71,6 +71,8 @@ pub enum Shape {
     Array,
     /// `{"rates": {"1": {…}, …}}`, by id.
     Members,
+    /// NDJSON: `{…}` on every line.
+    Lines,
     /// CSV, with a header on every page.
     Csv,
     /// `[["id", …], [1, …], …]`: the first names the columns, on every page.
@@ -201,7 +203,13 @@ pub fn collections() -> BTreeMap<String, Collection> {
         ("list", Paging::List),
         ("none", Paging::None),
     ];
-    let shapes = [("array", Shape::Array), ("rates", Shape::Members), ("csv", Shape::Csv), ("rows", Shape::Rows)];
+    let shapes = [
+        ("array", Shape::Array),
+        ("rates", Shape::Members),
+        ("lines", Shape::Lines),
+        ("csv", Shape::Csv),
+        ("rows", Shape::Rows),
+    ];
     let auths = [
         ("bearer", Auth::Bearer),
         ("basic", Auth::Basic),

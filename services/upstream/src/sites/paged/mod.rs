@@ -1,7 +1,8 @@
 //! A fifth upstream: collections of records, in pages of every kind, with authentication and faults.
 //!
-//! `GET /paged/{collection}` answers one page; `POST /paged/token` gives a token. What a collection is made of, how
-//! it is paged, and what goes wrong with it is configuration: see [`Collection`].
+//! `GET /paged/{collection}` answers one page, and so does POST with the parameters in a body of JSON or a form;
+//! `POST /paged/token` gives a token. What a collection is made of, how it is paged, and what goes wrong with it is
+//! configuration: see [`Collection`].
 
 mod auth;
 mod body;

@@ -1,4 +1,4 @@
-//! Tokens of the grant `client_credentials` (RFC 6749 §4.4): which were given, and which are still good.
+//! Tokens (RFC 6749): which were given, and which are still good.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -10,7 +10,9 @@ use crate::files::mix::{Use, mix};
 /// So many tokens are known; a further one ends the oldest.
 const MOST: usize = 1_000;
 
-/// What `POST /paged/token` gives.
+/// What `POST /paged/token` gives to the client `test` with the secret `secret`, in the body or by basic
+/// authentication, for `grant_type=client_credentials`, `refresh_token` (`refresh_token=test`) or `password`
+/// (`username=test`, `password=secret`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenEndpoint {
