@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-/// More different pages than this are not told apart. They take 2 MB at most.
+/// More different pages than this are not told apart. By the paths that tests ask for, they take 2 MB at most.
 const MOST_PAGES: usize = 10_000;
 
 /// Counters since the start. Requests to `/control` and `/posts/received` are not in them.

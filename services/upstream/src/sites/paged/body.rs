@@ -195,7 +195,7 @@ fn lead(turn: &PageTurn, number: u64) -> Option<Lead> {
 }
 
 fn total(turn: &PageTurn) -> Option<u64> {
-    let records = turn.collection.records;
+    let records = turn.layout.total();
     let lie = turn.collection.faults.iter().find_map(|fault| match fault {
         PagingFault::Total(lie) => Some(*lie),
         _ => None,

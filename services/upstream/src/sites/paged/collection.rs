@@ -11,7 +11,7 @@ pub(crate) const LARGEST_PAGE: u64 = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Collection {
-    /// How many records.
+    /// How many records; at most 2^40.
     pub records: u64,
     /// Records of a page, where the query's `limit` does not ask for fewer. At most 10,000.
     pub size: u64,

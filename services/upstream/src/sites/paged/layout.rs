@@ -7,6 +7,9 @@ use std::{collections::BTreeMap, ops::Range};
 
 use super::collection::{Collection, LARGEST_PAGE, PagingFault};
 
+/// The most records of a collection, so that no sum of positions overflows.
+const MOST_RECORDS: u64 = 1 << 40;
+
 /// Where records stand.
 #[derive(Debug)]
 pub(crate) struct Layout {
@@ -29,7 +32,8 @@ impl Layout {
             let most = missing.entry(page.max(1)).or_default();
             *most = count.max(*most);
         }
-        let (mut slots, mut holes) = (collection.records, Vec::new());
+        let records = collection.records.min(MOST_RECORDS);
+        let (mut slots, mut holes) = (records, Vec::new());
         for (page, count) in missing {
             let end = page.saturating_mul(size);
             let hole = end - count..end;
@@ -38,7 +42,12 @@ impl Layout {
                 holes.push(hole);
             }
         }
-        Self { records: collection.records, slots, holes }
+        Self { records, slots, holes }
+    }
+
+    /// How many records there are.
+    pub(crate) fn total(&self) -> u64 {
+        self.records
     }
 
     pub(crate) fn slots(&self) -> u64 {

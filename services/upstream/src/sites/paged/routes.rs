@@ -66,7 +66,9 @@ async fn parameters(request: &Request, body: Body) -> Option<HashMap<String, Str
     if request.content_type().is_some_and(|media_type| media_type.starts_with("application/json")) {
         let members: Map<String, Value> = serde_json::from_slice(&bytes).ok()?;
         let text = |value: Value| if let Value::String(text) = value { text } else { value.to_string() };
-        parameters.extend(members.into_iter().map(|(name, value)| (name, text(value))));
+        // A null is a cursor that there is not yet.
+        let members = members.into_iter().filter(|(_, value)| !value.is_null());
+        parameters.extend(members.map(|(name, value)| (name, text(value))));
     } else {
         parameters.extend(url::form_urlencoded::parse(&bytes).into_owned());
     }
