@@ -60,12 +60,12 @@ type Reply = (u64, Value, Option<&'static str>);
 /// Walks through the pages as a worker does: what was asked for, and how it ended.
 fn walk(fetch: &str, answer: impl Fn(&Request, u64) -> Reply) -> (Vec<String>, Result<(), PagingError>) {
     let definition = parse(fetch);
-    let draft = definition.fixed(0, &ItemDraft::default()).unwrap().remove(0);
+    let draft = definition.fixed(0, &ItemDraft::default()).expect("a list").remove(0);
     let items = [definition.item(&job().params, draft)];
-    let mut pager = definition.fetch_pages(&job(), &items).unwrap();
+    let mut pager = definition.fetch_pages(&job(), &items).expect("pages");
     let mut asked = Vec::new();
     loop {
-        let request = pager.request(&env()).unwrap();
+        let request = pager.request(&env()).expect("a request");
         let shown: Vec<_> = request.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         asked.push(request.url.clone().unwrap_or_else(|| shown.join("&")));
         match step(&mut pager, &request, answer(&request, asked.len() as u64)) {
@@ -83,7 +83,7 @@ fn step(pager: &mut Pager<'_>, request: &Request, (records, body, link): Reply) 
     let answer = PageAnswer {
         status: 200,
         headers: &headers,
-        url: &Url::parse(url).unwrap(),
+        url: &Url::parse(url).expect("an address"),
         records,
         body: Some(&body),
         last: last.as_ref(),

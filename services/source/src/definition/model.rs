@@ -116,7 +116,7 @@ impl PageKind {
 /// `auth`: what every request to the upstream's own origin is given.
 #[derive(Debug)]
 pub(crate) enum Auth {
-    Bearer(Template),
+    Bearer(Box<Template>),
     Basic(Box<[Template; 2]>),
     Headers(Vec<(String, Template)>),
     Query(Vec<(String, Template)>),
@@ -126,7 +126,7 @@ impl Auth {
     /// All its templates.
     pub(crate) fn templates(&self) -> Vec<&Template> {
         match self {
-            Self::Bearer(token) => vec![token],
+            Self::Bearer(token) => vec![&**token],
             Self::Basic(pair) => pair.iter().collect(),
             Self::Headers(pairs) | Self::Query(pairs) => pairs.iter().map(|(_, value)| value).collect(),
         }

@@ -296,7 +296,8 @@ fn address(base: &Url, definition: &Definition, request: &Request, text: &str) -
     let home = base.origin();
     let sent = below(base, &url).map(str::to_owned);
     let is_home = sent.is_some();
-    if !is_home && !(is_host(definition.hosts(), &home, &url) && request.method == waybill_source::Method::Get) {
+    let is_elsewhere = is_host(definition.hosts(), &home, &url) && request.method == waybill_source::Method::Get;
+    if !(is_home || is_elsewhere) {
         return Err(wrong("is neither below `base_url` nor at one of `hosts`"));
     }
     let sent = sent.unwrap_or_else(|| url.path().to_owned());

@@ -304,7 +304,7 @@ async fn credentials_go_with_next_links_at_home_and_never_to_hosts() {
     let part = format!("{}/part?sig=1", elsewhere.base_url());
     upstream.on(PATH, move |asked| match page_of(asked) {
         1 => page(0..10).header("Link", "</things/1?page=2>; rel=next"),
-        2 => page(10..20).header("Link", format!("</moved?a=1>; rel=next")),
+        2 => page(10..20).header("Link", "</moved?a=1>; rel=next"),
         _ => Reply::status(500),
     });
     upstream.on("/moved", move |_| Reply::status(302).header("Location", part.clone()));

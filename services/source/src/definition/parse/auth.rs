@@ -27,7 +27,7 @@ pub(crate) fn read(report: &mut Report<'_>, node: Node<'_, '_>, scope: &Scope<'_
         return None;
     };
     match kind {
-        "bearer" => template(report, node, "`bearer`", scope, Destination::Header).map(Auth::Bearer),
+        "bearer" => template(report, node, "`bearer`", scope, Destination::Header).map(Box::new).map(Auth::Bearer),
         "basic" => read_basic(report, node, scope),
         "header" => {
             let entries = Table::open(report, node, "`header`")?.entries();

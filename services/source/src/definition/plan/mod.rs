@@ -3,6 +3,7 @@
 pub(crate) mod batch_match;
 pub(crate) mod inline_items;
 pub(crate) mod listing;
+pub(crate) mod names;
 pub(crate) mod pager;
 pub(crate) mod requests;
 pub(crate) mod signs;

@@ -21,7 +21,7 @@ use crate::{
         Definition,
         model::{PageKind, Pages, Pagination, RequestTemplate},
         plan::{
-            requests::{Names, Of},
+            names::{Names, Of},
             signs,
         },
         template::{self, expression::Expression},

@@ -2,8 +2,6 @@
 //!
 //! What goes wrong here is an upstream's doing or a value's; no secret is ever in an error.
 
-use std::fmt;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use minijinja::Value;
 use url::Url;
@@ -14,12 +12,16 @@ use crate::{
     definition::{
         Definition,
         model::{Auth, BodyTemplate, JsonTemplate, Level, Origin, RequestTemplate},
-        plan::{listing, pager::Pager},
+        plan::{
+            listing,
+            names::{Names, Of},
+            pager::Pager,
+        },
         template::{Destination, MAX_NAME_BYTES, RenderError, Template, cut_name},
     },
     hash::sha256_hex,
     item::Values,
-    params::{Param, ParamKind, readable},
+    params::{Param, ParamKind},
 };
 
 /// Hex digits of the hash in the key of a batch.
@@ -279,9 +281,6 @@ impl Definition {
     }
 }
 
-/// Names that templates see, and their values.
-pub(crate) type Names<'a> = Vec<(&'a str, Value)>;
-
 fn with<'a>(mut names: Names<'a>, more: impl IntoIterator<Item = (&'a str, Value)>) -> Names<'a> {
     names.extend(more);
     names
@@ -379,28 +378,6 @@ impl Writer<'_> {
                 object.into()
             }
         })
-    }
-}
-
-/// What a text is made for, as an error shows it: the upstream's own values, cut short.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Of<'a> {
-    Values(&'a Values),
-    Batch(&'a [Item]),
-    /// A row of an upload.
-    Line(u64),
-}
-
-impl fmt::Display for Of<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Values(values) => f.write_str(&readable(&serde_json::to_string(values).unwrap_or_default())),
-            Self::Line(line) => write!(f, "line {line}"),
-            Self::Batch(items) => {
-                let first = items.first().map(|item| readable(&item.key)).unwrap_or_default();
-                write!(f, "{} items from `{first}` on", items.len())
-            }
-        }
     }
 }
 

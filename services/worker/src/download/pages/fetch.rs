@@ -47,7 +47,8 @@ pub(crate) struct WantedPages<'a> {
 /// Downloads all pages within the definition's timeout: all tries and the waits between them included, but not the
 /// waits at the throttle.
 pub(crate) async fn fetch(context: &Context, throttle: &Throttle, wanted: WantedPages<'_>) -> Result<Answer, GaveUp> {
-    let span = tracing::info_span!("fetch", items = wanted.items, pages = Empty, error = Empty);
+    let path = wanted.definition.fetch_path();
+    let span = tracing::info_span!("fetch", path, items = wanted.items, pages = Empty, error = Empty);
     let sink = PagesSink::new(wanted.definition);
     let download = Download { context, throttle, wanted, sink, decoded: 0, deadline: Instant::now() };
     let answer = download.persist().instrument(span.clone()).await;
