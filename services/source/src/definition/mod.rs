@@ -197,5 +197,6 @@ impl Definition {
     /// A scanner for one file of this source.
     pub fn scanner(&self) -> Scanner {
         Scanner::new(self.format(), self.record_path(), &self.schema, &self.statistics)
+            .max_record(self.fetch.max_record)
     }
 }
