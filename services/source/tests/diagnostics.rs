@@ -347,6 +347,13 @@ fn paths_of_records_and_fields() {
     x.toml:22:15: `records` is for json only: here every line is a record
       help: leave it out
     "#);
+    let size = |size: &str| buses(&[("max_bytes ", &format!("max_record = {size}\nmax_bytes "))]);
+    insta::assert_snapshot!([size("\"65 MiB\""), size("0")].join("\n"), @r#"
+    x.toml:25:14: `max_record` is too large
+      help: a record is held in memory: at most "64 MiB"
+    x.toml:25:14: `max_record` is no size
+      help: a size such as "4 MiB" or a number of bytes
+    "#);
     let rows =
         buses(&[("format      = \"json\"", "format = \"rows\""), ("records     = \"$[*]\"", "records = \"$.values\"")]);
     insta::assert_snapshot!([rows, flat("$.a.b", "format = \"rows\"", "any")].join("\n"), @r#"

@@ -451,6 +451,21 @@ fn unanswered_items_are_told() {
     }
     let lines = parse(&[("format    = \"json\"\nrecords   = \"$.list[*]\"", "format = \"ndjson\"")]);
     assert_eq!(lines.unanswered(&items, b"{\"id\":3}\r\n\n{\"name\":\"x\",\"id\":1}"), [1]);
+    let nested = parse(&[(
+        "{ name = \"id\",   type = \"integer\"",
+        "{ name = \"id\", path = \"$.x.ids[1]\", type = \"integer\"",
+    )]);
+    let unanswered = |body: &str| nested.unanswered(&items, body.as_bytes());
+    assert_eq!(
+        unanswered(r#"{"list":[{"id":1},{"x":{"ids":[1,2,3]}},{"x":null},{"x":[7]},{"x":{"ids":[0,3]}}]}"#),
+        [0]
+    );
+    let deeper = parse(&[("$.list[*]", "$.a[*].list[*]")]);
+    let unanswered = |body: &str| deeper.unanswered(&items, body.as_bytes());
+    assert_eq!(
+        unanswered(r#"{"a":[{"list":[{"id":3}]},{"list":null},{},{"list":{"x":{"id":1}}}],"list":[{"id":2}]}"#),
+        [1]
+    );
     let buses = Catalog::shipped();
     assert_eq!(buses.get("buses").unwrap().unanswered(&items, b"[]"), [0; 0]);
 }

@@ -227,5 +227,6 @@ impl Definition {
     /// A scanner for one answer of this source's upstream.
     pub fn scanner(&self) -> Scanner {
         Scanner::new(self.fetch.format, self.record_path(), &self.schema, &self.statistics)
+            .max_record(self.fetch.max_record)
     }
 }

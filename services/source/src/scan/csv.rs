@@ -188,11 +188,17 @@ fn row(
         return Err(wrong(cells[0].at, columns_wanted(columns.len())).saying(found));
     }
     sheet.row.clear();
+    if sheet.rows.is_some() {
+        sheet.begin_row();
+    }
     for (cell, field) in cells.iter().zip(columns) {
         let Some(field) = *field else { continue };
-        let value = sheet.shape.fields[field].cell(cell.at, &cell.text(bytes));
-        if let Some(value) = value.map_err(|stop| stop.in_field(field))? {
+        let (column, text) = (&sheet.shape.fields[field], cell.text(bytes));
+        if let Some(value) = column.cell(cell.at, &text).map_err(|stop| stop.in_field(field))? {
             sheet.row.set(field, value);
+            if let Some(values) = sheet.rows.as_mut().and_then(|rows| rows.last_mut()) {
+                values[field] = column.item_value(value, &text);
+            }
         }
     }
     sheet.check_required(cells[0].at)?;

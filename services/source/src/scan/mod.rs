@@ -201,15 +201,16 @@ impl Scanner {
         self
     }
 
-    /// The values of the records in a JSON document, by field: numbers as they were sent, of any size. And what else
-    /// is wanted of the page.
+    /// The values of the records in a document, by field: numbers as they were sent, of any size. And what else is
+    /// wanted of the page.
     pub(crate) fn values(
+        format: Format,
         path: &RecordPath,
         schema: &Schema,
         document: &[u8],
         parts: PageParts,
     ) -> Result<(Values, Page), Rejection> {
-        let mut scanner = Self::new(Format::Json, path, schema, &Statistics::default()).for_page(parts);
+        let mut scanner = Self::new(format, path, schema, &Statistics::default()).for_page(parts);
         scanner.sheet.shape.fields.iter_mut().for_each(|column| column.is_text = true);
         scanner.sheet.rows = Some(Vec::new());
         let page = scanner.push(document).and_then(|()| scanner.end_page()).map_err(|rejection| {

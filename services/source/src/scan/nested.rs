@@ -207,8 +207,7 @@ impl Walk<'_> {
             };
             self.row.set(*field, value);
             if let Some(values) = &mut self.values {
-                let is_text = !column.is_number() && column.kind != FieldType::Boolean;
-                values[*field] = if is_text { Some(name.into()) } else { json_value(column.kind, name.as_bytes()) };
+                values[*field] = column.item_value(value, name.as_bytes());
             }
         }
         Ok(())

@@ -108,6 +108,15 @@ impl Column {
         }
     }
 
+    /// A value that was found right in a text without quotes, as an item has it.
+    pub(super) fn item_value(&self, value: Value, text: &[u8]) -> Option<Json> {
+        match value {
+            Value::Truth(truth) => Some(truth.into()),
+            Value::Number(_) | Value::Text if self.is_number() => json_value(self.kind, text),
+            Value::Number(_) | Value::Text => Some(String::from_utf8_lossy(text).into()),
+        }
+    }
+
     fn text_value(&self, text: &[u8]) -> Value {
         if self.counted.is_empty() {
             return Value::Text;

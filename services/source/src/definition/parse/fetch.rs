@@ -35,6 +35,8 @@ pub(crate) struct Fetch {
     pub(crate) rows: Option<RowRules>,
     pub(crate) timeout: Duration,
     pub(crate) max_bytes: u64,
+    /// The longest record.
+    pub(crate) max_record: usize,
 }
 
 /// For one file where nothing is said.
@@ -88,6 +90,7 @@ pub(crate) fn read(
         table.optional("timeout").or(defaults.timeout).map_or(Some(DEFAULT_TIMEOUT), |node| timeout(report, node));
     let default = if is_row { DEFAULT_MAX_ANSWER } else { DEFAULT_MAX_BYTES };
     let max_bytes = table.optional("max_bytes").map_or(Some(default), |node| max_bytes(report, node, is_row));
+    let max_record = records::max_record(report, &mut table);
     table.close(report);
     // Outer: whether it is of rows. Inner: whether it was read.
     let rows = rows.map_or(Some(None), |rows| rows.map(Some));
@@ -101,6 +104,7 @@ pub(crate) fn read(
         rows: rows?,
         timeout: timeout?,
         max_bytes: max_bytes?,
+        max_record: max_record?,
     })
 }
 
@@ -115,19 +119,25 @@ fn timeout(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Duration> {
 }
 
 fn max_bytes(report: &mut Report<'_>, node: Node<'_, '_>, is_row: bool) -> Option<u64> {
+    let bytes = size(report, node, "max_bytes", "such as \"10 GB\", \"500 MiB\"");
+    if is_row && bytes.is_some_and(|bytes| bytes > MAX_ANSWER) {
+        let help = "the answer to a row is held in memory: at most \"16 MiB\"";
+        report.add_with_help(node.span().start, "`max_bytes` is too large", help);
+    }
+    bytes
+}
+
+/// A number of bytes, at least 1.
+pub(crate) fn size(report: &mut Report<'_>, node: Node<'_, '_>, key: &str, examples: &str) -> Option<u64> {
     let bytes = match node.get_ref() {
-        DeValue::Integer(_) => integer(report, node, "max_bytes").and_then(|number| u64::try_from(number).ok()),
-        DeValue::String(_) => string(report, node, "`max_bytes`").and_then(parse_bytes),
+        DeValue::Integer(_) => integer(report, node, key).and_then(|number| u64::try_from(number).ok()),
+        DeValue::String(_) => string(report, node, &format!("`{key}`")).and_then(parse_bytes),
         _ => None,
     };
     let bytes = bytes.filter(|bytes| *bytes > 0);
     if bytes.is_none() {
-        let help = "a size such as \"10 GB\", \"500 MiB\" or a number of bytes";
-        report.add_with_help(node.span().start, "`max_bytes` is no size", help);
-    }
-    if is_row && bytes.is_some_and(|bytes| bytes > MAX_ANSWER) {
-        let help = "the answer to a row is held in memory: at most \"16 MiB\"";
-        report.add_with_help(node.span().start, "`max_bytes` is too large", help);
+        let help = format!("a size {examples} or a number of bytes");
+        report.add_with_help(node.span().start, format!("`{key}` is no size"), help);
     }
     bytes
 }

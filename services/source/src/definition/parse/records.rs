@@ -4,9 +4,11 @@ use crate::{
     FieldPath, Format, RecordPath, RecordPathError, Schema,
     definition::parse::{
         diagnostic::Report,
+        fetch::size,
         reader::{Table, Text},
         shapes::a_type,
     },
+    scan::{MAX_UNIT_BYTES, UNIT_BYTES},
 };
 
 /// `records` of an answer in this format, if that is known.
@@ -33,6 +35,18 @@ pub(crate) fn read(report: &mut Report<'_>, table: &mut Table<'_, '_>, format: O
         },
         None => table.optional_string(report, "records").and_then(|text| record_path(report, text)),
     }
+}
+
+/// The longest record, where nothing else is said [`UNIT_BYTES`].
+pub(crate) fn max_record(report: &mut Report<'_>, table: &mut Table<'_, '_>) -> Option<usize> {
+    let Some(node) = table.optional("max_record") else { return Some(UNIT_BYTES) };
+    let bytes = usize::try_from(size(report, node, "max_record", "such as \"4 MiB\"")?).ok();
+    let bytes = bytes.filter(|bytes| *bytes <= MAX_UNIT_BYTES);
+    if bytes.is_none() {
+        let help = "a record is held in memory: at most \"64 MiB\"";
+        report.add_with_help(node.span().start, "`max_record` is too large", help);
+    }
+    bytes
 }
 
 /// Where the records are.

@@ -102,9 +102,13 @@ pub(crate) fn refuse_method(report: &mut Report<'_>, table: &mut Table<'_, '_>) 
 /// Refuses what the rows of an upload cannot have.
 pub(crate) fn refuse_files(report: &mut Report<'_>, table: &mut Table<'_, '_>) {
     let stored = "what is stored are the outcomes of the rows, one JSON object a line";
-    for (key, help) in
-        [("format", stored), ("records", stored), ("full", stored), ("match", "the answer to a request is its row's")]
-    {
+    for (key, help) in [
+        ("format", stored),
+        ("records", stored),
+        ("full", stored),
+        ("match", "the answer to a request is its row's"),
+        ("max_record", stored),
+    ] {
         if let Some(node) = table.optional(key) {
             report.add_with_help(node.span().start, format!("`{key}` has no meaning for the rows of an upload"), help);
         }

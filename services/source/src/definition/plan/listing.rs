@@ -3,8 +3,8 @@
 //! Only the fields that the definition names are kept, so a plan does not grow with what else is listed.
 
 use crate::{
-    Constraints, Field, FieldPath, ItemDraft, Page, PageParts, RecordPath, Rejection, Scanner, Schema, TimeFormat,
-    definition::model::Level,
+    Constraints, Field, FieldPath, Format, ItemDraft, Page, PageParts, RecordPath, Rejection, Scanner, Schema,
+    TimeFormat, definition::model::Level,
 };
 
 /// The drafts of `level` in `body`, a JSON document with the elements at the level's path, and what else is wanted of
@@ -27,7 +27,7 @@ pub(crate) fn expand(
     };
     let fields_of_element = fields.iter().zip(&level.set.paths).map(field).collect();
     let schema = Schema { fields: fields_of_element, is_closed: false };
-    let (rows, page) = Scanner::values(records, &schema, body, parts)?;
+    let (rows, page) = Scanner::values(Format::Json, records, &schema, body, parts)?;
     let draft = |row: Vec<Option<serde_json::Value>>| {
         let values = fields.iter().zip(row).filter_map(|((field, _), value)| Some((field.clone(), value?)));
         let mut draft = parent.clone();

@@ -234,6 +234,27 @@ fn rows_of_csv_are_kept_as_they_are() {
 }
 
 #[test]
+fn values_are_those_of_any_format() {
+    let schema = fields(&["n integer! $.id", "name string $.name", "ok boolean $.ok"]);
+    let values = |format, text: &str| {
+        let parts = PageParts { last: true, ..PageParts::default() };
+        let (values, page) = Scanner::values(format, &RecordPath::default(), &schema, text.as_bytes(), parts).unwrap();
+        assert_eq!((page.scanned.records, page.last.is_some()), (2, true));
+        values
+    };
+    let large: u64 = 18_446_744_073_709_551_615;
+    let expected =
+        vec![vec![Some(json!(7)), Some(json!("a,b")), Some(json!(true))], vec![Some(json!(large)), None, None]];
+    assert_eq!(values(Format::Json, r#"[{"id":7.0,"name":"a,b","ok":true},{"id":18446744073709551615}]"#), expected);
+    assert_eq!(
+        values(Format::Ndjson, "{\"ok\":true,\"id\":7,\"name\":\"a,b\"}\n{\"id\":18446744073709551615}"),
+        expected
+    );
+    assert_eq!(values(Format::Csv, "id,name,ok\n7,\"a,b\",1\n18446744073709551615,,\n"), expected);
+    assert_eq!(values(Format::Rows, r#"[["id","x","name","ok"],[7,[],"a,b",true],[18446744073709551615]]"#), expected);
+}
+
+#[test]
 fn what_is_kept_around_the_records_is_bounded() {
     let scanner = |parts| {
         let path = "$.list[*]".parse().unwrap();
