@@ -407,6 +407,25 @@ mod tests {
         (Arc::new(Spent::read(&store, "weather", "one").await.unwrap()), folder)
     }
 
+    #[tokio::test]
+    async fn work_keeps_its_place_and_waits_only_for_a_pause() {
+        let throttle = throttle(Limit::Concurrency(1));
+        let shutdown = CancellationToken::new();
+        throttle.permit(lock("a").await);
+        let mut passed = throttle.pass(1, &shutdown).await.unwrap();
+        // Another one may not begin, and this one may go on.
+        let other = tokio::time::timeout(Duration::from_millis(20), throttle.pass(1, &shutdown)).await;
+        assert!(other.is_err());
+        assert!(passed.again(&shutdown).await.unwrap() < Duration::from_millis(50));
+        throttle.pause(Duration::from_millis(60));
+        assert!(passed.again(&shutdown).await.unwrap() >= Duration::from_millis(50));
+        shutdown.cancel();
+        throttle.pause(Duration::from_secs(60));
+        assert_eq!(passed.again(&shutdown).await.unwrap_err(), GaveUp::Interrupted);
+        drop(passed);
+        assert_eq!(throttle.lock().open, 0);
+    }
+
     #[test]
     fn downloads_are_short_after_some_and_until_a_long_one() {
         let throttle = throttle(Limit::Concurrency(2));

@@ -13,7 +13,9 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use waybill_ledger::{Plan, Request};
-use waybill_source::{Definition, Format, Item, ItemDraft, ObjectName, PageParts, Pager, Params, Rejection};
+use waybill_source::{
+    Definition, Format, Item, ItemDraft, ObjectName, PageParts, Pager, PagingError, Params, Rejection,
+};
 use waybill_store::UploadBody;
 
 use crate::{
@@ -129,9 +131,7 @@ impl Planner<'_> {
                         return Err(too_many());
                     }
                     let goes_on = pager.next(&target.query(), &head.with(&contents));
-                    if !goes_on
-                        .map_err(|error| TaskError::Failed { reason: incomplete(&target.path, &error).to_string() })?
-                    {
+                    if !goes_on.map_err(|error| self.incomplete(&target.path, &error))? {
                         return Ok(items);
                     }
                     target = self.target(&pager)?;
@@ -142,6 +142,11 @@ impl Planner<'_> {
                 }
             }
         }
+    }
+
+    fn incomplete(&self, path: &str, error: &PagingError) -> TaskError {
+        let reason = incomplete(path, error).to_string();
+        TaskError::Failed { reason: mask(&reason, &self.definition, &self.context.worker.env) }
     }
 
     /// Where a page of a listing is asked for.

@@ -160,6 +160,15 @@ async fn every_kind_of_credentials_goes_with_every_page() {
 }
 
 #[tokio::test]
+async fn pages_are_asked_for_by_a_body_too() {
+    for body in ["json = { cursor = \"{{ page.cursor }}\", limit = 100 }", "form = { cursor = \"{{ page.cursor }}\" }"]
+    {
+        let fetch = CURSOR.replace("query      = { cursor = \"{{ page.cursor }}\" }", &format!("body = {{ {body} }}"));
+        assert_eq!(all(body, of(Paging::Cursor, Vec::new()), &fetch, "").await, 3);
+    }
+}
+
+#[tokio::test]
 async fn what_passes_is_tried_again() {
     let status = |status| PagingFault::Status { page: 2, status, retry_after: 0, times: 2 };
     for fault in [PagingFault::Cut { page: 2, times: 2 }, status(503), status(429), PagingFault::Short { page: 2 }] {

@@ -267,3 +267,92 @@ impl Pages {
 fn spent() -> io::Error {
     io::Error::other("the spool of these pages has ended")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use waybill_store::UploadBody;
+
+    use super::*;
+
+    const THINGS: &str = r#"
+name     = "things"
+title    = "Things"
+base_url = "http://127.0.0.1:1"
+
+[[items]]
+name   = "list"
+key    = "{{ list.id }}"
+fields = [{ name = "id", type = "integer" }]
+list   = [1]
+
+[fetch]
+path       = "/things"
+query      = { page = "{{ page.number }}" }
+records    = "$.data[*]"
+pagination = { type = "page" }
+
+[record]
+fields = [{ name = "id", type = "integer", constraints = { required = true } }]
+
+[stats]
+sum = { sum = "id" }
+
+[store]
+partition = ["date={{ job.date }}"]
+"#;
+
+    fn bytes(body: &UploadBody) -> Vec<u8> {
+        match body {
+            UploadBody::Bytes(bytes) | UploadBody::Hashed { bytes, .. } => bytes.to_vec(),
+            UploadBody::File { file, len } => {
+                let mut all = vec![0; *len as usize];
+                file.read_exact_at(&mut all, 0).unwrap();
+                all
+            }
+        }
+    }
+
+    /// However pages are cut, and however often one of them breaks off: each record is there once.
+    #[tokio::test]
+    async fn what_breaks_off_leaves_no_trace() {
+        let definition = Definition::parse("x.toml", THINGS).unwrap();
+        for seed in 0..30 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let (mut sink, mut expected, mut sum, mut id) = (PagesSink::new(&definition), String::new(), 0, 0);
+            // Some stay in memory, some do not.
+            let most = if seed % 3 == 0 { 20_000 } else { 20 };
+            let pages = random.u64(1..5);
+            for number in 1..=pages {
+                let ids: Vec<u64> = (0..random.u64(0..most)).map(|at| id + at).collect();
+                id += ids.len() as u64;
+                let records: Vec<_> =
+                    ids.iter().map(|id| format!("{{\"id\":\r\n{id}, \"text\": \"thing\"}}")).collect();
+                let page = format!("{{\"page\": {number}, \"data\": [{}]}}", records.join(",\n"));
+                for _ in 0..random.usize(0..3) {
+                    sink.begin(&definition).await.unwrap();
+                    let cut = random.usize(0..page.len());
+                    sink.push(Bytes::copy_from_slice(&page.as_bytes()[..cut])).await.unwrap();
+                }
+                sink.begin(&definition).await.unwrap();
+                let size = random.usize(1..100_000).max(page.len() / 50);
+                for piece in page.as_bytes().chunks(size) {
+                    sink.push(Bytes::copy_from_slice(piece)).await.unwrap();
+                }
+                let Ended::Whole(contents) = sink.end(&definition, number).await.unwrap() else { panic!("{seed}") };
+                assert_eq!((contents.records, &contents.body["page"]), (ids.len() as u64, &number.into()));
+                assert_eq!(contents.last.map(|last| last["id"].as_u64()), ids.last().map(|id| Some(*id)));
+                expected.extend(records.iter().map(|record| record.replace("\r\n", "  ") + "\n"));
+                sum += ids.iter().sum::<u64>();
+            }
+            let (file, _) = sink.finish(&definition, pages).unwrap();
+            assert!(bytes(&file.body) == expected.as_bytes(), "{seed}");
+            assert_eq!(file.sha256, base16ct::lower::encode_string(&Sha256::digest(expected.as_bytes())));
+            let scanned = file.scanned.unwrap();
+            assert_eq!((scanned.records, file.pages), (id, Some(pages)));
+            let pairs = definition.statistics().to_metadata(&scanned.totals);
+            assert_eq!(pairs, [("sum".to_owned(), sum.to_string())]);
+        }
+    }
+}
