@@ -107,7 +107,7 @@ fn storing(key: &str, bytes: u64) -> Span {
 
 fn content_type(format: Format) -> &'static str {
     match format {
-        Format::Json => "application/json",
+        Format::Json | Format::Rows => "application/json",
         Format::Ndjson => "application/x-ndjson",
         Format::Csv => "text/csv",
     }
