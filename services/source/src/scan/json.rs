@@ -22,6 +22,10 @@ pub(super) struct Reader {
     steps: Vec<RecordStep>,
     /// The containers that are open around the place: one for each step that was taken.
     open: Vec<Container>,
+    /// Whether the innermost of them is an object.
+    in_object: bool,
+    /// Whether it holds the records, or the document itself is one.
+    at_records: bool,
     place: Section,
     /// Whether the first record is the header of the others.
     header: bool,
@@ -56,7 +60,16 @@ enum Section {
 
 impl Reader {
     pub(super) fn new(steps: Vec<RecordStep>, header: bool) -> Self {
-        Self { steps, open: Vec::new(), place: Section::Value, header, name: None, body: None }
+        Self {
+            at_records: steps.is_empty(),
+            steps,
+            open: Vec::new(),
+            in_object: false,
+            place: Section::Value,
+            header,
+            name: None,
+            body: None,
+        }
     }
 
     /// Reads all the units that are whole, each of at most `limit` bytes. `pos` moves from one to the next.
@@ -77,19 +90,17 @@ impl Reader {
             };
             let unit = &bytes[..bytes.len().min(pos.saturating_add(limit))];
             match (&self.place, byte) {
-                (Section::Value | Section::ValueOrEnd, byte)
-                    if self.open.len() == self.steps.len() && sheet.shape.begins_with(*byte) =>
-                {
+                (Section::Value | Section::ValueOrEnd, byte) if self.at_records && sheet.shape.begins_with(*byte) => {
                     *pos = self.record(unit, *pos, sheet)?;
                     self.after_value();
                 }
                 (Section::NameOrEnd | Section::Name, b'"') => self.member(unit, pos, sheet)?,
                 (Section::AfterValue, b',') => {
-                    self.place = if self.in_object() { Section::Name } else { Section::Value };
+                    self.place = if self.in_object { Section::Name } else { Section::Value };
                     *pos += 1;
                 }
-                (Section::AfterValue | Section::NameOrEnd, b'}') if self.in_object() => self.close(pos)?,
-                (Section::AfterValue | Section::ValueOrEnd, b']') if !self.in_object() => self.close(pos)?,
+                (Section::AfterValue | Section::NameOrEnd, b'}') if self.in_object => self.close(pos)?,
+                (Section::AfterValue | Section::ValueOrEnd, b']') if !self.in_object => self.close(pos)?,
                 (Section::Value | Section::ValueOrEnd, byte) => self.step(*byte, unit, pos, sheet)?,
                 _ => return Err(wrong(*pos, self.expected(sheet))),
             }
@@ -106,7 +117,7 @@ impl Reader {
             return Ok(end);
         }
         // A name is of the record before it where this one is in an array.
-        let name = self.name.as_deref().filter(|_| self.in_object());
+        let name = self.name.as_deref().filter(|_| self.in_object);
         let end = sheet.record(unit, pos, depth, name)?;
         sheet.add(pos)?;
         if let Some(capture) = &mut sheet.capture {
@@ -135,6 +146,7 @@ impl Reader {
         self.keep(&unit[*pos..=*pos], *pos)?;
         let is_object = byte == b'{';
         self.open.push(Container { is_object, met: false, kept: false });
+        self.moved();
         self.place = if is_object { Section::NameOrEnd } else { Section::ValueOrEnd };
         *pos += 1;
         Ok(())
@@ -176,8 +188,10 @@ impl Reader {
         self.steps[..level].contains(&RecordStep::Each)
     }
 
-    fn in_object(&self) -> bool {
-        self.open.last().is_some_and(|container| container.is_object)
+    /// A container was opened or closed.
+    fn moved(&mut self) {
+        self.in_object = self.open.last().is_some_and(|container| container.is_object);
+        self.at_records = self.open.len() == self.steps.len();
     }
 
     fn after_value(&mut self) {
@@ -196,6 +210,7 @@ impl Reader {
         }
         self.keep(if is_object { b"}" } else { b"]" }, *pos)?;
         self.open.pop();
+        self.moved();
         self.after_value();
         *pos += 1;
         Ok(())
@@ -241,7 +256,7 @@ impl Reader {
 
     /// Takes the comma before what is next in the innermost container, where one is due.
     fn keep_comma(&mut self, pos: usize) -> Step<()> {
-        let in_member = matches!(self.place, Section::Value) && self.in_object();
+        let in_member = matches!(self.place, Section::Value) && self.in_object;
         match self.open.last_mut() {
             Some(container) if !in_member => match std::mem::replace(&mut container.kept, true) {
                 true => self.keep(b",", pos),
@@ -258,7 +273,7 @@ impl Reader {
             Section::NameOrEnd => "a name in quotes or `}`".into(),
             Section::Name => "a name in quotes".into(),
             Section::Aside(_) => "a value".into(),
-            Section::AfterValue if self.in_object() => "`,` or `}`".into(),
+            Section::AfterValue if self.in_object => "`,` or `}`".into(),
             Section::AfterValue => "`,` or `]`".into(),
             Section::End => "nothing more".into(),
         }

@@ -148,8 +148,8 @@ enum Reader {
 }
 
 impl Scanner {
-    /// A scanner for one file. `path` is for [`Format::Json`] and [`Format::Rows`] alone. `schema` has at most 64 fields, and
-    /// `statistics` are over its numbers, durations and booleans, as a checked definition sees to.
+    /// A scanner for one file. `path` is for [`Format::Json`] and [`Format::Rows`] alone. `schema` has at most 64
+    /// fields, and `statistics` are over its numbers, durations and booleans, as a checked definition sees to.
     pub fn new(format: Format, path: &RecordPath, schema: &Schema, statistics: &Statistics) -> Self {
         let reader = match format {
             Format::Json | Format::Rows => Reader::Json(json::Reader::new(path.steps.clone(), format == Format::Rows)),
