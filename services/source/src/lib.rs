@@ -5,6 +5,7 @@
 
 mod catalog;
 mod definition;
+mod draft;
 mod hash;
 mod item;
 mod job;
@@ -21,6 +22,7 @@ pub use catalog::Catalog;
 pub use definition::{
     Definition, Diagnostic, Diagnostics, Format, Hosts, Limit, PageAnswer, Pager, PagingError, is_provenance,
 };
+pub use draft::{Asked, AskedError, Draft, DraftAnswer, DraftError, Inference, InferredField, Looked, LookedRecord};
 pub use item::{Credentials, Item, ItemDraft, ItemError, Method, Request, RequestBody};
 pub use job::{Env, JobContext};
 pub use object_name::{ObjectName, Piece, item_prefix};

@@ -216,22 +216,28 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 impl fmt::Display for RecordPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("$")?;
-        for step in &self.steps {
-            let RecordStep::Member(member) = step else {
-                f.write_str("[*]")?;
-                continue;
-            };
-            let plain = !member.is_empty()
-                && member.chars().all(name_char)
-                && !member.starts_with(|c: char| c.is_ascii_digit());
-            if plain {
-                write!(f, ".{member}")?;
-            } else {
-                write!(f, "[{}]", serde_json::Value::from(member.as_str()))?;
-            }
-        }
-        Ok(())
+        self.steps.iter().try_for_each(|step| match step {
+            RecordStep::Member(member) => write_member(f, member),
+            RecordStep::Each => f.write_str("[*]"),
+        })
     }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Value(ValuePath { segments }) = self else { return f.write_str("~") };
+        f.write_str("$")?;
+        segments.iter().try_for_each(|segment| match segment {
+            Segment::Member(member) => write_member(f, member),
+            Segment::Index(index) => write!(f, "[{index}]"),
+        })
+    }
+}
+
+fn write_member(f: &mut fmt::Formatter<'_>, member: &str) -> fmt::Result {
+    let is_plain =
+        !member.is_empty() && member.chars().all(name_char) && !member.starts_with(|c: char| c.is_ascii_digit());
+    if is_plain { write!(f, ".{member}") } else { write!(f, "[{}]", serde_json::Value::from(member)) }
 }
 
 #[cfg(test)]
@@ -315,6 +321,13 @@ mod tests {
             let step = |member: Option<String>| member.map_or(RecordStep::Each, RecordStep::Member);
             let path = RecordPath { steps: members.into_iter().map(step).collect() };
             prop_assert_eq!(path.to_string().parse::<RecordPath>().unwrap(), path);
+        }
+
+        #[test]
+        fn so_is_the_path_of_a_field(segments in proptest::collection::vec(proptest::option::of(".{0,8}"), 0..5)) {
+            let segment = |(at, member): (usize, Option<String>)| member.map_or(Segment::Index(at), Segment::Member);
+            let path = FieldPath::Value(ValuePath { segments: segments.into_iter().enumerate().map(segment).collect() });
+            prop_assert_eq!(path.to_string().parse::<FieldPath>().unwrap(), path);
         }
     }
 }

@@ -89,6 +89,21 @@ pub(super) fn split_row(bytes: &[u8], pos: usize, last: bool, most: usize, cells
     }
 }
 
+/// The first rows of a file as texts, the header first: to look at, not to check.
+pub(crate) fn first_rows(bytes: &[u8], most: usize) -> Vec<Vec<String>> {
+    let (mut rows, mut cells, mut pos) = (Vec::<Vec<String>>::new(), Vec::new(), 0);
+    while pos < bytes.len() && rows.len() < most {
+        let Ok(next) = split_row(bytes, pos, true, usize::MAX, &mut cells) else { break };
+        let row: Vec<_> = cells.iter().map(|cell| String::from_utf8_lossy(&cell.text(bytes)).into_owned()).collect();
+        let is_empty_line = row.len() == 1 && row[0].is_empty();
+        if !is_empty_line || rows.first().is_some_and(|header| header.len() == 1) {
+            rows.push(row);
+        }
+        pos = next;
+    }
+    rows
+}
+
 /// The cell at `at`, and where it ends.
 fn split_cell(bytes: &[u8], at: usize, last: bool) -> Step<(Cell, usize)> {
     if bytes.get(at) != Some(&b'"') {

@@ -7,7 +7,7 @@ const SHOWN: usize = 40;
 pub(super) const EXCERPT_BYTES: usize = SHOWN * 4;
 
 /// The token that `bytes` start with, or the text, or `end of file`.
-pub(super) fn excerpt(bytes: &[u8]) -> String {
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
     let bytes = &bytes[..bytes.len().min(EXCERPT_BYTES)];
     let until = |ends: &[u8]| bytes.split(|byte| ends.contains(byte)).next().unwrap_or_default().trim_ascii_end();
     match bytes {

@@ -43,7 +43,8 @@ use serde_json::Value as Json;
 
 pub use self::page::{Page, PageParts};
 pub(crate) use self::{
-    excerpt::file_kind,
+    csv::first_rows,
+    excerpt::{excerpt as shown, file_kind},
     row::{Header, RowReader, read_header},
     time::{check_pattern, is_datetime},
     value::json_value,

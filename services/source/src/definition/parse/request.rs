@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Headers that the worker sets itself, from what it has of a file and from the body.
-const OWN_HEADERS: [&str; 12] = [
+pub(crate) const OWN_HEADERS: [&str; 12] = [
     "host",
     "content-length",
     "transfer-encoding",

@@ -47,9 +47,14 @@ const TYPES: [(&str, FieldType); 10] = [
     ("any", FieldType::Any),
 ];
 
+/// A type's name.
+pub(crate) fn type_name(kind: FieldType) -> &'static str {
+    TYPES.iter().find(|(_, known)| *known == kind).map_or("field", |(name, _)| name)
+}
+
 /// A type's name with its article: `an integer`.
 pub(crate) fn a_type(kind: FieldType) -> String {
-    let name = TYPES.iter().find(|(_, known)| *known == kind).map_or("field", |(name, _)| name);
+    let name = type_name(kind);
     let article = if name.starts_with(['a', 'i', 'o']) { "an" } else { "a" };
     match kind {
         FieldType::Any => "any value".to_owned(),

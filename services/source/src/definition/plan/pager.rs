@@ -130,6 +130,8 @@ pub struct Pager<'a> {
     seen: Vec<u64>,
     /// Of the page before.
     digest: Option<u64>,
+    /// Why it went on, or ended, after the last answer.
+    why: &'static str,
 }
 
 impl<'a> Pager<'a> {
@@ -155,6 +157,7 @@ impl<'a> Pager<'a> {
             announced: None,
             seen: Vec::new(),
             digest: None,
+            why: "nothing is said of pages, and the answer shows no sign of more",
         };
         if let Pages::Several(pagination) = pages {
             match &pagination.kind {
@@ -198,8 +201,20 @@ impl<'a> Pager<'a> {
     pub fn next(&mut self, query: &[(String, String)], answer: &PageAnswer<'_>) -> Result<bool, PagingError> {
         match self.pages {
             Pages::Several(pagination) => self.next_of(pagination, answer),
-            pages => check_whole(pages, query, answer).map(|()| false),
+            pages => {
+                self.why = match pages {
+                    Pages::One { full: Some(_) } => "fewer than `full` records came, and there is no sign of more",
+                    Pages::Only => "`pagination` says that there is one page",
+                    _ => self.why,
+                };
+                check_whole(pages, query, answer).map(|()| false)
+            }
         }
+    }
+
+    /// Why there is another page, or none, in words, once [`Self::next`] has said so.
+    pub fn why(&self) -> &'static str {
+        self.why
     }
 
     fn next_of(&mut self, pagination: &Pagination, answer: &PageAnswer<'_>) -> Result<bool, PagingError> {
@@ -219,6 +234,7 @@ impl<'a> Pager<'a> {
         };
         self.check_bytes(pagination, answer)?;
         let goes_on = !stops && self.goes_on(pagination, answer, &scope)?;
+        self.why = if stops { "`stop` holds" } else { why(&pagination.kind, goes_on, answer) };
         if !goes_on {
             return match self.announced {
                 Some(total) if total > self.records => {
@@ -383,6 +399,22 @@ impl Definition {
     /// Why the only answer to a fetch without pages is not all there is. `query` is that of the request.
     pub fn check_whole(&self, query: &[(String, String)], answer: &PageAnswer<'_>) -> Result<(), PagingError> {
         check_whole(&self.fetch.pages, query, answer)
+    }
+}
+
+fn why(kind: &PageKind, goes_on: bool, answer: &PageAnswer<'_>) -> &'static str {
+    match (kind, goes_on) {
+        (PageKind::Page { .. } | PageKind::Offset { .. }, true) => {
+            "there were records, and neither `stop` nor `total` ends it"
+        }
+        (PageKind::Page { .. } | PageKind::Offset { .. }, false) if answer.records == 0 => "the page has no records",
+        (PageKind::Page { .. } | PageKind::Offset { .. }, false) => "as many records came as `total` says",
+        (PageKind::Cursor { .. } | PageKind::Link { next: Some(_) }, true) => "`next` says what follows",
+        (PageKind::Cursor { .. } | PageKind::Link { next: Some(_) }, false) => "`next` is empty",
+        (PageKind::Link { next: None }, true) => "the header `Link` says what follows",
+        (PageKind::Link { next: None }, false) => "the answer has no header `Link` with rel=\"next\"",
+        (PageKind::List { .. }, true) => "there are more in the list `of`",
+        (PageKind::List { .. }, false) => "that was the last in the list `of`",
     }
 }
 

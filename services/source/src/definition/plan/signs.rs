@@ -42,6 +42,16 @@ pub(crate) fn is_limit(name: &str) -> bool {
     LIMITS.contains(&plain(name).as_str())
 }
 
+/// Whether a member of this name, as names are compared, says that there are more.
+pub(crate) fn is_more(plain: &str) -> bool {
+    MORE.contains(&plain)
+}
+
+/// Whether a member of this name, as names are compared, says how many records there are.
+pub(crate) fn is_total(plain: &str) -> bool {
+    TOTALS.contains(&plain)
+}
+
 /// What says that there is more than these records, in words. `link` is the header, `body` the answer without its
 /// records; its members count, and theirs.
 pub(crate) fn more(
@@ -73,15 +83,15 @@ fn says_more(shown: &str, name: &str, value: &Json, records: u64) -> Option<Stri
     if name.starts_with("next") && !is_empty(value) {
         return Some(format!("`{shown}` is not empty"));
     }
-    if MORE.contains(&name.as_str()) && *value == Json::Bool(true) {
+    if is_more(&name) && *value == Json::Bool(true) {
         return Some(format!("`{shown}` is true"));
     }
-    let total = TOTALS.contains(&name.as_str()).then(|| number(value)).flatten();
+    let total = is_total(&name).then(|| number(value)).flatten();
     total.filter(|total| *total > records).map(|total| format!("`{shown}` is {total}, and {records} records came"))
 }
 
 /// As it is compared: `page[size]`, `$top` and `per_page` are `pagesize`, `top` and `perpage`.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
