@@ -65,6 +65,19 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Draft a definition from an answer of an API: `waybill new https://api.example.com/items > items.toml`
+    ///
+    /// Asks for the address, and once or twice more for a second page. The largest array gives the records, their values
+    /// the fields, and what the answer says of more the paging. Credentials become environment variables: none is
+    /// printed. The definition is on standard output, and what to do next on standard error.
+    New(New),
+    /// Try a definition on the real API, and store nothing: requests, records, paging, mistakes
+    ///
+    /// Shows each request, the first item of each level, the first records as the schema reads them, why paging goes on
+    /// or stops, and where the records and [record] differ. The exit status is 0 only if all is well. Values of the
+    /// environment are never shown. With --save the answers become a test: --replay tries the definition on them without
+    /// network and credentials.
+    Try(Try),
     /// Print what the journals of a source say, as JSON lines: its objects, or what happened to jobs
     Journal(Journal),
     /// Make a source's object index again from the objects in data/, and say where the two differed
@@ -86,6 +99,45 @@ pub(crate) enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct New {
+    /// The address of a first page, with the query that it needs
+    pub(crate) url: String,
+    /// A header, as curl takes it; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME:VALUE")]
+    pub(crate) headers: Vec<String>,
+    /// What the source is called; by default the host says it
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Try {
+    /// A definition in TOML
+    pub(crate) file: PathBuf,
+    /// What a job is given, such as date=2024-05-01
+    #[arg(value_name = "NAME=VALUE")]
+    pub(crate) params: Vec<String>,
+    /// How many items to fetch
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    pub(crate) items: usize,
+    /// How many pages to ask for, of each listing and each item
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) pages: u64,
+    /// Show this record, from 1, as it came and as the schema reads it
+    #[arg(long, value_name = "N")]
+    pub(crate) record: Option<u64>,
+    /// Save the answers, without credentials, in a new folder
+    #[arg(long, value_name = "DIR", conflicts_with = "replay")]
+    pub(crate) save: Option<PathBuf>,
+    /// Take the answers from a folder that --save made, in place of the API
+    #[arg(long, value_name = "DIR", conflicts_with = "base_url")]
+    pub(crate) replay: Option<PathBuf>,
+    /// Where the API is, in place of what the definition says
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
 }
 
 /// Settings of a server. Each can also be given in the settings file under the same name with `_`

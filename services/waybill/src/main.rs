@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod commands;
 mod server;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -71,6 +72,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cancel { id } => client::cancel(&id).await,
         Command::Jobs(flags) => client::jobs(flags).await,
         Command::Check { files } => commands::check::run(&files),
+        Command::New(flags) => trial::new::run(flags).await,
+        Command::Try(flags) => trial::attempt::run(flags).await,
         Command::Journal(flags) => commands::index::print(flags).await,
         Command::Rebuild(flags) => commands::index::rebuild(flags).await,
         Command::Key { action: cli::Key::New(flags) } => commands::key::new(&flags),
