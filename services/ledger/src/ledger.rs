@@ -61,8 +61,10 @@ pub(crate) struct Memory {
     pub(crate) sealing: Sealing,
     /// Of sealed jobs, by number; weighed by outcomes, of about 320 bytes each.
     pub(crate) pieces: Cache<(JobId, u32), Piece>,
-    /// Summaries of jobs that succeeded, or that none was there.
-    pub(crate) summaries: Recent<JobId, Option<Summary>>,
+    /// Summaries of jobs that succeeded. Only the end of their retention changes them.
+    pub(crate) succeeded: Recent<JobId, Summary>,
+    /// Jobs without a summary.
+    pub(crate) unended: Recent<JobId, ()>,
     /// Jobs whose folder was listed, and all entered that its objects say.
     pub(crate) folders: Recent<JobId, ()>,
     /// Jobs that have a summary.
@@ -106,7 +108,8 @@ impl Ledger {
             jobs: Jobs::new(store.clone(), options),
             sealing,
             pieces: Cache::weighted(64, 40_000),
-            summaries: Recent::new(1_024, interval),
+            succeeded: Recent::new(1_024, interval * 60),
+            unended: Recent::new(1_024, interval),
             folders: Recent::new(1_024, interval),
             ended: Cache::new(100_000),
             publishing: Arc::new(Semaphore::new(MAX_PUBLISHING)),

@@ -204,11 +204,12 @@ impl Ledger {
     }
 
     async fn intact_status(&self, job: JobId, as_of: AsOf) -> Result<Option<Status>, LedgerError> {
-        let recent = self.memory.summaries.get(&job).filter(|_| as_of == AsOf::ASecondAgo);
-        let mut summary = match &recent {
-            Some(summary) => summary.clone(),
-            None => self.look_for_summary(job).await?,
-        };
+        let may_be_old = as_of == AsOf::ASecondAgo;
+        if let Some(summary) = self.memory.succeeded.get(&job).filter(|_| may_be_old) {
+            return Ok(Some(summary.status));
+        }
+        let is_unended = may_be_old && self.memory.unended.get(&job).is_some();
+        let mut summary = if is_unended { None } else { self.look_for_summary(job).await? };
         if let Some(summary) = summary.take_if(|summary| summary.status.state == State::Succeeded) {
             return Ok(Some(summary.status));
         }
@@ -217,7 +218,7 @@ impl Ledger {
         if !facts.exists {
             return Ok(None);
         }
-        if recent.is_some() && facts.state().is_terminal() {
+        if is_unended && facts.state().is_terminal() {
             summary = self.look_for_summary(job).await?;
         }
         if let Some(summary) = summary
@@ -286,19 +287,24 @@ impl Ledger {
         Ok(summary)
     }
 
-    /// Others than those of jobs that succeeded may be outdated by a retry, and are large.
+    /// A summary of another state is outdated by a retry.
     fn remember_summary(&self, job: JobId, began: Instant, summary: Option<&Summary>) {
-        if summary.is_none_or(|summary| summary.status.state == State::Succeeded) {
-            self.memory.summaries.insert(job, began, summary.cloned());
-        } else {
-            self.memory.summaries.remove(&job);
+        match summary {
+            None => self.memory.unended.insert(job, began, ()),
+            Some(summary) => {
+                self.memory.unended.remove(&job);
+                if summary.status.state == State::Succeeded {
+                    self.memory.succeeded.insert(job, began, summary.clone());
+                }
+            }
         }
     }
 
     /// Forgets a job that is not there any more.
     pub(crate) fn forget(&self, job: JobId) {
         self.memory.requests.remove(&job);
-        self.memory.summaries.remove(&job);
+        self.memory.succeeded.remove(&job);
+        self.memory.unended.remove(&job);
         self.memory.folders.remove(&job);
     }
 
