@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use poem::Request;
 use poem_openapi::{
     Object,
@@ -144,9 +145,14 @@ impl ToJSON for Scalar {
     }
 }
 
+/// The day of a job that is submitted now, in UTC.
+pub(crate) fn today() -> Date {
+    Timestamp::now().to_zoned(TimeZone::UTC).date()
+}
+
 /// Checks what a job is given. `place` is where the client wrote it: `params.`, or nothing.
 pub(crate) fn bind(definition: &Definition, given: &BTreeMap<String, String>, place: &str) -> Result<Params, Problem> {
-    definition.bind(given).map_err(|ParamError { name, expected, found }| {
+    definition.bind(given, today()).map_err(|ParamError { name, expected, found }| {
         Problem::invalid_parameter(&format!("{place}{name}"), &expected, found)
     })
 }
@@ -160,7 +166,7 @@ pub(crate) fn from_query(
     let named = given.iter().find(|(name, _)| name == "source").map(|(_, value)| value.as_str());
     let expected = "the name of a source, as in `?source=relay`";
     let definition = source(named.ok_or_else(|| Problem::invalid_parameter("source", expected, "nothing"))?)?;
-    let params = definition.params().map(|(name, _)| name);
+    let params = definition.params().map(|(name, ..)| name);
     known_query(request, &std::iter::once("source").chain(params).collect::<Vec<_>>())?;
     let params = bind(&definition, &given.into_iter().filter(|(name, _)| name != "source").collect(), "")?;
     Ok((definition, params))

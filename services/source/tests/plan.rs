@@ -7,7 +7,7 @@ use waybill_source::{Catalog, Definition, Env, Item, ItemDraft, ItemError, JobCo
 const STATIONS: &str = include_str!("definitions/stations.toml");
 
 fn bind(source: &Definition, name: &str) -> Params {
-    source.bind(&BTreeMap::from([(name.into(), "2024-05-01".into())])).expect("a date")
+    source.bind(&BTreeMap::from([(name.into(), "2024-05-01".into())]), jiff::civil::date(2024, 5, 1)).expect("a date")
 }
 
 fn job(params: &Params) -> JobContext {
@@ -121,7 +121,7 @@ fn stations_are_planned_from_two_levels() {
     assert_eq!(items[1].values["region"]["title"], "Süd");
     assert_eq!(source.max_bytes(), 500 * 1024 * 1024);
     assert_eq!(source.timeout().as_secs(), 60);
-    assert_eq!(source.params().collect::<Vec<_>>(), [("day", "date")]);
+    assert_eq!(source.params().collect::<Vec<_>>(), [("day", "date", None)]);
 }
 
 #[test]

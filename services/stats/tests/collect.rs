@@ -285,7 +285,11 @@ impl Served {
     async fn submit(&self, date: &str) -> String {
         let submission = Submission {
             definition: &self.bucket.definition,
-            params: self.bucket.definition.bind(&[("date".to_owned(), date.to_owned())].into()).unwrap(),
+            params: self
+                .bucket
+                .definition
+                .bind(&[("date".to_owned(), date.to_owned())].into(), jiff::civil::date(2024, 5, 1))
+                .unwrap(),
             upload: None,
             idempotency_key: None,
             by: None,

@@ -13,7 +13,7 @@ use waybill_source::{Catalog, Definition, Env, Fetch, Item, JobContext};
 use waybill_store::{Store, StoreError};
 use waybill_web::{Caller, JsonBody, Problem, known_query};
 
-use crate::{JobsApi, Metrics, error, routes::Wanted};
+use crate::{JobsApi, Metrics, error, routes::Wanted, submit::today};
 
 const SOURCE: &str = "weather";
 /// Whose idempotency keys are the users' ids.
@@ -99,7 +99,7 @@ impl WeatherApi {
         let definition = self.definition()?;
         let id = collection.0.id;
         let params = definition
-            .bind(&[("id".to_owned(), id.clone())].into())
+            .bind(&[("id".to_owned(), id.clone())].into(), today())
             .map_err(|error| Problem::invalid_parameter("id", &error.expected, &error.found))?;
         let wanted = Wanted { params, upload: None, route: ROUTE, key: Some(id.clone()) };
         self.jobs.accept(&Caller::of(request), definition, wanted, None).await?;

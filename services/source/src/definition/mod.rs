@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use jiff::civil::Date;
+
 pub use self::parse::{
     diagnostic::{Diagnostic, Diagnostics},
     limit::Limit,
@@ -103,14 +105,16 @@ impl Definition {
         &self.base_url
     }
 
-    /// Names, types (`date`, `string`, `integer`) of what a job must be given, in the definition's order.
-    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.params.iter().map(|param| (param.name.as_str(), param.kind.as_str()))
+    /// Names, types (`date`, `datetime`, `string`, `integer`, `boolean`) and defaults of what a job is given, in the
+    /// definition's order.
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str, Option<&str>)> {
+        self.params.iter().map(|param| (param.name.as_str(), param.kind.as_str(), param.default.as_deref()))
     }
 
-    /// Checks what a job was given and brings it into canonical spelling.
-    pub fn bind(&self, given: &BTreeMap<String, String>) -> Result<Params, ParamError> {
-        params::bind(&self.params, given)
+    /// Checks what a job of this day, in UTC, was given, and brings it into canonical spelling. Defaults take the place of
+    /// what is missing.
+    pub fn bind(&self, given: &BTreeMap<String, String>, day: Date) -> Result<Params, ParamError> {
+        params::bind(&self.params, given, day)
     }
 
     /// The names of the partition's parts: `["country", "date"]`.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use crate::{FieldType, Method, RecordPath, definition::template::Template};
+use crate::{
+    FieldType, Method, RecordPath,
+    definition::{plan::windows::Windows, template::Template},
+};
 
 /// All levels, and the key of an item of the last.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) enum Origin {
     Listed(Box<Listing>),
     /// The definition names them: the values of each, by field.
     Fixed(Vec<BTreeMap<String, Json>>),
+    /// They are windows of time.
+    Dates(Box<Windows>),
     /// The client uploads them.
     Uploaded,
 }

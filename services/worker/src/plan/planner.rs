@@ -102,10 +102,11 @@ impl Planner<'_> {
 
     /// The items of `level` below one item of the level above.
     async fn below(&self, level: usize, parent: ItemDraft) -> Result<Vec<ItemDraft>, TaskError> {
-        if let Some(items) = self.definition.fixed(level, &parent) {
+        let job = job_context(&self.request);
+        if let Some(items) = self.definition.fixed(level, &job, &parent)? {
             return Ok(items);
         }
-        let listing = self.definition.listing(level, &job_context(&self.request), &parent, &self.context.worker.env)?;
+        let listing = self.definition.listing(level, &job, &parent, &self.context.worker.env)?;
         let target = self.context.upstream.target(&self.definition, &listing);
         let target = target.map_err(|reason| TaskError::Failed { reason })?;
         let body = listing::read(self.context, &self.definition, &target).await?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use minijinja::Value;
 use toml::{Spanned, de::DeTable};
 
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
         Definition,
         model::{Items, Origin, RequestTemplate},
         parse::{
+            dates,
             diagnostic::{Diagnostics, Report, suggest},
             fetch::{self, Fetch},
             items,
@@ -19,12 +21,13 @@ use crate::{
             stats, store,
         },
         template::{
-            Template,
+            self, Destination, Template,
             scope::{RequestOf, Scope, Section},
+            template_probe,
         },
     },
     hash::sha256_hex,
-    params::{Param, ParamKind},
+    params::{Param, ParamKind, readable},
     upload::Upload,
 };
 
@@ -79,6 +82,7 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     let partition = root.table(report, "store").and_then(|table| store::read(report, table, &scope));
     root.close(report);
     let (items, fetch) = (items?, fetch?);
+    dates::check_names(report, items_node.unwrap_or_default(), &items, partition.as_ref()?);
     Some(Definition {
         env_names: env_names(&items, &fetch),
         name: name?,
@@ -100,7 +104,7 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
 fn env_names(items: &Items, fetch: &Fetch) -> BTreeSet<String> {
     let listed = items.levels.iter().filter_map(|level| match &level.origin {
         Origin::Listed(listing) => Some(&listing.request),
-        Origin::Fixed(_) | Origin::Uploaded => None,
+        Origin::Fixed(_) | Origin::Dates(_) | Origin::Uploaded => None,
     });
     let requests = listed.chain([&fetch.request]);
     let references = requests.flat_map(RequestTemplate::templates).flat_map(Template::references);
@@ -146,6 +150,31 @@ fn base_url(report: &mut Report<'_>, text: Text<'_>) -> Option<String> {
     None
 }
 
+/// What stands for a parameter that was not given: a text, or a template of the day.
+fn default(report: &mut Report<'_>, text: Text<'_>, kind: ParamKind) -> Option<String> {
+    let template = match Template::compile(Destination::Text, text.value) {
+        Ok(template) => template,
+        Err(error) => {
+            report.add(text.at, format!("template: {}", template::reason(&error)));
+            return None;
+        }
+    };
+    if let Some(other) = template.references().iter().find(|name| *name != "job.date") {
+        let help = "a default is a text, or made of `job.date`, the day on which the job is submitted";
+        report.add_with_help(text.at, format!("`{other}` is not offered in `default`"), help);
+        return None;
+    }
+    let scope = Value::from_pairs([("job", template_probe::job())]);
+    let given = template.render(&scope).map_err(|error| error.to_string());
+    let wrong = match &given {
+        Ok(given) if kind.canonical(given).is_some() => return Some(text.value.to_owned()),
+        Ok(given) => format!("`default` must be {}, found {:?}", kind.expected(), readable(given)),
+        Err(error) => format!("`default`: {error}"),
+    };
+    report.add(text.at, wrong);
+    None
+}
+
 fn params(report: &mut Report<'_>, node: Node<'_, '_>) -> Vec<Param> {
     let mut params: Vec<Param> = Vec::new();
     // `params = []` says the same as leaving it out.
@@ -176,7 +205,9 @@ fn params(report: &mut Report<'_>, node: Node<'_, '_>) -> Vec<Param> {
             } else {
                 // A parameter that was refused still counts as known, and as good for everything, so that
                 // templates are not blamed for it.
-                params.push(Param { name: name.to_owned(), kind: kind.unwrap_or(ParamKind::Date) });
+                let kind = kind.unwrap_or(ParamKind::Date);
+                let default = table.optional_string(report, "default").and_then(|text| default(report, text, kind));
+                params.push(Param { name: name.to_owned(), kind, default });
             }
         }
         table.close(report);

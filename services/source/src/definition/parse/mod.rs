@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod check;
+pub(crate) mod dates;
 pub(crate) mod diagnostic;
 pub(crate) mod fetch;
 pub(crate) mod items;

@@ -71,7 +71,9 @@ impl<'a, 't> Table<'a, 't> {
 
     /// A value that may be missing.
     pub(crate) fn optional(&mut self, key: &'static str) -> Option<Node<'a, 't>> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         self.entries.get(key)
     }
 

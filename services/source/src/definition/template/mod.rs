@@ -3,6 +3,7 @@
 //! A template is always the operator's text. A value from an upstream is only ever a value: it is never
 //! compiled, it cannot add a segment to a path, and it cannot leave its folder in a key.
 
+pub(crate) mod filters;
 pub(crate) mod scope;
 pub(crate) mod template_probe;
 
@@ -71,6 +72,7 @@ static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     base.set_debug(false);
     base.set_auto_escape_callback(|_| AutoEscape::None);
     base.add_filter("slug", |text: Cow<'_, str>| slug(&text));
+    filters::add(&mut base);
     let globals: Vec<_> = base.globals().map(|(name, _)| name.to_owned()).collect();
     for global in globals {
         base.remove_global(&global);

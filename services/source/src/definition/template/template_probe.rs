@@ -20,11 +20,13 @@ use crate::{
 const BATCH: usize = 2;
 
 pub(crate) fn params(params: &[Param]) -> Value {
-    let sample = |Param { name, kind }: &Param| {
+    let sample = |Param { name, kind, .. }: &Param| {
         let value = match kind {
             ParamKind::Date => "2024-05-01".into(),
+            ParamKind::Datetime => "2024-05-01T08:00:00Z".into(),
             ParamKind::String => "sample".into(),
             ParamKind::Integer => Value::from(1),
+            ParamKind::Boolean => Value::from(true),
         };
         (name.clone(), value)
     };
