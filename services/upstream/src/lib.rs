@@ -1,4 +1,5 @@
-//! A stand-in for the servers that Waybill talks to: bus files of any size, weather, posts, and faults on request.
+//! A stand-in for the servers that Waybill talks to: bus files of any size, weather, posts, pages of
+//! every kind, and faults on request.
 //!
 //! Everything it says is a pure function of a seed, so two machines get the same bytes, and a file of
 //! gigabytes is never held: any part of it is computed where it is asked for. It shares no code with
@@ -29,5 +30,6 @@ pub use options::{Changes, Options};
 pub use server::{Running, Upstream};
 pub use sites::{
     atlas::City,
+    paged::{Auth, Collection, Lead, Paging, PagingFault, Shape, TokenEndpoint, TokenFault, Total, collections},
     received::{Received, RepeatedPost},
 };

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{City, Faults};
+use crate::{City, Collection, Faults, TokenEndpoint, sites::paged::collections};
 
 /// What an upstream is made with.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -54,6 +54,12 @@ pub struct Options {
     /// tenth less than a second: of requests that start within the rate, some arrive up to so much closer together.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
     pub posts_window: Duration,
+    /// What `/paged/{collection}` serves, by name. The default has one of each paging (`page`, `offset`, `cursor`,
+    /// `last-id`, `link`, `next`, `list`, `none`), shape (`array`, `rates`, `lines`, `csv`, `rows`) and authentication
+    /// (`bearer`, `basic`, `header`, `query`, `oauth`): 250 records each, 100 a page.
+    pub collections: BTreeMap<String, Collection>,
+    /// What `POST /paged/token` gives.
+    pub token_endpoint: TokenEndpoint,
     /// Whether `PUT /control` and `GET /control` are there, for tests in another process, and whether the title
     /// of a post can ask for a fault. Whoever reaches the port may use them, so keep it on loopback.
     ///
@@ -85,6 +91,8 @@ impl Default for Options {
             weather_leave_out_unknown: false,
             posts_per_window: 7,
             posts_window: Duration::from_millis(900),
+            collections: collections(),
+            token_endpoint: TokenEndpoint::default(),
             control: false,
         }
     }
@@ -127,4 +135,9 @@ pub struct Changes {
     /// See [`Options::posts_window`].
     #[serde(with = "jiff::fmt::serde::unsigned_duration::optional")]
     pub posts_window: Option<Duration>,
+    /// Collections to add or to replace, by name, each whole: `{"page":{"faults":[{"status":{"page":2,"status":500}}]}}`.
+    /// Their faults begin anew; see [`PagingFault`](crate::PagingFault).
+    pub collections: BTreeMap<String, Collection>,
+    /// See [`Options::token_endpoint`], all of it anew. Tokens that were given stay as they are.
+    pub token_endpoint: Option<TokenEndpoint>,
 }

@@ -7,9 +7,9 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    Changes, City, CityFault, Faults, Options, Received, Requests,
+    Changes, City, CityFault, Collection, Faults, Options, Received, Requests, TokenEndpoint,
     http::{control, problem::problem},
-    sites::{buses, posts, stations, weather},
+    sites::{apis, buses, paged, posts, stations, weather},
     state::State,
 };
 
@@ -29,11 +29,13 @@ impl Upstream {
 
     /// Its routes: `/cities`, `/cities/{id}/stats?date=`, `/regions`, `/regions/{code}/stations`,
     /// `/stations/{id}/readings?day=`, `/data/2.5/group?id=&appid=`, `/posts`, `/posts/moved`,
-    /// `/posts/received?title=`, and `/control` where that is on. Errors are problems (RFC 9457), but for the
+    /// `/posts/received?title=`, `/paged/{collection}`, `/paged/token`, the APIs below `/guardian`, `/openaq`,
+    /// `/openexchange`, `/sendgrid` and `/stripe`, and `/control` where that is on. Errors are problems (RFC 9457), but for the
     /// weather's, which are OpenWeather's, and those of posts, which are `{"message": "…"}`.
     pub fn app(&self) -> impl Endpoint<Output = Response> + use<> {
         let state = self.0.clone();
         let mut route = posts::add_to(weather::add_to(stations::add_to(buses::add_to(Route::new()))));
+        route = apis::add_to(paged::add_to(route));
         if state.options.control {
             route = control::add_to(route);
         }
@@ -102,6 +104,16 @@ impl Upstream {
     pub fn set_city(&self, id: u64, name: &str, country: &str) {
         let city = City { id, name: name.to_owned(), country: country.to_owned() };
         self.change(Changes { cities: vec![city], ..Changes::default() });
+    }
+
+    /// Adds a collection, or replaces the one of this name; its faults begin anew.
+    pub fn set_collection(&self, name: &str, collection: Collection) {
+        self.change(Changes { collections: [(name.to_owned(), collection)].into(), ..Changes::default() });
+    }
+
+    /// What requests for a token get from now on; those that were given stay as they are.
+    pub fn set_token_endpoint(&self, endpoint: TokenEndpoint) {
+        self.change(Changes { token_endpoint: Some(endpoint), ..Changes::default() });
     }
 
     /// All cities that have no weather, anew.

@@ -13,8 +13,10 @@ use crate::{
     files::{content::Content, file::CityFile, pool::Pool, spoil::spoil},
     http::requests::Counters,
     sites::{
+        apis::sendgrid::Exports,
         atlas,
         day::Day,
+        paged::{PageRefusal, PageRequest, PageTurn, Paged, TokenEndpoint},
         post::Post,
         post_rules::{PostTurn, Posts},
         weather_rules::{Refusal, Weather},
@@ -42,6 +44,8 @@ struct Live {
     asked: HashMap<(u64, u64), u64>,
     weather: Weather,
     posts: Posts,
+    paged: Paged,
+    exports: Exports,
 }
 
 /// How an answer is given.
@@ -72,6 +76,8 @@ impl State {
             asked: HashMap::new(),
             weather: Weather::new(&options),
             posts: Posts::new(&options),
+            paged: Paged::new(&options),
+            exports: Exports::default(),
         };
         Self { pool: Arc::new(Pool::new(seed)), counters: Counters::default(), live: Mutex::new(live), options }
     }
@@ -80,6 +86,7 @@ impl State {
         let mut live = self.live();
         live.weather.change(&changes);
         live.posts.change(&changes);
+        live.paged.change(&changes);
         let Changes { faults, delay, bytes_per_second, etag, range, versions, cities, .. } = changes;
         if let Some(faults) = faults {
             live.faults = faults;
@@ -175,6 +182,29 @@ impl State {
 
     pub(crate) fn received_with_title(&self, title: &str) -> u64 {
         self.live().posts.received.with_title(title)
+    }
+
+    /// What a request for a page meets.
+    pub(crate) fn page(&self, request: &PageRequest<'_>) -> Result<PageTurn, PageRefusal> {
+        self.live().paged.ask(request)
+    }
+
+    pub(crate) fn token_endpoint(&self) -> TokenEndpoint {
+        self.live().paged.endpoint()
+    }
+
+    pub(crate) fn token(&self) -> String {
+        self.live().paged.token()
+    }
+
+    /// Begins an export, and says its number.
+    pub(crate) fn begin_export(&self) -> u64 {
+        self.live().exports.begin()
+    }
+
+    /// Counts a look at an export, and says whether it is ready; none for an unknown one.
+    pub(crate) fn look_at_export(&self, number: u64) -> Option<bool> {
+        self.live().exports.look(number)
     }
 
     fn city(&self, live: &Live, id: u64) -> City {

@@ -266,7 +266,17 @@ pub(crate) struct Jobs {
 #[cfg(feature = "upstream")]
 #[derive(Debug, Args)]
 #[command(after_help = "Its weather: OPENWEATHER_API_KEY=test waybill up --base-url weather=http://127.0.0.1:8000
-Its posts: POST /posts takes userId, title and body; GET /posts/received says how often each came.")]
+Its posts: POST /posts takes userId, title and body; GET /posts/received says how often each came.
+Its pages: GET /paged/NAME, 250 records, 100 a page. NAME is a paging (page, offset, cursor,
+last-id, link, next, list, none); or, by number, a shape (array, rates, lines, csv, rows) or what
+is wanted for it (bearer, basic, header, query, oauth: a token of POST /paged/token). A 401 says
+which credentials are right. PUT /control sets collections, each whole:
+  {\"collections\": {\"mine\": {\"records\": 30, \"size\": 10, \"paging\": \"cursor\", \"shape\": \"csv\",
+    \"auth\": \"bearer\", \"faults\": [{\"status\": {\"page\": 2, \"status\": 500}}]}}}
+Their faults: cut, status, expired_cursors, short, empty, repeat_last, total, next, huge_cursor,
+unasked.
+Five public APIs for --base-url, with the key `test`: /guardian, /openaq/v3, /openexchange/api,
+/sendgrid, /stripe/v1.")]
 pub(crate) struct Upstream {
     /// Where to serve
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]

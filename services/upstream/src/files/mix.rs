@@ -15,6 +15,14 @@ pub(crate) enum Use {
     Reading,
     Weather,
     PostFault,
+    Paged,
+    Cursor,
+    Token,
+    Article,
+    Measurement,
+    Rate,
+    Contact,
+    Transaction,
 }
 
 /// Folds `parts` with the finalizer of SplitMix64.

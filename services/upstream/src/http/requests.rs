@@ -7,6 +7,9 @@ use std::{
 
 use serde::Serialize;
 
+/// More different pages than this are not told apart. By the paths that tests ask for, they take 2 MB at most.
+const MOST_PAGES: usize = 10_000;
+
 /// Counters since the start. Requests to `/control` and `/posts/received` are not in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Requests {
@@ -22,6 +25,15 @@ pub struct Requests {
     pub posts: PostRequests,
     /// All others.
     pub other: u64,
+    /// Requests for pages, with the right credentials: by path, then by the number of the page. They are in `other`,
+    /// too. 0 is a list of pages.
+    pub pages: BTreeMap<String, BTreeMap<u64, u64>>,
+    /// Requests for pages that came when 10,000 of them were told apart.
+    pub untracked_pages: u64,
+    /// Requests for tokens; they are in `other`, too.
+    pub tokens: u64,
+    /// Requests with credentials, of any kind, to another origin than that which wants them.
+    pub leaked: u64,
     /// Answers by status, without posts that were not answered; 304 are those that saved a download, 206 the resumed ones.
     pub status: BTreeMap<u16, u64>,
     /// Bytes of bodies of files, as far as they were sent.
@@ -40,6 +52,16 @@ pub struct PostRequests {
 }
 
 impl Requests {
+    /// How many requests for pages had this path.
+    pub fn pages(&self, path: &str) -> u64 {
+        self.pages.get(path).map_or(0, |pages| pages.values().sum())
+    }
+
+    /// How many requests for pages had this path, and asked for this page.
+    pub fn page(&self, path: &str, number: u64) -> u64 {
+        self.pages.get(path).and_then(|pages| pages.get(&number)).copied().unwrap_or_default()
+    }
+
     /// How many answers had this status.
     pub fn answered(&self, status: u16) -> u64 {
         self.status.get(&status).copied().unwrap_or_default()
@@ -54,6 +76,8 @@ pub(crate) struct Counters(Arc<Mutex<Tally>>);
 struct Tally {
     requests: Requests,
     under_way: u64,
+    /// How many different pages there are in `requests`.
+    pages: usize,
 }
 
 impl Counters {
@@ -74,6 +98,26 @@ impl Counters {
 
     pub(crate) fn answered(&self, status: u16) {
         *self.lock().requests.status.entry(status).or_default() += 1;
+    }
+
+    pub(crate) fn page_asked(&self, path: &str, number: u64) {
+        let tally = &mut *self.lock();
+        if let Some(count) = tally.requests.pages.get_mut(path).and_then(|pages| pages.get_mut(&number)) {
+            *count += 1;
+        } else if tally.pages < MOST_PAGES {
+            tally.pages += 1;
+            tally.requests.pages.entry(path.to_owned()).or_default().insert(number, 1);
+        } else {
+            tally.requests.untracked_pages += 1;
+        }
+    }
+
+    pub(crate) fn token_asked(&self) {
+        self.lock().requests.tokens += 1;
+    }
+
+    pub(crate) fn leaked(&self) {
+        self.lock().requests.leaked += 1;
     }
 
     pub(crate) fn violated(&self) {
@@ -114,5 +158,26 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.lock().under_way -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counters, MOST_PAGES};
+
+    #[test]
+    fn pages_are_told_apart_up_to_a_bound() {
+        let counters = Counters::default();
+        for number in 0..MOST_PAGES as u64 + 5 {
+            counters.page_asked("/a", number);
+        }
+        counters.page_asked("/a", 7);
+        counters.page_asked("/b", 7);
+        let requests = counters.read();
+        assert_eq!(
+            (requests.pages("/a"), requests.page("/a", 7), requests.page("/b", 7)),
+            (MOST_PAGES as u64 + 1, 2, 0)
+        );
+        assert_eq!(requests.untracked_pages, 6);
     }
 }

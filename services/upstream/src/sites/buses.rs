@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures::stream;
 use poem::{
     Body, Request, Response, Route, get, handler,
-    http::{StatusCode, header},
     web::{Data, Path},
 };
 
@@ -16,7 +15,7 @@ use crate::{
     files::content::Content,
     http::{
         answer::{Asked, Ending, answer},
-        problem::{no_day, not_found, problem},
+        problem::{no_day, not_found, refusal},
     },
     sites::day::Day,
     state::State,
@@ -70,15 +69,4 @@ async fn stats(state: Data<&Arc<State>>, Path(id): Path<String>, request: &Reque
         _ => (turn.content, "application/json", Ending::Whole),
     };
     answer(&asked, content, media_type, manner, ending, under_way)
-}
-
-fn refusal(status: u16, retry_after: u64) -> Response {
-    let status =
-        StatusCode::from_u16(status).ok().filter(|status| status.is_client_error() || status.is_server_error());
-    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = problem(status, "a fault that was asked for");
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        response.headers_mut().insert(header::RETRY_AFTER, retry_after.into());
-    }
-    response
 }

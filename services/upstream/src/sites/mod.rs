@@ -1,8 +1,10 @@
 //! The APIs that are stood in for.
 
+pub(crate) mod apis;
 pub(crate) mod atlas;
 pub(crate) mod buses;
 pub(crate) mod day;
+pub(crate) mod paged;
 pub(crate) mod post;
 pub(crate) mod post_rules;
 pub(crate) mod posts;

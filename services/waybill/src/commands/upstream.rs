@@ -39,6 +39,7 @@ pub(crate) async fn run(flags: cli::Upstream) -> anyhow::Result<ExitCode> {
     println!("  a file     http://{address}/cities/0/stats?date=2024-05-01");
     println!("  weather    http://{address}/data/2.5/group?id=1,2&appid={}", flags.weather_key);
     println!("  posts      http://{address}/posts, and what came: http://{address}/posts/received");
+    println!("  pages      http://{address}/paged/page?page=2; `waybill upstream --help` names the other kinds");
     upstream.serve(listener, signals::shutdown()?).await?;
     Ok(ExitCode::SUCCESS)
 }
