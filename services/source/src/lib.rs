@@ -18,12 +18,12 @@ mod stats;
 mod upload;
 
 pub use catalog::Catalog;
-pub use definition::{Definition, Diagnostic, Diagnostics, Format, Limit, is_provenance};
+pub use definition::{Definition, Diagnostic, Diagnostics, Format, Limit, Mark, is_provenance};
 pub use item::{Item, ItemDraft, ItemError, Method, Request, RequestBody};
 pub use job::{Env, JobContext};
 pub use object_name::{ObjectName, Piece, item_prefix};
 pub use object_versions::{Fetch, ObjectVersions, Verdict};
-pub use params::{ParamError, Params, parse_date};
+pub use params::{DefaultsFrom, ParamError, Params, parse_date};
 pub use path::{RecordPath, RecordPathError};
 pub use record::{Constraints, Field, FieldType, Schema, TimeFormat};
 pub use scan::{Rejection, Scanned, Scanner};

@@ -109,17 +109,40 @@ fn second(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// What defaults are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct DefaultsFrom<'a> {
+    /// `job.date`: the day of the job, in UTC.
+    pub day: Date,
+    /// `previous.to`: up to where an earlier job has come ([`crate::Definition::mark`]), if there was one.
+    pub previous: Option<&'a str>,
+}
+
 impl Param {
-    /// The value for a job of this day that was given none.
-    fn default_on(&self, day: Date) -> Option<String> {
+    /// The value for a job that was given none; `None` where nothing can be made of what there is.
+    fn default(&self, from: DefaultsFrom<'_>) -> Option<String> {
         let template = Template::compile(Destination::Text, self.default.as_deref()?).ok()?;
-        let job = Value::from_pairs([("date", day.to_string())]);
-        template.render(&Value::from_pairs([("job", job)])).ok()
+        let job = Value::from_pairs([("date", from.day.to_string())]);
+        let previous = Value::from_pairs(from.previous.map(|to| ("to", to)));
+        template.render(&Value::from_pairs([("job", job), ("previous", previous)])).ok()
+    }
+
+    /// Whether its default is made of what an earlier job was.
+    pub(crate) fn asks_previous(&self) -> bool {
+        let template = self.default.as_deref().map(|default| Template::compile(Destination::Text, default));
+        template.is_some_and(|template| template.is_ok_and(|it| it.references().iter().any(|name| name == PREVIOUS)))
     }
 }
 
-/// Checks what a job of this day was given: everything declared that has no default, nothing else.
-pub(crate) fn bind(declared: &[Param], given: &BTreeMap<String, String>, day: Date) -> Result<Params, ParamError> {
+/// Up to where an earlier job has come.
+pub(crate) const PREVIOUS: &str = "previous.to";
+
+/// Checks what a job was given: everything declared that has no default, nothing else.
+pub(crate) fn bind(
+    declared: &[Param],
+    given: &BTreeMap<String, String>,
+    from: DefaultsFrom<'_>,
+) -> Result<Params, ParamError> {
     if let Some(name) = given.keys().find(|name| declared.iter().all(|param| param.name != **name)) {
         let known: Vec<_> = declared.iter().map(|param| format!("`{}`", param.name)).collect();
         let expected = if known.is_empty() { "no parameters".into() } else { format!("only {}", known.join(", ")) };
@@ -131,13 +154,17 @@ pub(crate) fn bind(declared: &[Param], given: &BTreeMap<String, String>, day: Da
     }
     let bound = declared.iter().map(|param| {
         let Param { name, kind, .. } = param;
-        let found = given.get(name).cloned().or_else(|| param.default_on(day));
+        let found = given.get(name).cloned().or_else(|| param.default(from));
         match found.as_deref().and_then(|text| kind.canonical(text)) {
             Some(value) => Ok((name.clone(), value)),
             None => Err(ParamError {
                 name: name.clone(),
                 expected: kind.expected(),
-                found: found.map_or_else(|| "nothing".into(), |text| format!("{:?}", readable(&text))),
+                found: match found {
+                    Some(text) => format!("{:?}", readable(&text)),
+                    None if param.asks_previous() => "nothing, and no earlier job to go on from".into(),
+                    None => "nothing".into(),
+                },
             }),
         }
     });
@@ -156,6 +183,8 @@ pub(crate) fn readable(text: &str) -> String {
 mod tests {
     use super::*;
 
+    const FROM: DefaultsFrom<'static> = DefaultsFrom { day: jiff::civil::date(2024, 5, 16), previous: None };
+
     fn try_bind(given: &[(&str, &str)]) -> Result<String, String> {
         let declared = ParamKind::ALL.map(|kind| Param {
             name: kind.as_str().into(),
@@ -167,7 +196,7 @@ mod tests {
             },
         });
         let given = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        bind(&declared, &given, parse_date("2024-05-16").unwrap())
+        bind(&declared, &given, FROM)
             .map(|params| serde_json::to_string(&params).unwrap())
             .map_err(|error| error.to_string())
     }
@@ -232,6 +261,6 @@ mod tests {
         parameter `country`: expected only `date`, `datetime`, `string`, `integer`, `boolean`, found a parameter that this source does not take
         "#);
         insta::assert_snapshot!(try_bind(&[("string", "x"), ("integer", "1")]).unwrap_err(), @"parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found nothing");
-        insta::assert_snapshot!(bind(&[], &BTreeMap::from([("x".into(), "1".into())]), parse_date("2024-05-16").unwrap()).unwrap_err(), @"parameter `x`: expected no parameters, found a parameter that this source does not take");
+        insta::assert_snapshot!(bind(&[], &BTreeMap::from([("x".into(), "1".into())]), FROM).unwrap_err(), @"parameter `x`: expected no parameters, found a parameter that this source does not take");
     }
 }

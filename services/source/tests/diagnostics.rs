@@ -110,15 +110,15 @@ fn windows_of_time() {
 #[test]
 fn defaults_of_parameters() {
     insta::assert_snapshot!(rates(&[
-        ("{{ job.date }}", "{{ previous.to }}"),
+        ("{{ job.date }}", "{{ previous.from }}"),
         ("{{ job.date }}", "{{ job.date"),
         ("{{ job.date }}", "tomorrow"),
         ("default = \"2024-04-29\"", "default = 7"),
         ("type = \"date\", default = \"2024-04-29\"", "type = \"boolean\", default = \"yes\""),
         ("type = \"date\", default = \"2024-04-29\"", "type = \"day\""),
     ]), @r#"
-    x.toml:7:43: `previous.to` is not offered in `default`
-      help: a default is a text, or made of `job.date`, the day on which the job is submitted
+    x.toml:7:43: `previous.from` is not offered in `default`
+      help: a default is a text, or made of `job.date`, the day on which the job is submitted, and `previous.to`
     x.toml:7:43: template: unexpected end of input, expected end of variable block
     x.toml:7:43: `default` must be a date such as 2024-05-01, in the years 1900 to 2199, found "tomorrow"
     x.toml:6:45: `default` must be a string, found an integer
@@ -126,6 +126,14 @@ fn defaults_of_parameters() {
     x.toml:6:27: no parameter has the type `day`
       help: known: `date`, `datetime`, `string`, `integer`, `boolean`
     "#);
+}
+
+#[test]
+fn a_default_that_no_job_can_fill() {
+    insta::assert_snapshot!(said(RATES, &[("2024-04-29", "{{ previous.to }}"), ("from = \"{{ params.from }}", "from = \"{{ currency.code }}")]), @"
+    x.toml:6:45: `previous.to` is not offered here
+      help: it is where the windows of an earlier job ended, and needs `dates` that are made of `params` and `job` only
+    ");
 }
 
 #[test]

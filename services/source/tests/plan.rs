@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use waybill_source::{Catalog, Definition, Env, Item, ItemDraft, ItemError, JobContext, Params, Request};
+use waybill_source::{Catalog, DefaultsFrom, Definition, Env, Item, ItemDraft, ItemError, JobContext, Params, Request};
 
 const STATIONS: &str = include_str!("definitions/stations.toml");
 
 fn bind(source: &Definition, name: &str) -> Params {
-    source.bind(&BTreeMap::from([(name.into(), "2024-05-01".into())]), jiff::civil::date(2024, 5, 1)).expect("a date")
+    source
+        .bind(
+            &BTreeMap::from([(name.into(), "2024-05-01".into())]),
+            DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None },
+        )
+        .expect("a date")
 }
 
 fn job(params: &Params) -> JobContext {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use waybill_source::{
-    Catalog, Definition, Env, Format, ItemDraft, JobContext, Judgement, Limit, Method, OnUnknown, Params, Request, Row,
-    RowOutcome, RowResult, Statistics,
+    Catalog, DefaultsFrom, Definition, Env, Format, ItemDraft, JobContext, Judgement, Limit, Method, OnUnknown, Params,
+    Request, Row, RowOutcome, RowResult, Statistics,
 };
 
 const RELAY: &str = include_str!("../sources/relay.toml");
@@ -411,8 +411,12 @@ fn files_are_asked_for_with_headers() {
     );
     let source = Definition::parse("x.toml", &text).unwrap();
     let env = Env::from([("KEY".into(), "s3cret".into())]);
-    let params =
-        source.bind(&BTreeMap::from([("date".into(), "2024-05-01".into())]), jiff::civil::date(2024, 5, 1)).unwrap();
+    let params = source
+        .bind(
+            &BTreeMap::from([("date".into(), "2024-05-01".into())]),
+            DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None },
+        )
+        .unwrap();
     let job = JobContext { params, ..job() };
     let listing = source.listing(0, &job, &ItemDraft::default(), &env).unwrap();
     assert_eq!(listing.headers, [("X-Api-Key".to_owned(), "s3cret".to_owned())]);

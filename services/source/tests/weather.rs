@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use waybill_source::{Catalog, Definition, Env, Item, ItemDraft, JobContext, Limit, ObjectName, Params, Request};
+use waybill_source::{
+    Catalog, DefaultsFrom, Definition, Env, Item, ItemDraft, JobContext, Limit, ObjectName, Params, Request,
+};
 
 const WEATHER: &str = include_str!("../sources/weather.toml");
 const SECRET: &str = "s3cret/..?&";
@@ -35,8 +37,12 @@ fn parse(changes: &[(&str, &str)]) -> Definition {
 }
 
 fn job(source: &Definition, id: &str) -> JobContext {
-    let params =
-        source.bind(&BTreeMap::from([("id".into(), id.into())]), jiff::civil::date(2024, 5, 1)).expect("an id");
+    let params = source
+        .bind(
+            &BTreeMap::from([("id".into(), id.into())]),
+            DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None },
+        )
+        .expect("an id");
     JobContext { id: "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88".into(), date: "2024-05-01".into(), params }
 }
 
@@ -452,7 +458,12 @@ fn a_clients_id_is_safe_in_a_partition() {
     let (long, other) = ("é/".repeat(500), format!("{}x", "é/".repeat(499)));
     assert_ne!(place(&long), place(&other));
     assert!(place(&long).len() < 230 && place(&long).matches('/').count() == 1);
-    let bind = |id: &str| source.bind(&BTreeMap::from([("id".into(), id.into())]), jiff::civil::date(2024, 5, 1));
+    let bind = |id: &str| {
+        source.bind(
+            &BTreeMap::from([("id".into(), id.into())]),
+            DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None },
+        )
+    };
     assert!(bind("").is_err() && bind(&"x".repeat(1_001)).is_err() && bind(&"x".repeat(10_000)).is_err());
     assert!(bind(&"🌦".repeat(1_000)).is_ok());
 }

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::date;
-use waybill_source::{Definition, Env, ItemDraft, JobContext};
+use waybill_source::{DefaultsFrom, Definition, Env, ItemDraft, JobContext};
 
 const RATES: &str = include_str!("definitions/rates.toml");
 
-/// Every item of a job of 2024-05-02 with what is asked for and where it goes.
 fn planned(source: &Definition, given: &[(&str, &str)]) -> String {
+    planned_after(source, None, given)
+}
+
+/// Every item of a job of 2024-05-02 with what is asked for and where it goes.
+fn planned_after(source: &Definition, previous: Option<&str>, given: &[(&str, &str)]) -> String {
     let given: BTreeMap<_, _> = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let params = match source.bind(&given, date(2024, 5, 2)) {
+    let params = match source.bind(&given, DefaultsFrom { day: date(2024, 5, 2), previous }) {
         Ok(params) => params,
         Err(error) => return error.to_string(),
     };
@@ -55,4 +59,53 @@ fn bounds_that_make_no_windows_are_refused() {
     let source = Definition::parse("rates.toml", RATES).unwrap();
     insta::assert_snapshot!(planned(&source, &[("from", "2024-05-03")]), @"`dates`: `from`, 2024-05-03, is after `to`, 2024-05-02");
     insta::assert_snapshot!(planned(&source, &[("from", "today")]), @r#"parameter `from`: expected a date such as 2024-05-01, in the years 1900 to 2199, found "today""#);
+}
+
+fn incremental() -> Definition {
+    let text = RATES.replace(r#"default = "2024-04-29""#, r#"default = "{{ previous.to | default('2024-04-30') }}""#);
+    let text =
+        text.replace("params   = [", "params   = [\n  { name = \"kind\", type = \"string\", default = \"spot\" },");
+    Definition::parse("rates.toml", &text).unwrap()
+}
+
+#[test]
+fn a_job_goes_on_where_an_earlier_one_ended() {
+    let source = incremental();
+    assert_eq!(planned(&source, &[]).lines().count(), 4);
+    insta::assert_snapshot!(planned_after(&source, Some("2024-05-01"), &[]), @"
+    /historical/2024%2F05%2F01?base=EUR&since=1714521600&until=2024-05-01 → date=2024-05-01 EUR
+    /historical/2024%2F05%2F01?base=USD&since=1714521600&until=2024-05-01 → date=2024-05-01 USD
+    ");
+    assert_eq!(planned_after(&source, Some("2024-05-02"), &[]), "");
+    let source = Definition::parse("rates.toml", &RATES.replace("2024-04-29", "{{ previous.to }}")).unwrap();
+    insta::assert_snapshot!(planned(&source, &[]), @"parameter `from`: expected a date such as 2024-05-01, in the years 1900 to 2199, found nothing, and no earlier job to go on from");
+}
+
+#[test]
+fn a_mark_is_shared_by_jobs_whose_other_parameters_are_the_same() {
+    let source = incremental();
+    let from = DefaultsFrom { day: date(2024, 5, 2), previous: None };
+    let mark = |given: &[(&str, &str)]| {
+        let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let params = source.bind(&given, from).unwrap();
+        let job = JobContext { date: "2024-05-02".into(), params, ..JobContext::default() };
+        let wanted = source.wants_mark(&given, from).unwrap();
+        (source.mark(&job).unwrap().map(|mark| (mark.to, mark.others)), wanted)
+    };
+    let (left, wanted) = mark(&[]);
+    let (to, others) = left.unwrap();
+    assert_eq!((to.as_str(), others.0["kind"].as_str(), others.0.len()), ("2024-05-02", "spot", 1));
+    assert_eq!(wanted, Some(others.clone()));
+    assert_eq!(mark(&[("to", "2024-05-01")]).0, Some(("2024-05-01".to_owned(), others.clone())));
+    assert_eq!(mark(&[("from", "2024-05-02")]), (None, None), "it has no windows, and needs no mark");
+    let (other, wanted) = mark(&[("kind", "future")]);
+    assert_ne!(other.as_ref().unwrap().1, others);
+    assert_eq!(wanted, other.map(|(_, others)| others));
+    let plain = Definition::parse("rates.toml", RATES).unwrap();
+    let job = JobContext {
+        date: "2024-05-02".into(),
+        params: plain.bind(&BTreeMap::new(), from).unwrap(),
+        ..JobContext::default()
+    };
+    assert_eq!(plain.mark(&job), Ok(None), "nobody asks for it");
 }

@@ -13,7 +13,7 @@ use waybill_ledger::{
     Ledger, Submission,
     index::{self, Index, Rebuilt},
 };
-use waybill_source::{Catalog, Definition, Fetch, ObjectName, Piece};
+use waybill_source::{Catalog, DefaultsFrom, Definition, Fetch, ObjectName, Piece};
 use waybill_stats::{Collector, Range, Reason, Report, StatsApi};
 use waybill_store::{Embedded, Store, Upload, UploadBody};
 use waybill_web::{AppConfig, Probes, app};
@@ -288,7 +288,10 @@ impl Served {
             params: self
                 .bucket
                 .definition
-                .bind(&[("date".to_owned(), date.to_owned())].into(), jiff::civil::date(2024, 5, 1))
+                .bind(
+                    &[("date".to_owned(), date.to_owned())].into(),
+                    DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None },
+                )
                 .unwrap(),
             upload: None,
             idempotency_key: None,

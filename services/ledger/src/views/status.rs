@@ -333,6 +333,9 @@ impl Ledger {
             // Whoever cancelled it may have died, or given up, before.
             self.tell_workers(job, cancelled).await?;
         }
+        if status.state == State::Succeeded {
+            self.set_mark(&status.request).await?;
+        }
         let summary = Summary { round: facts.round, status: status.clone() };
         self.put(&keys::of(job, Name::Summary), &summary, objects::SUMMARY).await?;
         self.remember_summary(job, Instant::now(), Some(&summary));

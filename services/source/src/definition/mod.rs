@@ -13,20 +13,19 @@ use std::{
     time::Duration,
 };
 
-use jiff::civil::Date;
-
 pub use self::parse::{
     diagnostic::{Diagnostic, Diagnostics},
     limit::Limit,
     stats::is_provenance,
 };
+pub use self::plan::mark::Mark;
 use crate::{
     Env, ParamError, Params, RecordPath, Scanner, Schema, Statistic, Statistics,
     definition::{
         model::Items,
         parse::{fetch::Fetch, store::Partition},
     },
-    params::{self, Param},
+    params::{self, DefaultsFrom, Param},
     upload::Upload,
 };
 
@@ -111,10 +110,9 @@ impl Definition {
         self.params.iter().map(|param| (param.name.as_str(), param.kind.as_str(), param.default.as_deref()))
     }
 
-    /// Checks what a job of this day, in UTC, was given, and brings it into canonical spelling. Defaults take the place of
-    /// what is missing.
-    pub fn bind(&self, given: &BTreeMap<String, String>, day: Date) -> Result<Params, ParamError> {
-        params::bind(&self.params, given, day)
+    /// Checks what a job was given, and brings it into canonical spelling. Defaults take the place of what is missing.
+    pub fn bind(&self, given: &BTreeMap<String, String>, from: DefaultsFrom<'_>) -> Result<Params, ParamError> {
+        params::bind(&self.params, given, from)
     }
 
     /// The names of the partition's parts: `["country", "date"]`.

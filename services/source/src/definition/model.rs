@@ -17,6 +17,16 @@ pub(crate) struct Items {
     pub(crate) key: Option<Template>,
 }
 
+impl Items {
+    /// The windows that say how far a job goes: the first that are the same for all items above them.
+    pub(crate) fn range(&self) -> Option<&Windows> {
+        self.levels.iter().find_map(|level| match &level.origin {
+            Origin::Dates(windows) if windows.is_of_job() => Some(&**windows),
+            _ => None,
+        })
+    }
+}
+
 /// One `[[items]]`.
 #[derive(Debug)]
 pub(crate) struct Level {

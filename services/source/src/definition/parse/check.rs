@@ -27,7 +27,7 @@ use crate::{
         },
     },
     hash::sha256_hex,
-    params::{Param, ParamKind, readable},
+    params::{PREVIOUS, Param, ParamKind, readable},
     upload::Upload,
 };
 
@@ -53,7 +53,7 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     let name = root.string(report, "name").and_then(|text| source_name(report, text));
     let title = root.string(report, "title").and_then(|text| title(report, text));
     let base_url = root.string(report, "base_url").and_then(|text| base_url(report, text));
-    let params = root.optional("params").map_or_else(Vec::new, |node| params(report, node));
+    let (params, previous_at) = root.optional("params").map_or_else(Default::default, |node| params(report, node));
     let items_node = root.required(report, "items").and_then(|node| list(report, node, "items"));
     let (mut sets, items) = items_node.map_or_else(Default::default, |nodes| items::read(report, nodes, &params));
     let (mut fetch, record) = (root.table(report, "fetch"), root.table(report, "record"));
@@ -82,6 +82,10 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     let partition = root.table(report, "store").and_then(|table| store::read(report, table, &scope));
     root.close(report);
     let (items, fetch) = (items?, fetch?);
+    if let Some(at) = previous_at.filter(|_| items.range().is_none()) {
+        let help = "it is where the windows of an earlier job ended, and needs `dates` that are made of `params` and `job` only";
+        report.add_with_help(at, "`previous.to` is not offered here", help);
+    }
     dates::check_names(report, items_node.unwrap_or_default(), &items, partition.as_ref()?);
     Some(Definition {
         env_names: env_names(&items, &fetch),
@@ -159,12 +163,13 @@ fn default(report: &mut Report<'_>, text: Text<'_>, kind: ParamKind) -> Option<S
             return None;
         }
     };
-    if let Some(other) = template.references().iter().find(|name| *name != "job.date") {
-        let help = "a default is a text, or made of `job.date`, the day on which the job is submitted";
+    if let Some(other) = template.references().iter().find(|name| !["job.date", PREVIOUS].contains(&name.as_str())) {
+        let help =
+            "a default is a text, or made of `job.date`, the day on which the job is submitted, and `previous.to`";
         report.add_with_help(text.at, format!("`{other}` is not offered in `default`"), help);
         return None;
     }
-    let scope = Value::from_pairs([("job", template_probe::job())]);
+    let scope = Value::from_pairs([("job", template_probe::job()), ("previous", template_probe::previous())]);
     let given = template.render(&scope).map_err(|error| error.to_string());
     let wrong = match &given {
         Ok(given) if kind.canonical(given).is_some() => return Some(text.value.to_owned()),
@@ -175,11 +180,12 @@ fn default(report: &mut Report<'_>, text: Text<'_>, kind: ParamKind) -> Option<S
     None
 }
 
-fn params(report: &mut Report<'_>, node: Node<'_, '_>) -> Vec<Param> {
-    let mut params: Vec<Param> = Vec::new();
+/// Also where the first default stands that is made of `previous`.
+fn params(report: &mut Report<'_>, node: Node<'_, '_>) -> (Vec<Param>, Option<usize>) {
+    let (mut params, mut previous_at): (Vec<Param>, _) = (Vec::new(), None);
     // `params = []` says the same as leaving it out.
     let entries = match node.get_ref().as_array() {
-        Some(entries) if entries.is_empty() => return params,
+        Some(entries) if entries.is_empty() => return (params, None),
         _ => list(report, node, "params").unwrap_or_default(),
     };
     for entry in entries {
@@ -206,11 +212,14 @@ fn params(report: &mut Report<'_>, node: Node<'_, '_>) -> Vec<Param> {
                 // A parameter that was refused still counts as known, and as good for everything, so that
                 // templates are not blamed for it.
                 let kind = kind.unwrap_or(ParamKind::Date);
-                let default = table.optional_string(report, "default").and_then(|text| default(report, text, kind));
-                params.push(Param { name: name.to_owned(), kind, default });
+                let text = table.optional_string(report, "default");
+                let default = text.and_then(|text| default(report, text, kind));
+                let param = Param { name: name.to_owned(), kind, default };
+                previous_at = previous_at.or(text.filter(|_| param.asks_previous()).map(|text| text.at));
+                params.push(param);
             }
         }
         table.close(report);
     }
-    params
+    (params, previous_at)
 }

@@ -4,5 +4,6 @@ pub(crate) mod batch_match;
 pub(crate) mod calendar;
 pub(crate) mod inline_items;
 pub(crate) mod listing;
+pub(crate) mod mark;
 pub(crate) mod requests;
 pub(crate) mod windows;

@@ -225,7 +225,7 @@ impl Definition {
         Ok(Request { method: request.method, path: text, query, headers, body, shown })
     }
 
-    fn job_names(&self, job: &JobContext) -> Names<'static> {
+    pub(super) fn job_names(&self, job: &JobContext) -> Names<'static> {
         let about = Value::from_pairs([("id", job.id.as_str()), ("date", job.date.as_str())]);
         vec![("params", self.params_value(&job.params)), ("job", about)]
     }

@@ -41,6 +41,13 @@ struct Window {
 impl Windows {
     /// The windows as values of items, oldest first.
     pub(crate) fn items(&self, job: &JobContext, scope: &Value) -> Result<Vec<BTreeMap<String, Json>>, ItemError> {
+        let (from, to) = self.bounds(job, scope)?;
+        let windows = self.between(from, to)?;
+        Ok(windows.into_iter().map(|window| self.values(&window)).collect())
+    }
+
+    /// From where on, and until before what.
+    fn bounds(&self, job: &JobContext, scope: &Value) -> Result<(DateTime, DateTime), ItemError> {
         let bound = |name: &str, template: &Template| {
             let text = template.render(scope).map_err(|error| ItemError(format!("`dates.{name}`: {error}")))?;
             parse(&text).ok_or_else(|| {
@@ -54,14 +61,34 @@ impl Windows {
             return Err(ItemError(format!("`dates`: `from`, {}, is after `to`, {}", self.shown(from), self.shown(to))));
         }
         let today = parse_date(&job.date).map(DateTime::from).filter(|_| !self.future);
-        let windows = self.between(from, today.map_or(to, |today| today.min(to)))?;
-        Ok(windows.into_iter().map(|window| self.values(&window)).collect())
+        let to = today.map_or(to, |today| today.min(to));
+        // Windows that begin at midnight end there.
+        Ok((from, if self.step.is_of_days() { to.date().into() } else { to }))
+    }
+
+    /// Whether they are made of the job alone, and of no item.
+    pub(crate) fn is_of_job(&self) -> bool {
+        self.references().iter().all(|name| name.starts_with("params.") || name.starts_with("job."))
+    }
+
+    /// Whether a parameter says where they begin or end.
+    pub(crate) fn are_of_param(&self, name: &str) -> bool {
+        self.references().iter().any(|reference| reference.strip_prefix("params.") == Some(name))
+    }
+
+    fn references(&self) -> Vec<String> {
+        [&self.from, &self.to].into_iter().flat_map(Template::references).collect()
+    }
+
+    /// Where the last of them ends, if there is one.
+    pub(crate) fn end(&self, job: &JobContext, scope: &Value) -> Result<Option<String>, ItemError> {
+        let (from, to) = self.bounds(job, scope)?;
+        let first = self.lookback.before(from).and_then(|from| self.step.start(self.step.index(from)));
+        Ok(first.filter(|first| *first < to).map(|_| self.shown(to)))
     }
 
     fn between(&self, from: DateTime, to: DateTime) -> Result<Vec<Window>, ItemError> {
         let impossible = || ItemError("`dates`: these windows leave the calendar".into());
-        // Windows that begin at midnight end there.
-        let to = if self.step.is_of_days() { to.date().into() } else { to };
         let first = self.step.index(self.lookback.before(from).ok_or_else(impossible)?);
         let mut windows = Vec::new();
         for index in first.. {

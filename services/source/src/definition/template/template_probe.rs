@@ -37,6 +37,10 @@ pub(crate) fn job() -> Value {
     Value::from_pairs([("id", "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88"), ("date", "2024-05-01")])
 }
 
+pub(crate) fn previous() -> Value {
+    Value::from_pairs([("to", "2024-05-01")])
+}
+
 pub(crate) fn item(set: &ItemSet) -> Value {
     Value::from_pairs(fields(set))
 }
