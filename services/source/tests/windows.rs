@@ -65,7 +65,7 @@ fn incremental() -> Definition {
     let text = RATES.replace(r#"default = "2024-04-29""#, r#"default = "{{ previous.to | default('2024-04-30') }}""#);
     let text =
         text.replace("params   = [", "params   = [\n  { name = \"kind\", type = \"string\", default = \"spot\" },");
-    Definition::parse("rates.toml", &text).unwrap()
+    Definition::parse("rates.toml", &text).expect("it is right")
 }
 
 #[test]
