@@ -54,6 +54,31 @@ fn document() -> String {
     text
 }
 
+/// The same file with every value below another member, and the definition of it.
+fn nested(document: &str) -> (Definition, String) {
+    let mut text = document.to_owned();
+    for (from, to) in [
+        ("\"departure-time\":", "\"departure\":{\"time\":"),
+        (",\"bus-type\":", "},\"bus\":{\"type\":"),
+        (",\"delay\":", "},\"arrival\":{\"delay\":"),
+        ("e}", "e}}"),
+    ] {
+        text = text.replace(from, to);
+    }
+    let mut definition = Catalog::shipped().get("buses").expect("it is shipped").text().to_owned();
+    for (name, path) in [
+        ("departure-time", "$.departure.time"),
+        ("bus-type", "$.bus.type"),
+        ("passengers", "$.bus.passengers"),
+        ("delay", "$.arrival.delay"),
+        ("accident", "$.arrival.accident"),
+    ] {
+        let field = format!("{{ name = \"{name}\",");
+        definition = definition.replace(&field, &format!("{field} path = \"{path}\","));
+    }
+    (Definition::parse("nested.toml", &definition).expect("it is right"), text)
+}
+
 /// The same file in other spellings.
 fn variants(document: &str) -> [(&'static str, Format, String); 3] {
     let lines = document[1..document.len() - 1].replace("},{", "}\n{");
@@ -112,6 +137,12 @@ fn main() {
         group.throughput(Throughput::BytesDecimal(variant.len() as u64));
         group.bench_function(name, |bencher| bencher.iter(|| scan(definition, format, &variant)));
     }
+    let (deeper, text) = nested(&document);
+    assert_eq!(scan(&deeper, Format::Json, &text), scanned);
+    group.throughput(Throughput::BytesDecimal(text.len() as u64));
+    group.bench_function("the same, every value below another member", |bencher| {
+        bencher.iter(|| scan(&deeper, Format::Json, &text));
+    });
     group.finish();
     criterion.final_summary();
 

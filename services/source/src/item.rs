@@ -64,17 +64,29 @@ impl Method {
 pub struct Request {
     /// What it asks for.
     pub method: Method,
-    /// Absolute path, percent-encoded: values from an upstream cannot add segments. It may hold a secret.
+    /// Absolute path, percent-encoded: values from an upstream cannot add segments.
     pub path: String,
+    /// In place of the path, a whole address, which may be an upstream's. Where it may lead is not looked at yet.
+    pub url: Option<String>,
     /// Query pairs, not yet encoded. They may hold secrets.
     pub query: Vec<(String, String)>,
     /// Names and values: each a line of visible ASCII, each name once. They may hold secrets.
     pub headers: Vec<(String, String)>,
     /// What is sent.
     pub body: Option<RequestBody>,
-    /// The path as it may be shown: with `hidden` in the place of every value from the environment, or the
-    /// template itself where that makes no path.
+    /// What only the upstream's own origin is given.
+    pub auth: Credentials,
+    /// The path as it may be shown.
     pub shown: String,
+}
+
+/// What a request to the upstream's own origin is given last. All of it is secret.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// In the place of others of these names.
+    pub headers: Vec<(String, String)>,
+    /// In the place of others of these names.
+    pub query: Vec<(String, String)>,
 }
 
 /// What a request carries. It may hold secrets.
@@ -89,6 +101,12 @@ pub struct RequestBody {
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request").field("method", &self.method).field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
     }
 }
 

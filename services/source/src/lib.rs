@@ -18,15 +18,17 @@ mod stats;
 mod upload;
 
 pub use catalog::Catalog;
-pub use definition::{Definition, Diagnostic, Diagnostics, Format, Limit, Mark, is_provenance};
-pub use item::{Item, ItemDraft, ItemError, Method, Request, RequestBody};
+pub use definition::{
+    Definition, Diagnostic, Diagnostics, Format, Hosts, Limit, Mark, PageAnswer, Pager, PagingError, is_provenance,
+};
+pub use item::{Credentials, Item, ItemDraft, ItemError, Method, Request, RequestBody};
 pub use job::{Env, JobContext};
 pub use object_name::{ObjectName, Piece, item_prefix};
 pub use object_versions::{Fetch, ObjectVersions, Verdict};
 pub use params::{DefaultsFrom, ParamError, Params, parse_date};
-pub use path::{RecordPath, RecordPathError};
+pub use path::{FieldPath, RecordPath, RecordPathError, ValuePath};
 pub use record::{Constraints, Field, FieldType, Schema, TimeFormat};
-pub use scan::{Rejection, Scanned, Scanner};
+pub use scan::{Page, PageParts, Rejection, Scanned, Scanner};
 pub use stats::decimal::Decimal;
 pub use stats::{Literal, Statistic, Statistics, Totals};
 pub use upload::{

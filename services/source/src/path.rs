@@ -1,17 +1,25 @@
-//! Where the records of a document are, and where a value of a small answer is: parts of RFC 9535 (JSONPath).
+//! Where the records of a document are, where a field's value is in a record, and where a value of a small answer
+//! is: parts of RFC 9535 (JSONPath).
 //!
 //! Filters, slices and descendants would need the document in memory; they are refused by name.
 
 use std::{fmt, str::FromStr};
 
-/// `$`, then member names, then `[*]` at the end: `$[*]`, `$.list[*]`, `$.data['bus stops'][*]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// `$`, then member names and `[*]`: `$`, `$.data`, `$[*]`, `$.list[*]`, `$.data['bus stops'][*].times[*]`. `[*]` is
+/// every element of an array, and every member of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordPath {
-    /// The members to descend into before the array of records.
-    pub members: Vec<String>,
+    pub(crate) steps: Vec<RecordStep>,
 }
 
-/// Why a text is no [`RecordPath`].
+/// One step of a [`RecordPath`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RecordStep {
+    Member(String),
+    Each,
+}
+
+/// Why a text is no path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct RecordPathError {
@@ -21,45 +29,100 @@ pub struct RecordPathError {
     pub message: String,
 }
 
+impl Default for RecordPath {
+    /// `$[*]`.
+    fn default() -> Self {
+        Self { steps: vec![RecordStep::Each] }
+    }
+}
+
+impl RecordPath {
+    /// Whether the records are the elements of arrays, or the members of objects.
+    pub(crate) fn ends_in_each(&self) -> bool {
+        self.steps.last() == Some(&RecordStep::Each)
+    }
+}
+
 impl FromStr for RecordPath {
     type Err = RecordPathError;
 
     fn from_str(text: &str) -> Result<Self, RecordPathError> {
-        let fail = |rest: &str, message: &str| RecordPathError { at: text.len() - rest.len(), message: message.into() };
-        let mut members = Vec::new();
+        let fail = |rest: &str, message: &str| error_at(text, rest, message);
+        let mut steps = Vec::new();
         let mut rest = text.strip_prefix('$').ok_or_else(|| fail(text, "a record path begins with `$`"))?;
-        loop {
-            if rest == "[*]" {
-                return Ok(Self { members });
-            }
-            let (member, after) = if rest.starts_with("['") || rest.starts_with("[\"") {
-                quoted(&rest[1..])
-                    .and_then(|(member, after)| Some((member, after.strip_prefix(']')?)))
-                    .ok_or_else(|| fail(rest, "a quoted member is written `['name']`"))?
-            } else if rest.starts_with("..") {
+        while !rest.is_empty() {
+            if rest.starts_with("..") {
                 return Err(fail(rest, "`..` would need the whole document in memory: name the members"));
-            } else if let Some(after) = rest.strip_prefix('.') {
-                let length = after.find(|c| !name_char(c)).unwrap_or(after.len());
-                if length == 0 || after.starts_with(|c: char| c.is_ascii_digit()) {
-                    return Err(fail(rest, "a member's name is expected after `.`; other names are quoted: `['1st']`"));
-                }
-                (after[..length].to_owned(), &after[length..])
-            } else if rest.is_empty() {
-                return Err(fail(rest, "a record path ends in `[*]`: the elements of an array"));
-            } else if let Some(after) = rest.strip_prefix("[*]") {
-                return Err(fail(after, "nothing can follow `[*]`: the records are the elements themselves"));
+            }
+            let (step, after) = if let Some(after) = rest.strip_prefix("[*]") {
+                (RecordStep::Each, after)
+            } else if let Some((member, after)) = member(text, rest)? {
+                (RecordStep::Member(member), after)
             } else {
-                return Err(fail(rest, "expected `.name`, `['name']` or `[*]` at the end"));
+                return Err(fail(rest, unstreamable(rest)));
             };
-            members.push(member);
+            steps.push(step);
             rest = after;
         }
+        Ok(Self { steps })
+    }
+}
+
+/// What was meant by what begins with neither a member nor `[*]`.
+fn unstreamable(rest: &str) -> &'static str {
+    let inside = rest.strip_prefix('[').and_then(|inner| inner.split(']').next()).unwrap_or_default();
+    match inside.trim() {
+        "" => "expected `.name`, `['name']` or `[*]`",
+        inside if inside.starts_with('?') => "a filter cannot be in a path: every record is read",
+        inside if inside.contains(':') => "a slice cannot be in a path: `[*]` is every element",
+        inside if inside.starts_with('-') => {
+            "the end of an array is not known while it is read: `[*]` is every element"
+        }
+        inside if inside.bytes().all(|byte| byte.is_ascii_digit()) => {
+            "one element cannot be picked: `[*]` is every element"
+        }
+        _ => "expected `.name`, `['name']` or `[*]`",
+    }
+}
+
+/// Where in a record a field's value is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldPath {
+    /// `~`: the name that the record has as a member of an object.
+    Name,
+    /// Below the record, which is `$`.
+    Value(ValuePath),
+}
+
+impl FieldPath {
+    /// The member that a field is where no path is said.
+    pub fn member(name: &str) -> Self {
+        Self::Value(ValuePath { segments: vec![Segment::Member(name.to_owned())] })
+    }
+
+    /// The member's name, where the path leads to a member of the record itself.
+    pub(crate) fn as_member(&self) -> Option<&str> {
+        match self {
+            Self::Value(ValuePath { segments }) => match segments.as_slice() {
+                [Segment::Member(name)] => Some(name),
+                _ => None,
+            },
+            Self::Name => None,
+        }
+    }
+}
+
+impl FromStr for FieldPath {
+    type Err = RecordPathError;
+
+    fn from_str(text: &str) -> Result<Self, RecordPathError> {
+        if text == "~" { Ok(Self::Name) } else { text.parse().map(Self::Value) }
     }
 }
 
 /// `$`, then member names and indices: `$.id`, `$.items[0].id`, `$['post id']`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct ValuePath {
+pub struct ValuePath {
     pub(crate) segments: Vec<Segment>,
 }
 
@@ -74,41 +137,54 @@ impl FromStr for ValuePath {
     type Err = RecordPathError;
 
     fn from_str(text: &str) -> Result<Self, RecordPathError> {
-        let fail = |rest: &str, message: &str| RecordPathError { at: text.len() - rest.len(), message: message.into() };
+        let fail = |rest: &str, message: &str| error_at(text, rest, message);
         let mut segments = Vec::new();
         let mut rest = text.strip_prefix('$').ok_or_else(|| fail(text, "a path begins with `$`"))?;
         while !rest.is_empty() {
             if rest.starts_with("..") || rest.starts_with("[*]") || rest.starts_with(".*") {
                 return Err(fail(rest, "a path leads to one value: name members and indices"));
             }
-            let bracketed = rest.strip_prefix('[').and_then(|inner| {
-                if inner.starts_with(['\'', '"']) {
-                    let (member, after) = quoted(inner)?;
-                    return Some((Segment::Member(member), after.strip_prefix(']')?));
-                }
-                let (index, after) = inner.split_once(']')?;
-                let is_index = index == "0" || !index.starts_with('0') && index.bytes().all(|b| b.is_ascii_digit());
-                Some((Segment::Index(index.parse().ok().filter(|_| is_index)?), after))
-            });
-            let (segment, after) = match (bracketed, rest.strip_prefix('.')) {
-                (Some(found), _) => found,
-                (None, Some(after)) => {
-                    let length = after.find(|c| !name_char(c)).unwrap_or(after.len());
-                    if length == 0 || after.starts_with(|c: char| c.is_ascii_digit()) {
-                        return Err(fail(
-                            rest,
-                            "a member's name is expected after `.`; other names are quoted: `['1st']`",
-                        ));
-                    }
-                    (Segment::Member(after[..length].to_owned()), &after[length..])
-                }
-                (None, None) => return Err(fail(rest, "expected `.name`, `['name']` or `[0]`")),
+            let (segment, after) = if let Some((index, after)) = index(rest) {
+                (Segment::Index(index), after)
+            } else if let Some((member, after)) = member(text, rest)? {
+                (Segment::Member(member), after)
+            } else {
+                return Err(fail(rest, "expected `.name`, `['name']` or `[0]`"));
             };
             segments.push(segment);
             rest = after;
         }
         Ok(Self { segments })
     }
+}
+
+fn error_at(text: &str, rest: &str, message: &str) -> RecordPathError {
+    RecordPathError { at: text.len() - rest.len(), message: message.into() }
+}
+
+/// The member that `rest`, the end of `text`, begins with, and what follows it.
+fn member<'a>(text: &str, rest: &'a str) -> Result<Option<(String, &'a str)>, RecordPathError> {
+    if rest.starts_with("['") || rest.starts_with("[\"") {
+        let read = quoted(&rest[1..]).and_then(|(member, after)| Some((member, after.strip_prefix(']')?)));
+        return read.map(Some).ok_or_else(|| error_at(text, rest, "a quoted member is written `['name']`"));
+    }
+    let Some(after) = rest.strip_prefix('.') else { return Ok(None) };
+    let length = after.find(|c| !name_char(c)).unwrap_or(after.len());
+    if length == 0 || after.starts_with(|c: char| c.is_ascii_digit()) {
+        let message = match after.starts_with('*') {
+            true => "every element is written `[*]`",
+            false => "a member's name is expected after `.`; other names are quoted: `['1st']`",
+        };
+        return Err(error_at(text, rest, message));
+    }
+    Ok(Some((after[..length].to_owned(), &after[length..])))
+}
+
+/// The index in brackets that `rest` begins with, and what follows it.
+fn index(rest: &str) -> Option<(usize, &str)> {
+    let (index, after) = rest.strip_prefix('[')?.split_once(']')?;
+    let is_index = index == "0" || !index.starts_with('0') && index.bytes().all(|b| b.is_ascii_digit());
+    Some((index.parse().ok().filter(|_| is_index)?, after))
 }
 
 fn name_char(c: char) -> bool {
@@ -140,7 +216,11 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 impl fmt::Display for RecordPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("$")?;
-        for member in &self.members {
+        for step in &self.steps {
+            let RecordStep::Member(member) = step else {
+                f.write_str("[*]")?;
+                continue;
+            };
             let plain = !member.is_empty()
                 && member.chars().all(name_char)
                 && !member.starts_with(|c: char| c.is_ascii_digit());
@@ -150,7 +230,7 @@ impl fmt::Display for RecordPath {
                 write!(f, "[{}]", serde_json::Value::from(member.as_str()))?;
             }
         }
-        f.write_str("[*]")
+        Ok(())
     }
 }
 
@@ -160,17 +240,23 @@ mod tests {
 
     use super::*;
 
-    fn members(text: &str) -> Vec<String> {
-        text.parse::<RecordPath>().unwrap().members
+    fn steps(text: &str) -> Vec<String> {
+        let shown = |step| match step {
+            RecordStep::Member(member) => member,
+            RecordStep::Each => "*".to_owned(),
+        };
+        text.parse::<RecordPath>().unwrap().steps.into_iter().map(shown).collect()
     }
 
     #[test]
     fn names_may_be_plain_or_quoted() {
-        assert_eq!(members("$[*]"), [""; 0]);
-        assert_eq!(members("$.list[*]"), ["list"]);
+        assert_eq!(steps("$"), [""; 0]);
+        assert_eq!(steps("$.a"), ["a"]);
+        assert_eq!(steps("$[*]"), ["*"]);
+        assert_eq!(steps("$.list[*].times[*]"), ["list", "*", "times", "*"]);
         assert_eq!(
-            members("$.data['bus stops'][\"it's\"]['it\\'s'].名[*]"),
-            ["data", "bus stops", "it's", "it's", "名"]
+            steps("$.data['bus stops'][\"it's\"]['it\\'s'].名[*]"),
+            ["data", "bus stops", "it's", "it's", "名", "*"]
         );
     }
 
@@ -181,16 +267,17 @@ mod tests {
             format!("{}: {}", error.at, error.message)
         };
         insta::assert_snapshot!(
-            ["", "list[*]", "$", "$.list", "$..list[*]", "$.list[*].name", "$.list[0]", "$.bus-stops[*]", "$['x[*]", "$.[*]"]
+            ["", "list[*]", "$..list[*]", "$.list[0]", "$.list[-1]", "$.list[1:2]", "$.list[?@.a]", "$.list.*", "$.bus-stops[*]", "$['x[*]", "$.[*]"]
                 .map(said).join("\n"), @r#"
         0: a record path begins with `$`
         0: a record path begins with `$`
-        1: a record path ends in `[*]`: the elements of an array
-        6: a record path ends in `[*]`: the elements of an array
         1: `..` would need the whole document in memory: name the members
-        9: nothing can follow `[*]`: the records are the elements themselves
-        6: expected `.name`, `['name']` or `[*]` at the end
-        5: expected `.name`, `['name']` or `[*]` at the end
+        6: one element cannot be picked: `[*]` is every element
+        6: the end of an array is not known while it is read: `[*]` is every element
+        6: a slice cannot be in a path: `[*]` is every element
+        6: a filter cannot be in a path: every record is read
+        6: every element is written `[*]`
+        5: expected `.name`, `['name']` or `[*]`
         1: a quoted member is written `['name']`
         1: a member's name is expected after `.`; other names are quoted: `['1st']`
         "#);
@@ -224,8 +311,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_displayed_is_read_back(members in proptest::collection::vec(".{0,8}", 0..4)) {
-            let path = RecordPath { members };
+        fn what_is_displayed_is_read_back(members in proptest::collection::vec(proptest::option::of(".{0,8}"), 0..5)) {
+            let step = |member: Option<String>| member.map_or(RecordStep::Each, RecordStep::Member);
+            let path = RecordPath { steps: members.into_iter().map(step).collect() };
             prop_assert_eq!(path.to_string().parse::<RecordPath>().unwrap(), path);
         }
     }

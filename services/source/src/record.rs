@@ -1,6 +1,6 @@
 //! What a record must look like: Frictionless Table Schema, the part that a stream can check.
 
-use crate::Decimal;
+use crate::{Decimal, FieldPath};
 
 /// The types of a field, and how each is spelled in JSON and CSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -20,6 +20,19 @@ pub enum FieldType {
     Date,
     /// ISO 8601 without years and months, which have no length: `PT1980S`, `-P1DT2H`.
     Duration,
+    /// A JSON object, whatever is in it.
+    Object,
+    /// A JSON array, whatever is in it.
+    Array,
+    /// Any value but null.
+    Any,
+}
+
+impl FieldType {
+    /// Whether its values may hold others, which no statistic, template or cell can have.
+    pub(crate) fn is_composite(self) -> bool {
+        matches!(self, Self::Object | Self::Array | Self::Any)
+    }
 }
 
 /// How a date, or a date and time, is written.
@@ -37,8 +50,10 @@ pub enum TimeFormat {
 /// One field of a record; fields that are not named are ignored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field {
-    /// The member's or column's name.
+    /// What statistics and reports call it.
     pub name: String,
+    /// Where in a record its value is; of a row, the column. By default the member or column of its name.
+    pub path: FieldPath,
     /// Its type.
     pub kind: FieldType,
     /// How its values are written, for dates and times.
@@ -65,4 +80,6 @@ pub struct Constraints {
 pub struct Schema {
     /// At most 64.
     pub fields: Vec<Field>,
+    /// Whether a record may have no other members or columns: `fieldsMatch = "superset"`.
+    pub is_closed: bool,
 }

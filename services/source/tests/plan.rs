@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use waybill_source::{Catalog, DefaultsFrom, Definition, Env, Item, ItemDraft, ItemError, JobContext, Params, Request};
+use waybill_source::{
+    Catalog, DefaultsFrom, Definition, Env, Item, ItemDraft, ItemError, JobContext, PageParts, Params, Request,
+};
 
 const STATIONS: &str = include_str!("definitions/stations.toml");
 
@@ -146,7 +148,7 @@ fn a_listing_that_is_not_as_declared_is_refused_with_its_place() {
     record 1, byte 0: expected an object with the member `data`, found an HTML page: "<html>"
     record 1, byte 0: expected an object with the member `data`, found []
     record 1, byte 9: expected an object with the member `regions`, found null
-    record 1, byte 21: expected an array of records, found {"0": {}}}}
+    record 1, byte 28, field `code`: expected a string, found nothing
     record 1, byte 21: expected an array of records, found "none"
     record 1, byte 22: expected an object or `]`, found 7
     record 2, byte 60, field `code`: expected a string, found 1
@@ -157,6 +159,29 @@ fn a_listing_that_is_not_as_declared_is_refused_with_its_place() {
     "#);
     let empty = source.expand(0, &ItemDraft::default(), b"\xEF\xBB\xBF {\"data\": {\"regions\": []}}\n").unwrap();
     assert!(empty.is_empty());
+}
+
+#[test]
+fn a_value_of_an_item_may_lie_deeper_in_its_element() {
+    let place = "\"title\", type = \"string\"";
+    let text = STATIONS.replacen(place, &format!("{place}, path = \"$.names[1].text\""), 1);
+    let text = text.replacen("\"code\",", "\"code\", path = \"~\",", 1);
+    let source = Definition::parse("x.toml", &text).unwrap();
+    let body = r#"{"data": {"regions": {"n": {"names": [{}, {"text": "North"}]}, "s": {"names": []}}}}"#;
+    let said = source.expand(0, &ItemDraft::default(), body.as_bytes()).unwrap_err();
+    insta::assert_snapshot!(said, @"record 2, byte 80, field `title`: expected a string, found nothing");
+    let body = body.replace("[]}", "[0, {\"text\": \"Süd\"}]}");
+    let items = source.expand(0, &ItemDraft::default(), body.as_bytes()).unwrap();
+    let values: Vec<_> = items.iter().map(|item| serde_json::to_string(&item.values).unwrap()).collect();
+    insta::assert_snapshot!(values.join("\n"), @r#"
+    {"region":{"code":"n","title":"North"}}
+    {"region":{"code":"s","title":"Süd"}}
+    "#);
+    let parts = PageParts { body: true, last: true, ..PageParts::default() };
+    let (items, page) = source.expand_page(0, &ItemDraft::default(), body.as_bytes(), parts).unwrap();
+    assert_eq!((items.len(), page.scanned.records), (2, 2));
+    assert_eq!(page.body, serde_json::json!({ "data": { "regions": {} } }));
+    assert_eq!(page.last.unwrap()["names"][1]["text"], "Süd");
 }
 
 #[test]

@@ -104,11 +104,7 @@ fn uploads() {
     x.toml:6:1: [[items]] lacks `key`
     x.toml:8:1: unknown key `uplaod` in [[items]]
       help: did you mean `upload`?
-    x.toml:10:1: [fetch] lacks `format`
-    x.toml:11:14: a method other than GET is only for sources whose items are an upload
-      help: an upload is [[items]] with `upload = "csv"`; files of other items are fetched with a GET
-    x.toml:13:1: `body` is only for sources whose items are an upload
-      help: an upload is [[items]] with `upload = "csv"`; files of other items are fetched with a GET
+    x.toml:10:1: [fetch] lacks `records`
     x.toml:13:29: `row` is one item, and a batch has several
       help: write `{{ batch | map(attribute='row.userId') | join(',') }}`
     x.toml:13:57: `row` is one item, and a batch has several
@@ -116,13 +112,13 @@ fn uploads() {
     x.toml:13:83: `row` is one item, and a batch has several
       help: write `{{ batch | map(attribute='row.body') | join(',') }}`
     x.toml:14:14: `result` is only for sources whose items are an upload
-      help: an upload is [[items]] with `upload = "csv"`; files of other items are fetched with a GET
+      help: an upload is [[items]] with `upload = "csv"`
     x.toml:15:14: `batch` lacks `match`
       help: say which record answers which item: match = { record = "id", item = "city.id" }
     x.toml:16:27: a request of a batch is for several items
       help: say how many items: { items = 60, per = "PT1M" }
     x.toml:17:14: `on_unknown` is only for sources whose items are an upload
-      help: an upload is [[items]] with `upload = "csv"`; files of other items are fetched with a GET
+      help: an upload is [[items]] with `upload = "csv"`
     x.toml:30:23: no record has a field `result`
       help: known: `userId`, `title`, `body`
     x.toml:31:23: no record has a field `result`
@@ -193,7 +189,7 @@ fn what_the_templates_of_a_row_see() {
     x.toml:14:25: `job` is not offered in `result`
       help: a result is made of the row, or is a path into the answer such as `$.id`
     x.toml:24:28: no field has the type `text`
-      help: known: `string`, `integer`, `number`, `boolean`, `datetime`, `date`, `duration`
+      help: known: `string`, `integer`, `number`, `boolean`, `datetime`, `date`, `duration`, `object`, `array`, `any`
     "#);
 }
 
@@ -258,16 +254,14 @@ fn requests() {
     ].join("\n"), @r#"
     x.toml:38:26: a request of a batch is for several items
       help: say how many items: { items = 60, per = "PT1M" }
-    x.toml:23:1: `body` is only for sources whose items are an upload
-      help: an upload is [[items]] with `upload = "csv"`; files of other items are fetched with a GET
     x.toml:24:10: `result` is only for sources whose items are an upload
-      help: an upload is [[items]] with `upload = "csv"`; files of other items are fetched with a GET
+      help: an upload is [[items]] with `upload = "csv"`
     x.toml:25:6: `on` is only for sources whose items are an upload
-      help: an upload is [[items]] with `upload = "csv"`; files of other items are fetched with a GET
+      help: an upload is [[items]] with `upload = "csv"`
     x.toml:26:14: `on_unknown` is only for sources whose items are an upload
-      help: an upload is [[items]] with `upload = "csv"`; files of other items are fetched with a GET
-    x.toml:23:10: a method other than GET is only for sources whose items are an upload
-      help: an upload is [[items]] with `upload = "csv"`; files of other items are fetched with a GET
+      help: an upload is [[items]] with `upload = "csv"`
+    x.toml:23:10: a method other than GET and POST is only for sources whose items are an upload
+      help: what is fetched may be asked for twice
     "#);
     let per_file = buses.replacen("concurrency = 16", "method = \"GET\"\nrate = { requests = 3, per = \"PT1S\" }", 1);
     let limit = Definition::parse("x.toml", &per_file).unwrap().limit();
@@ -340,7 +334,7 @@ fn results_and_rules() {
 #[test]
 fn a_row_becomes_a_request() {
     let shown = |request: Request| {
-        let Request { method, path, query, headers, body, shown } = request;
+        let Request { method, path, query, headers, body, shown, .. } = request;
         let body = body.map_or_else(String::new, |body| format!("\n{}: {}", body.content_type, body.text));
         format!("{} {path} {shown} {query:?} {headers:?}{body}", method.as_str())
     };

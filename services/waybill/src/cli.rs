@@ -59,7 +59,7 @@ pub(crate) enum Command {
     },
     /// List jobs, newest first
     Jobs(Jobs),
-    /// Check source definitions: every mistake with its line and what was meant
+    /// Check source definitions: every mistake with its line and what was meant, and what is rarely meant as a warning
     Check {
         /// Definitions in TOML
         #[arg(required = true, value_name = "FILE")]

@@ -3,6 +3,7 @@
 //! Nothing here fails for a reason that could have been found in the text of the definition: what is left
 //! to go wrong is what a client gave and what an upstream answered.
 
+mod hosts;
 pub(crate) mod model;
 pub(crate) mod parse;
 pub(crate) mod plan;
@@ -13,16 +14,18 @@ use std::{
     time::Duration,
 };
 
+pub use self::hosts::Hosts;
 pub use self::parse::{
     diagnostic::{Diagnostic, Diagnostics},
     limit::Limit,
     stats::is_provenance,
 };
 pub use self::plan::mark::Mark;
+pub use self::plan::pager::{PageAnswer, Pager, PagingError};
 use crate::{
     Env, ParamError, Params, RecordPath, Scanner, Schema, Statistic, Statistics,
     definition::{
-        model::Items,
+        model::{Auth, Items, Pages},
         parse::{fetch::Fetch, store::Partition},
     },
     params::{self, DefaultsFrom, Param},
@@ -39,15 +42,22 @@ pub enum Format {
     Ndjson,
     /// RFC 4180 with a header line.
     Csv,
+    /// One JSON document; the records are arrays, the first of which names the columns.
+    Rows,
 }
 
 impl Format {
-    pub(crate) const ALL: [Self; 3] = [Self::Json, Self::Ndjson, Self::Csv];
+    pub(crate) const ALL: [Self; 4] = [Self::Json, Self::Ndjson, Self::Csv, Self::Rows];
 
-    /// Its name in definitions, and the extension of its files.
+    /// Its name in definitions.
+    pub fn name(self) -> &'static str {
+        if self == Self::Rows { "rows" } else { self.extension() }
+    }
+
+    /// The extension of its files.
     pub fn extension(self) -> &'static str {
         match self {
-            Self::Json => "json",
+            Self::Json | Self::Rows => "json",
             Self::Ndjson => "ndjson",
             Self::Csv => "csv",
         }
@@ -61,6 +71,8 @@ pub struct Definition {
     name: String,
     title: String,
     base_url: String,
+    auth: Option<Auth>,
+    hosts: Hosts,
     text: String,
     hash: String,
     params: Vec<Param>,
@@ -71,6 +83,7 @@ pub struct Definition {
     statistics: Statistics,
     partition: Partition,
     env_names: BTreeSet<String>,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Definition {
@@ -104,6 +117,16 @@ impl Definition {
         &self.base_url
     }
 
+    /// What may be meant, but rarely is.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// Where downloads may lead beside the base URL.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
     /// Names, types (`date`, `datetime`, `string`, `integer`, `boolean`) and defaults of what a job is given, in the
     /// definition's order.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str, Option<&str>)> {
@@ -125,12 +148,26 @@ impl Definition {
         self.upload.as_ref()
     }
 
-    /// How the files are spelled. Where the items are an upload, the objects are the outcomes of its rows, as NDJSON.
+    /// How the objects are spelled: as the upstream's file is. Many pages of JSON become one object of NDJSON. Where the
+    /// items are an upload, the objects are the outcomes of its rows, as NDJSON.
     pub fn format(&self) -> Format {
+        match self.fetch.format {
+            Format::Json | Format::Rows if self.has_pages() => Format::Ndjson,
+            format => format,
+        }
+    }
+
+    /// How an answer is spelled.
+    pub fn answer_format(&self) -> Format {
         self.fetch.format
     }
 
-    /// Where the records are in a JSON file.
+    /// Whether an object is made of several answers.
+    pub fn has_pages(&self) -> bool {
+        matches!(self.fetch.pages, Pages::Several(_))
+    }
+
+    /// Where the records are in a JSON file, of format `json` or `rows`.
     pub fn record_path(&self) -> &RecordPath {
         &self.fetch.records
     }
@@ -189,8 +226,9 @@ impl Definition {
         self.fetch.max_bytes
     }
 
-    /// A scanner for one file of this source.
+    /// A scanner for one answer of this source's upstream.
     pub fn scanner(&self) -> Scanner {
-        Scanner::new(self.format(), self.record_path(), &self.schema, &self.statistics)
+        Scanner::new(self.fetch.format, self.record_path(), &self.schema, &self.statistics)
+            .max_record(self.fetch.max_record)
     }
 }

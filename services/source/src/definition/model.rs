@@ -1,12 +1,16 @@
-//! The model of `[[items]]` and of requests: item sets, the sources of their items, and how an upstream is asked.
+//! The model of `[[items]]` and of requests: item sets, the sources of their items, how an upstream is asked, and how
+//! its answers follow each other.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
 use crate::{
-    FieldType, Method, RecordPath,
-    definition::{plan::windows::Windows, template::Template},
+    FieldPath, FieldType, Method, RecordPath,
+    definition::{
+        plan::windows::Windows,
+        template::{Template, expression::Expression},
+    },
 };
 
 /// All levels, and the key of an item of the last.
@@ -52,6 +56,96 @@ pub(crate) enum Origin {
 pub(crate) struct Listing {
     pub(crate) request: RequestTemplate,
     pub(crate) records: RecordPath,
+    pub(crate) pages: Pages,
+}
+
+/// How the answers to a request follow each other, and what says whether there are more.
+#[derive(Debug)]
+pub(crate) enum Pages {
+    /// One answer, of which nothing is said: signs of more are a failure, and so are `full` records.
+    One { full: Option<u64> },
+    /// One answer, which is all there is: the definition says so.
+    Only,
+    /// Several.
+    Several(Box<Pagination>),
+}
+
+/// `pagination`.
+#[derive(Debug)]
+pub(crate) struct Pagination {
+    pub(crate) kind: PageKind,
+    /// Whether the page was the last.
+    pub(crate) stop: Option<Expression>,
+    /// How many records all pages have.
+    pub(crate) total: Option<Expression>,
+    /// Reaching the last of them is a failure.
+    pub(crate) max_pages: u64,
+}
+
+/// How one page leads to the next.
+#[derive(Debug)]
+pub(crate) enum PageKind {
+    /// Pages have numbers.
+    Page { start: i64, size: Option<u64> },
+    /// Records have numbers: the next page begins `size` behind this one, or behind the records that came.
+    Offset { start: i64, size: Option<u64> },
+    /// An answer has what asks for the next one.
+    Cursor { next: Expression },
+    /// An answer has the address of the next one; in its header `Link` where nothing else is said.
+    Link { next: Option<Expression> },
+    /// What asks for each page is known before.
+    List { of: Expression },
+}
+
+impl PageKind {
+    /// What templates see of `page`.
+    pub(crate) fn offered(&self) -> &'static [&'static str] {
+        match self {
+            Self::Page { size: Some(_), .. } => &["number", "size", "index"],
+            Self::Page { size: None, .. } => &["number", "index"],
+            Self::Offset { size: Some(_), .. } => &["offset", "size", "index"],
+            Self::Offset { size: None, .. } => &["offset", "index"],
+            Self::Cursor { .. } | Self::List { .. } => &["cursor", "index"],
+            Self::Link { .. } => &[],
+        }
+    }
+
+    /// What a template has to read, or every page would be the first.
+    pub(crate) fn needed(&self) -> Option<&'static str> {
+        match self {
+            Self::Page { .. } => Some("page.number"),
+            Self::Offset { .. } => Some("page.offset"),
+            Self::Cursor { .. } | Self::List { .. } => Some("page.cursor"),
+            Self::Link { .. } => None,
+        }
+    }
+
+    pub(crate) fn size(&self) -> Option<u64> {
+        match self {
+            Self::Page { size, .. } | Self::Offset { size, .. } => *size,
+            Self::Cursor { .. } | Self::Link { .. } | Self::List { .. } => None,
+        }
+    }
+}
+
+/// `auth`: what every request to the upstream's own origin is given.
+#[derive(Debug)]
+pub(crate) enum Auth {
+    Bearer(Box<Template>),
+    Basic(Box<[Template; 2]>),
+    Headers(Vec<(String, Template)>),
+    Query(Vec<(String, Template)>),
+}
+
+impl Auth {
+    /// All its templates.
+    pub(crate) fn templates(&self) -> Vec<&Template> {
+        match self {
+            Self::Bearer(token) => vec![&**token],
+            Self::Basic(pair) => pair.iter().collect(),
+            Self::Headers(pairs) | Self::Query(pairs) => pairs.iter().map(|(_, value)| value).collect(),
+        }
+    }
 }
 
 /// An item set's name and fields.
@@ -59,6 +153,8 @@ pub(crate) struct Listing {
 pub(crate) struct ItemSet {
     pub(crate) name: String,
     pub(crate) fields: Vec<(String, FieldType)>,
+    /// Where in a listed element each of them is.
+    pub(crate) paths: Vec<FieldPath>,
     /// Whether something of it was refused: then its types mean nothing.
     pub(crate) refused: bool,
     /// Whether it is the rows of an upload: then its fields are those of `[record]`.
@@ -69,6 +165,7 @@ pub(crate) struct ItemSet {
 #[derive(Debug)]
 pub(crate) struct RequestTemplate {
     pub(crate) method: Method,
+    /// A path below the base URL, or a whole address: its destination says which.
     pub(crate) path: Template,
     pub(crate) query: Vec<(String, Template)>,
     pub(crate) headers: Vec<(String, Template)>,

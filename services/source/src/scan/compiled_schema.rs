@@ -2,7 +2,10 @@
 //!
 //! Sets of fields are bits of a `u64`: a schema has at most 64.
 
-use crate::{FieldType, Schema, Statistics, TimeFormat};
+use crate::{
+    FieldType, Schema, Statistics, TimeFormat,
+    scan::trie::{RecordKind, Trie},
+};
 
 /// What a record must look like.
 #[derive(Debug)]
@@ -10,13 +13,19 @@ pub(super) struct CompiledSchema {
     pub(super) fields: Vec<Column>,
     /// The fields that every record has.
     pub(super) required: u64,
+    /// Where the fields lie, where they are not all plain members of the record.
+    pub(super) trie: Option<Trie>,
+    /// Whether a record has no other members or columns.
+    pub(super) is_closed: bool,
 }
 
 /// One field.
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) name: String,
-    /// The name as a JSON string, in the spelling that writers use.
+    /// The member or column that it is.
+    pub(super) key: String,
+    /// The key as a JSON string, in the spelling that writers use.
     pub(super) spelled: Vec<u8>,
     pub(super) kind: FieldType,
     pub(super) format: TimeFormat,
@@ -45,21 +54,42 @@ impl CompiledSchema {
             .map(|(at, field)| Column::new(field, &statistics.counted_texts(at)))
             .collect();
         let required = fields.iter().enumerate().filter(|(_, column)| column.required).map(|(index, _)| 1 << index);
-        Self { required: required.sum(), fields }
+        Self { required: required.sum(), fields, trie: Trie::of(schema), is_closed: schema.is_closed }
     }
 
-    /// The field called `name`.
+    /// The field that is the member or column called `name`.
     pub(super) fn find(&self, name: &[u8]) -> Option<usize> {
-        self.fields.iter().position(|column| column.name.as_bytes() == name)
+        self.fields.iter().position(|column| column.key.as_bytes() == name)
+    }
+
+    /// Whether a record can begin with this byte.
+    #[inline(always)]
+    pub(super) fn begins_with(&self, byte: u8) -> bool {
+        match &self.trie {
+            None => byte == b'{',
+            Some(trie) => trie.kind.begins_with(byte),
+        }
+    }
+
+    /// What a record is.
+    pub(super) fn expected(&self) -> &'static str {
+        self.trie.as_ref().map_or(RecordKind::Object, |trie| trie.kind).expected()
+    }
+
+    /// Whether a field is the name of its record.
+    pub(super) fn wants_name(&self) -> bool {
+        self.trie.as_ref().is_some_and(|trie| !trie.names.is_empty())
     }
 }
 
 impl Column {
     fn new(field: &crate::Field, counted: &[&str]) -> Self {
         let constraints = &field.constraints;
+        let key = field.path.as_member().unwrap_or(&field.name).to_owned();
         Self {
             name: field.name.clone(),
-            spelled: serde_json::to_vec(&field.name).expect("a text can be written as JSON"),
+            spelled: serde_json::to_vec(&key).expect("a text can be written as JSON"),
+            key,
             kind: field.kind,
             format: field.format.clone(),
             is_text: false,
@@ -106,6 +136,9 @@ fn expected(field: &crate::Field) -> String {
         FieldType::Datetime => &time("a date and time", "2024-05-01T08:44:00"),
         FieldType::Date => &time("a date", "2024-05-01"),
         FieldType::Duration => "a duration such as PT1980S",
+        FieldType::Object => "an object",
+        FieldType::Array => "an array",
+        FieldType::Any => "a value",
     };
     let unit = if field.kind == FieldType::Duration { " seconds" } else { "" };
     match (constraints.minimum, constraints.maximum) {

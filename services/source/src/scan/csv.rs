@@ -11,8 +11,7 @@ use memchr::memchr;
 use crate::{
     FieldType,
     scan::{
-        UNIT_BYTES,
-        compiled_schema::{Column, Value},
+        compiled_schema::{Column, CompiledSchema, Value},
         error::{Step, ended, wrong},
         excerpt::quoted,
         object::RecordSink,
@@ -41,18 +40,25 @@ pub(super) struct Cell {
 
 impl Reader {
     /// Reads all the rows that are whole. `pos` moves from one to the next.
-    pub(super) fn advance(&mut self, bytes: &[u8], pos: &mut usize, last: bool, sheet: &mut RecordSink) -> Step<()> {
+    pub(super) fn advance(
+        &mut self,
+        bytes: &[u8],
+        pos: &mut usize,
+        last: bool,
+        limit: usize,
+        sheet: &mut RecordSink,
+    ) -> Step<()> {
         while *pos < bytes.len() {
-            let unit = &bytes[..bytes.len().min(*pos + UNIT_BYTES)];
-            let last = last && unit.len() < *pos + UNIT_BYTES;
+            let unit = &bytes[..bytes.len().min(pos.saturating_add(limit))];
+            let last = last && unit.len() - *pos < limit;
             let most = self.columns.as_ref().map_or(usize::MAX, Vec::len);
             let next = split_row(unit, *pos, last, most, &mut self.cells)?;
             if let Err(error) = str::from_utf8(&unit[*pos..next]) {
                 return Err(wrong(*pos + error.valid_up_to(), "UTF-8"));
             }
             match &self.columns {
-                None => self.columns = Some(header(unit, &self.cells, sheet)?),
-                Some(columns) => row(unit, columns, &self.cells, sheet)?,
+                None => self.columns = Some(header(unit, *pos..next, &self.cells, sheet)?),
+                Some(columns) => row(unit, *pos..next, columns, &self.cells, sheet)?,
             }
             *pos = next;
         }
@@ -106,28 +112,40 @@ fn split_cell(bytes: &[u8], at: usize, last: bool) -> Step<(Cell, usize)> {
     }
 }
 
-/// Which field each column is.
-fn header(bytes: &[u8], cells: &[Cell], sheet: &RecordSink) -> Step<Vec<Option<usize>>> {
-    let mut columns = Vec::with_capacity(cells.len());
-    for cell in cells {
-        let field = sheet.shape.find(&cell.text(bytes));
+/// Reads the header, whose line is at `line`.
+fn header(bytes: &[u8], line: Range<usize>, cells: &[Cell], sheet: &mut RecordSink) -> Step<Vec<Option<usize>>> {
+    let names: Vec<_> = cells.iter().map(|cell| (cell.at, cell.text(bytes))).collect();
+    let columns = columns_of(&names, &sheet.shape)?;
+    if let Some(capture) = &mut sheet.capture {
+        let line = &bytes[line];
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        capture.header = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+    }
+    Ok(columns)
+}
+
+/// Which field each column is. A column has a place and a name.
+pub(super) fn columns_of(names: &[(usize, Cow<'_, [u8]>)], shape: &CompiledSchema) -> Step<Vec<Option<usize>>> {
+    let mut columns = Vec::with_capacity(names.len());
+    for (at, name) in names {
+        let field = shape.find(name);
         if let Some(field) = field
             && columns.contains(&Some(field))
         {
-            return Err(wrong(cell.at, "every column once").in_field(field));
+            return Err(wrong(*at, "every column once").in_field(field));
+        }
+        if field.is_none() && shape.is_closed {
+            return Err(wrong(*at, "no column that is not a field of [record]").saying(quoted(name)));
         }
         columns.push(field);
     }
-    let lacking = sheet
-        .shape
-        .fields
-        .iter()
-        .enumerate()
-        .find(|(field, column)| column.required && !columns.contains(&Some(*field)));
+    let lacking =
+        shape.fields.iter().enumerate().find(|(field, column)| column.required && !columns.contains(&Some(*field)));
     match lacking {
         Some((field, column)) => {
-            let names: Vec<_> = cells.iter().map(|cell| cell.text(bytes)).collect();
-            Err(wrong(cells[0].at, format!("the column `{}`", column.name)).in_field(field).saying(format!(
+            let at = names.first().map_or(0, |(at, _)| *at);
+            let names: Vec<_> = names.iter().map(|(_, name)| &**name).collect();
+            Err(wrong(at, format!("the column `{}`", column.key)).in_field(field).saying(format!(
                 "{}{}",
                 quoted(&names.join(&b',')),
                 other_separator(&names)
@@ -138,7 +156,7 @@ fn header(bytes: &[u8], cells: &[Cell], sheet: &RecordSink) -> Step<Vec<Option<u
 }
 
 /// A note on what may separate the columns of a header.
-fn other_separator(names: &[Cow<'_, [u8]>]) -> String {
+fn other_separator(names: &[&[u8]]) -> String {
     let found = if let [name] = names { separator_in(name) } else { None };
     found.map_or_else(String::new, |separator| format!(" (separated by {separator}?)"))
 }
@@ -149,8 +167,14 @@ pub(super) fn separator_in(name: &[u8]) -> Option<&'static str> {
     known.into_iter().find(|(separator, _)| memchr(*separator, name).is_some()).map(|(_, shown)| shown)
 }
 
-/// Checks a row and adds it up.
-fn row(bytes: &[u8], columns: &[Option<usize>], cells: &[Cell], sheet: &mut RecordSink) -> Step<()> {
+/// Checks the row at `line` and adds it up.
+fn row(
+    bytes: &[u8],
+    line: Range<usize>,
+    columns: &[Option<usize>],
+    cells: &[Cell],
+    sheet: &mut RecordSink,
+) -> Step<()> {
     if let [Cell { at, text, .. }] = cells
         && columns.len() > 1
     {
@@ -164,15 +188,25 @@ fn row(bytes: &[u8], columns: &[Option<usize>], cells: &[Cell], sheet: &mut Reco
         return Err(wrong(cells[0].at, columns_wanted(columns.len())).saying(found));
     }
     sheet.row.clear();
+    if sheet.rows.is_some() {
+        sheet.begin_row();
+    }
     for (cell, field) in cells.iter().zip(columns) {
         let Some(field) = *field else { continue };
-        let value = sheet.shape.fields[field].cell(cell.at, &cell.text(bytes));
-        if let Some(value) = value.map_err(|stop| stop.in_field(field))? {
+        let (column, text) = (&sheet.shape.fields[field], cell.text(bytes));
+        if let Some(value) = column.cell(cell.at, &text).map_err(|stop| stop.in_field(field))? {
             sheet.row.set(field, value);
+            if let Some(values) = sheet.rows.as_mut().and_then(|rows| rows.last_mut()) {
+                values[field] = column.item_value(value, &text);
+            }
         }
     }
     sheet.check_required(cells[0].at)?;
-    sheet.add(cells[0].at)
+    sheet.add(cells[0].at)?;
+    if let Some(capture) = &mut sheet.capture {
+        capture.csv(&bytes[line]);
+    }
+    Ok(())
 }
 
 impl Column {

@@ -10,30 +10,38 @@
 //! | `token` | strings, numbers, white space: the inner loops |
 //! | `skip` | JSON that nobody asked for, still checked |
 //! | `value`, `time` | a field's type and constraints |
-//! | `shape`, `object` | one record |
-//! | `json`, `ndjson`, `csv` | from record to record |
+//! | `compiled_schema`, `object` | one record whose fields are its members |
+//! | `trie`, `nested` | one record whose fields lie deeper |
+//! | `json`, `ndjson`, `csv`, `rows` | from record to record |
+//! | `body`, `page` | what is kept of a page, where it is wanted |
 //! | `row` | one row of an upload by itself |
-//! | `tally` | the adding up |
-//! | `stop`, `excerpt` | why a file is not accepted |
+//! | `accumulator` | the adding up |
+//! | `error`, `excerpt` | why a file is not accepted |
 
 mod accumulator;
+mod body;
 mod compiled_schema;
 mod csv;
 mod error;
 mod excerpt;
 mod json;
 mod ndjson;
+mod nested;
 mod object;
+mod page;
 mod row;
+mod rows;
 mod skip;
 #[cfg(test)]
 mod tests;
 mod time;
 mod token;
+mod trie;
 mod value;
 
 use serde_json::Value as Json;
 
+pub use self::page::{Page, PageParts};
 pub(crate) use self::{
     excerpt::file_kind,
     row::{Header, RowReader, read_header},
@@ -44,15 +52,21 @@ use crate::{
     Format, RecordPath, Schema, Statistics, Totals,
     scan::{
         accumulator::Accumulator,
+        body::Body,
         compiled_schema::CompiledSchema,
         error::{Found, ScanError, Step, ended},
         excerpt::{EXCERPT_BYTES, excerpt},
-        object::RecordSink,
+        object::{RecordSink, Values},
+        page::{Capture, csv_object, rows_object},
+        trie::Trie,
     },
 };
 
-/// The longest unit. It bounds what is carried from one piece of the file to the next.
+/// The longest unit where nothing is said. It bounds what is carried from one piece of the file to the next.
 pub(crate) const UNIT_BYTES: usize = 1 << 20;
+
+/// The longest unit that a definition can ask for: every running task may hold one.
+pub(crate) const MAX_UNIT_BYTES: usize = 64 << 20;
 
 /// Containers within each other, those around the records included; as in serde_json.
 const MAX_DEPTH: usize = 128;
@@ -93,7 +107,7 @@ impl Rejection {
 }
 
 /// What is known of a file once its last byte was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scanned {
     /// Whole records.
     pub records: u64,
@@ -102,11 +116,14 @@ pub struct Scanned {
 }
 
 /// Splits a byte stream into records, checks each and adds up. Memory: one record that spans two
-/// chunks, at most 1 MiB; never the file.
+/// chunks, at most 1 MiB where nothing else is said; never the file.
 #[derive(Debug)]
 pub struct Scanner {
     reader: Reader,
+    format: Format,
     sheet: RecordSink,
+    /// The longest unit.
+    limit: usize,
     statistics: Statistics,
     /// Whether the byte order mark, if any, is behind us.
     begun: bool,
@@ -131,18 +148,24 @@ enum Reader {
 }
 
 impl Scanner {
-    /// A scanner for one file. `path` is for [`Format::Json`] alone. `schema` has at most 64 fields, and
-    /// `statistics` are over its numbers, durations and booleans, as a checked definition sees to.
+    /// A scanner for one file. `path` is for [`Format::Json`] and [`Format::Rows`] alone. `schema` has at most 64
+    /// fields, and `statistics` are over its numbers, durations and booleans, as a checked definition sees to.
     pub fn new(format: Format, path: &RecordPath, schema: &Schema, statistics: &Statistics) -> Self {
         let reader = match format {
-            Format::Json => Reader::Json(json::Reader::new(path.members.clone())),
+            Format::Json | Format::Rows => Reader::Json(json::Reader::new(path.steps.clone(), format == Format::Rows)),
             Format::Ndjson => Reader::Ndjson,
             Format::Csv => Reader::Csv(csv::Reader::default()),
         };
-        let sheet = RecordSink::new(CompiledSchema::new(schema, statistics), Accumulator::new(statistics));
+        let mut shape = CompiledSchema::new(schema, statistics);
+        if format == Format::Rows {
+            shape.trie = Some(Trie::of_columns(&[]));
+        }
+        let sheet = RecordSink::new(shape, Accumulator::new(statistics));
         Self {
             reader,
+            format,
             sheet,
+            limit: UNIT_BYTES,
             statistics: statistics.clone(),
             begun: false,
             head: Vec::new(),
@@ -153,22 +176,64 @@ impl Scanner {
         }
     }
 
-    /// The values of the records in a JSON document, by field: numbers as they were sent, of any size.
+    /// The same, where a record has at most so many bytes.
+    #[must_use]
+    pub fn max_record(self, bytes: usize) -> Self {
+        Self { limit: bytes.clamp(1, MAX_UNIT_BYTES), ..self }
+    }
+
+    /// The same, for a page of which more is wanted than its statistics. [`Self::finish_page`] ends it.
+    #[must_use]
+    pub fn for_page(mut self, parts: PageParts) -> Self {
+        if let Reader::Json(reader) = &mut self.reader {
+            reader.body = parts.body.then(Body::default);
+        }
+        self.sheet.capture = Some(Box::new(Capture { parts, ..Capture::default() }));
+        self
+    }
+
+    /// The same, for a file of which [`Self::finish_with_body`] tells what is around its records.
+    #[must_use]
+    pub fn with_body(mut self) -> Self {
+        if let Reader::Json(reader) = &mut self.reader {
+            reader.body = Some(Body::of_file());
+        }
+        self
+    }
+
+    /// The values of the records in a document, by field: numbers as they were sent, of any size. And what else is
+    /// wanted of the page.
     pub(crate) fn values(
+        format: Format,
         path: &RecordPath,
         schema: &Schema,
         document: &[u8],
-    ) -> Result<Vec<Vec<Option<Json>>>, Rejection> {
-        let mut scanner = Self::new(Format::Json, path, schema, &Statistics::default());
+        parts: PageParts,
+    ) -> Result<(Values, Page), Rejection> {
+        let mut scanner = Self::new(format, path, schema, &Statistics::default()).for_page(parts);
         scanner.sheet.shape.fields.iter_mut().for_each(|column| column.is_text = true);
         scanner.sheet.rows = Some(Vec::new());
-        scanner.push(document).and_then(|()| scanner.read_last()).map_err(|rejection| {
+        let page = scanner.push(document).and_then(|()| scanner.end_page()).map_err(|rejection| {
             let before = &document[..document.len().min(rejection.offset as usize)];
             rejection.after_lines(memchr::memchr_iter(b'\n', before).count() as u64)
         })?;
         let mut rows = scanner.sheet.rows.unwrap_or_default();
         rows.truncate(scanner.sheet.tally.records() as usize);
-        Ok(rows)
+        Ok((rows, page))
+    }
+
+    /// The records that became whole since the last call, a line each, where [`PageParts::lines`] are wanted: the
+    /// bytes as they were sent, in JSON with spaces for ends of lines. At most what was pushed since, and one record.
+    ///
+    /// A record that is the member of an object is an object with that member alone, where its name is a field.
+    pub fn take_lines(&mut self) -> Vec<u8> {
+        self.sheet.capture.as_mut().map_or_else(Vec::new, |capture| std::mem::take(&mut capture.lines))
+    }
+
+    /// The header of CSV or of `rows` as it was sent, without the end of its line, once it was read. It is kept for
+    /// pages only.
+    pub fn header(&self) -> Option<&[u8]> {
+        self.sheet.capture.as_ref().map(|capture| &*capture.header).filter(|header| !header.is_empty())
     }
 
     /// Takes the next bytes of the file, cut anywhere. After an error the scanner is spent, and says the same
@@ -208,6 +273,58 @@ impl Scanner {
         Ok(Scanned { records: self.sheet.tally.records(), totals: self.sheet.tally.totals(&self.statistics) })
     }
 
+    /// [`Self::finish`], and what is wanted of the page.
+    pub fn finish_page(mut self) -> Result<Page, Rejection> {
+        self.end_page()
+    }
+
+    /// [`Self::finish`], and what is around the records; null where that is more than a page may have.
+    pub fn finish_with_body(mut self) -> Result<(Scanned, Json), Rejection> {
+        self.read_last()?;
+        let body = match &self.reader {
+            Reader::Json(json::Reader { body: Some(body), .. }) => {
+                serde_json::from_slice(body.bytes()).unwrap_or_default()
+            }
+            _ => Json::Null,
+        };
+        Ok((self.finish()?, body))
+    }
+
+    /// [`Self::finish_page`]. The scanner is spent.
+    pub fn end_page(&mut self) -> Result<Page, Rejection> {
+        self.read_last()?;
+        let scanned =
+            Scanned { records: self.sheet.tally.records(), totals: self.sheet.tally.totals(&self.statistics) };
+        let lines = self.take_lines();
+        let body = match &self.reader {
+            Reader::Json(json::Reader { body: Some(body), .. }) if !body.bytes().is_empty() => {
+                serde_json::from_slice(body.bytes())
+                    .map_err(|error| self.unreadable(1, "what is around the records", &error))?
+            }
+            _ => Json::Null,
+        };
+        let last =
+            self.sheet.capture.as_ref().filter(|capture| !capture.last.is_empty()).map(|capture| match self.format {
+                Format::Json | Format::Ndjson => serde_json::from_slice(&capture.last),
+                Format::Rows => rows_object(&capture.header, &capture.last),
+                Format::Csv => Ok(csv_object(&capture.header, &capture.last)),
+            });
+        let last = last.transpose().map_err(|error| self.unreadable(0, "the last record", &error))?;
+        Ok(Page { scanned, body, last, lines })
+    }
+
+    /// JSON that was right, and cannot be held in memory as a value: it is too deep, or a number is too large.
+    fn unreadable(&self, behind: u64, what: &str, error: &serde_json::Error) -> Rejection {
+        Rejection {
+            record: self.sheet.tally.records() + behind,
+            line: None,
+            offset: self.offset,
+            field: None,
+            expected: format!("{what} to be JSON that expressions can see"),
+            found: error.to_string(),
+        }
+    }
+
     fn read_last(&mut self) -> Result<(), Rejection> {
         if let Some(rejection) = &self.rejection {
             return Err(rejection.clone());
@@ -219,8 +336,8 @@ impl Scanner {
     /// Carries `bytes` without the first `read`.
     fn keep(&mut self, mut bytes: Vec<u8>, read: usize) {
         bytes.drain(..read);
-        // A unit is judged at `UNIT_BYTES`, and a few more are wanted only to show what was found.
-        let most = if bytes.len() < UNIT_BYTES { UNIT_BYTES } else { UNIT_BYTES + EXCERPT_BYTES };
+        // A unit is judged at its limit, and a few more are wanted only to show what was found.
+        let most = if bytes.len() < self.limit { self.limit } else { self.limit + EXCERPT_BYTES };
         self.retry_at = (2 * bytes.len()).max(bytes.len() + CARRY_STEP).min(most);
         self.carry = bytes;
     }
@@ -252,9 +369,9 @@ impl Scanner {
             self.begun = true;
         }
         match &mut self.reader {
-            Reader::Json(reader) => reader.advance(bytes, pos, &mut self.sheet),
-            Reader::Ndjson => ndjson::advance(bytes, pos, last, &mut self.sheet),
-            Reader::Csv(reader) => reader.advance(bytes, pos, last, &mut self.sheet),
+            Reader::Json(reader) => reader.advance(bytes, pos, self.limit, &mut self.sheet),
+            Reader::Ndjson => ndjson::advance(bytes, pos, last, self.limit, &mut self.sheet),
+            Reader::Csv(reader) => reader.advance(bytes, pos, last, self.limit, &mut self.sheet),
         }
     }
 
@@ -262,11 +379,11 @@ impl Scanner {
     fn judge(&self, stop: ScanError, bytes: &[u8], pos: usize, last: bool) -> Option<Rejection> {
         let mut stop = stop;
         if matches!(stop.found, Found::End) {
-            if bytes.len() - pos >= UNIT_BYTES {
+            if bytes.len() - pos >= self.limit {
                 stop = ScanError {
                     at: pos,
                     field: None,
-                    expected: "at most 1 MiB for one record".into(),
+                    expected: format!("at most {} for one record", shown_size(self.limit)).into(),
                     found: Found::Here,
                 };
             } else if last {
@@ -295,4 +412,8 @@ impl Scanner {
             found,
         })
     }
+}
+
+fn shown_size(bytes: usize) -> String {
+    if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{bytes} bytes") }
 }

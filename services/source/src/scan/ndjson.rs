@@ -4,19 +4,18 @@
 use memchr::memchr;
 
 use crate::scan::{
-    UNIT_BYTES,
     error::{Found, Step, ended, wrong},
     object::RecordSink,
     token::after_space,
 };
 
 /// Reads all the lines that are whole. `pos` moves from one to the next.
-pub(super) fn advance(bytes: &[u8], pos: &mut usize, last: bool, sheet: &mut RecordSink) -> Step<()> {
+pub(super) fn advance(bytes: &[u8], pos: &mut usize, last: bool, limit: usize, sheet: &mut RecordSink) -> Step<()> {
     while *pos < bytes.len() {
-        let unit = &bytes[*pos..bytes.len().min(*pos + UNIT_BYTES)];
+        let unit = &bytes[*pos..bytes.len().min(pos.saturating_add(limit))];
         let (end, next) = match memchr(b'\n', unit) {
             Some(length) => (*pos + length, *pos + length + 1),
-            None if last && unit.len() < UNIT_BYTES => (bytes.len(), bytes.len()),
+            None if last && unit.len() < limit => (bytes.len(), bytes.len()),
             None => return Err(ended("the end of a line")),
         };
         line(&bytes[..end], *pos, sheet).map_err(|stop| match stop.found {
@@ -34,8 +33,17 @@ fn line(bytes: &[u8], pos: usize, sheet: &mut RecordSink) -> Step<()> {
     match bytes.get(start) {
         None => return Ok(()),
         Some(b'{') => {}
+        Some(b'[') if sheet.shape.begins_with(b'[') => {}
         Some(_) => return Err(wrong(start, "an object")),
     }
-    let end = after_space(bytes, sheet.object(bytes, start, 0)?);
-    if end < bytes.len() { Err(wrong(end, "one object a line")) } else { sheet.add(start) }
+    let end = sheet.record(bytes, start, 0, None)?;
+    let rest = after_space(bytes, end);
+    if rest < bytes.len() {
+        return Err(wrong(rest, "one object a line"));
+    }
+    sheet.add(start)?;
+    if let Some(capture) = &mut sheet.capture {
+        capture.json(&bytes[start..end], None);
+    }
+    Ok(())
 }

@@ -6,10 +6,14 @@ use crate::scan::{
     accumulator::Accumulator,
     compiled_schema::{CompiledSchema, Row},
     error::{Step, missing, wrong},
+    page::Capture,
     skip::Skip,
     token::{after_space, name},
     value::json_value,
 };
+
+/// The values of records, one row each, by field.
+pub(crate) type Values = Vec<Vec<Option<Json>>>;
 
 /// Reads records: what one looks like, where its values lie, and where they are added up.
 #[derive(Debug)]
@@ -17,8 +21,10 @@ pub(super) struct RecordSink {
     pub(super) shape: CompiledSchema,
     pub(super) row: Row,
     pub(super) tally: Accumulator,
-    /// The values of all records, where they are wanted: one row each, by field.
-    pub(super) rows: Option<Vec<Vec<Option<Json>>>>,
+    /// The values of all records, where they are wanted.
+    pub(super) rows: Option<Values>,
+    /// What else is wanted of a page.
+    pub(super) capture: Option<Box<Capture>>,
     /// Which field came last behind each field, and at the end of the list the one that came first: writers
     /// keep to an order, so it is tried before any other.
     next: Vec<usize>,
@@ -28,7 +34,16 @@ impl RecordSink {
     pub(super) fn new(shape: CompiledSchema, tally: Accumulator) -> Self {
         let fields = shape.fields.len();
         let next = (1..fields + 1).chain([0]).collect();
-        Self { row: Row::new(fields), shape, tally, rows: None, next }
+        Self { row: Row::new(fields), shape, tally, rows: None, capture: None, next }
+    }
+
+    /// Reads the record at `pos`, inside `depth` other containers and a member of this name, and says where it ends.
+    #[inline(always)]
+    pub(super) fn record(&mut self, bytes: &[u8], pos: usize, depth: usize, name: Option<&str>) -> Step<usize> {
+        match &self.shape.trie {
+            None => self.object(bytes, pos, depth),
+            Some(_) => self.nested(bytes, pos, depth, name),
+        }
     }
 
     /// Reads the record whose brace is at `pos`, inside `depth` other containers, and says where it ends. It is
@@ -63,7 +78,7 @@ impl RecordSink {
                     }
                     None => {
                         let mut end = value;
-                        Skip::new(depth + 1).read(bytes, &mut end)?;
+                        Skip::new(depth + 1).read(bytes, &mut end, bytes.len())?;
                         end
                     }
                 };
@@ -81,7 +96,7 @@ impl RecordSink {
 
     #[cold]
     #[inline(never)]
-    fn begin_row(&mut self) {
+    pub(super) fn begin_row(&mut self) {
         let (records, fields) = (self.tally.records() as usize, self.shape.fields.len());
         if let Some(rows) = &mut self.rows {
             // What was read of the record before it broke off is read again.

@@ -1,7 +1,7 @@
 //! JSON that nobody asked for: read past, but still checked, and without recursion.
 
 use crate::scan::{
-    MAX_DEPTH, UNIT_BYTES,
+    MAX_DEPTH,
     error::{Step, ended, wrong},
     token::{after_space, literal, number, string_rest},
 };
@@ -40,8 +40,8 @@ impl Skip {
         Self { place: Section::Value, kinds: 0, depth: 0, outside }
     }
 
-    /// Moves `pos` behind the value, or as far as all is well.
-    pub(super) fn read(&mut self, bytes: &[u8], pos: &mut usize) -> Step<()> {
+    /// Moves `pos` behind the value, or as far as all is well. A number has at most `limit` bytes.
+    pub(super) fn read(&mut self, bytes: &[u8], pos: &mut usize, limit: usize) -> Step<()> {
         loop {
             match self.place {
                 Section::InName => {
@@ -58,16 +58,16 @@ impl Skip {
                 return Ok(());
             }
             *pos = after_space(bytes, *pos);
-            self.token(bytes, pos)?;
+            self.token(bytes, pos, limit)?;
         }
     }
 
     /// Reads the token at `pos`; of a string, the opening quote.
-    fn token(&mut self, bytes: &[u8], pos: &mut usize) -> Step<()> {
+    fn token(&mut self, bytes: &[u8], pos: &mut usize, limit: usize) -> Step<()> {
         use Section::{AfterValue, Colon, InName, InText, Name, NameOrEnd, Value, ValueOrEnd};
         let Some(byte) = bytes.get(*pos) else { return Err(ended(self.expected())) };
         let in_object = self.kinds & 1 == 1;
-        let token = &bytes[..bytes.len().min(*pos + UNIT_BYTES)];
+        let token = &bytes[..bytes.len().min(pos.saturating_add(limit))];
         (self.place, *pos) = match (self.place, byte) {
             (Value | ValueOrEnd, b'"') => (InText, *pos + 1),
             (Value | ValueOrEnd, b'-' | b'0'..=b'9') => (AfterValue, number(token, *pos)?),

@@ -32,6 +32,8 @@ impl Column {
                 Some((Value::Text, end))
             }
             FieldType::String | FieldType::Number | FieldType::Date | FieldType::Datetime => None,
+            // They are read where it is known how deep they lie.
+            FieldType::Object | FieldType::Array | FieldType::Any => None,
         };
         match short_cut {
             Some((Value::Number(nanos), _)) if !self.within_bounds(nanos) => {}
@@ -97,10 +99,21 @@ impl Column {
             FieldType::Datetime => has_format(text, &self.format, true).then_some(Value::Text)?,
             FieldType::Date => has_format(text, &self.format, false).then_some(Value::Text)?,
             FieldType::Duration => Value::Number(iso_duration(text)?),
+            FieldType::Any => Value::Text,
+            FieldType::Object | FieldType::Array => return None,
         };
         match value {
             Value::Number(nanos) if !self.within_bounds(nanos) => None,
             value => Some(value),
+        }
+    }
+
+    /// A value that was found right in a text without quotes, as an item has it.
+    pub(super) fn item_value(&self, value: Value, text: &[u8]) -> Option<Json> {
+        match value {
+            Value::Truth(truth) => Some(truth.into()),
+            Value::Number(_) | Value::Text if self.is_number() => json_value(self.kind, text),
+            Value::Number(_) | Value::Text => Some(String::from_utf8_lossy(text).into()),
         }
     }
 

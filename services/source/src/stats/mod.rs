@@ -64,7 +64,7 @@ impl Statistic {
                 Self::Sum(field) | Self::Min(field) | Self::Max(field) | Self::Any(field) | Self::All(field) => *field,
                 Self::Avg { field, .. } | Self::CountWhere { field, .. } => *field,
             };
-            schema.fields.get(index).map(|field| (field.name.clone(), field.kind))
+            schema.fields.get(index).map(|field| (field.name.clone(), field.path.clone(), field.kind))
         };
         let value = |statistic: &Self| match statistic {
             Self::CountWhere { equals, .. } => Some(equals.clone()),
@@ -100,7 +100,7 @@ impl Statistics {
 }
 
 /// One value per statistic of a definition. Its JSON form is exact: it is what month aggregates keep.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals(pub(crate) Vec<Aggregate>);
 
 impl Statistics {

@@ -24,7 +24,7 @@ pub use self::{
     splitter::UploadSplitter,
 };
 use crate::{
-    Constraints, Field, FieldType, Schema, TimeFormat,
+    Constraints, Field, FieldPath, FieldType, Schema, TimeFormat,
     definition::parse::rows::{Kept, RowRules},
 };
 
@@ -66,6 +66,7 @@ impl Upload {
     pub(crate) fn outcome_schema(&self) -> Schema {
         let field = |name: &str, kind, format: &TimeFormat, constraints| Field {
             name: name.to_owned(),
+            path: FieldPath::member(name),
             kind,
             format: format.clone(),
             constraints,
@@ -91,6 +92,6 @@ impl Upload {
                 fields.push(field(name, of.kind, &of.format, Constraints::default()));
             }
         }
-        Schema { fields }
+        Schema { fields, is_closed: false }
     }
 }

@@ -17,6 +17,9 @@ pub(crate) fn run(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
                 let params: Vec<_> = given.map(|(name, kind, _)| format!("{name}={}", kind.to_uppercase())).collect();
                 let file = definition.upload().map(|_| "--file rows.csv".to_owned());
                 let words: Vec<_> = [definition.name().to_owned()].into_iter().chain(params).chain(file).collect();
+                for warning in definition.warnings() {
+                    eprintln!("warning: {warning}");
+                }
                 println!("{name}: ok: submit it with `waybill submit {}`", words.join(" "));
             }
             Err(mistakes) => {

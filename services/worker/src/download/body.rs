@@ -12,13 +12,14 @@ use tracing::{
     Span,
     field::{Empty, display},
 };
-use waybill_source::{Definition, Rejection};
+use waybill_source::{Definition, Format, Rejection};
 
 use crate::{
     download::{
         client::dropped,
         content_encoding::Decoder,
         model::{Fetched, Validators},
+        pages::answer::Contents,
         scan_sink::{Scan, ScanSink},
     },
     metrics::Counts,
@@ -34,6 +35,7 @@ pub(crate) struct PartialBody {
     sink: ScanSink,
     // Hashed here and not in the sink, so that both cores have their share of a large file.
     hash: Sha256,
+    format: Format,
     decoder: Decoder,
     /// Too few yet to be handed on.
     pending: BytesMut,
@@ -67,6 +69,7 @@ impl PartialBody {
         Self {
             sink: ScanSink::new(definition),
             hash: Sha256::new(),
+            format: definition.format(),
             decoder: Decoder::new(headers),
             pending: BytesMut::new(),
             received: 0,
@@ -110,7 +113,12 @@ impl PartialBody {
     }
 
     /// Reads the body to its end, or up to `max_bytes` decoded ones: beyond that the file is rejected.
-    pub(crate) async fn read(mut self, response: &mut Response, path: &str, max_bytes: u64) -> Result<Fetched, Broken> {
+    pub(crate) async fn read(
+        mut self,
+        response: &mut Response,
+        path: &str,
+        max_bytes: u64,
+    ) -> Result<(Fetched, Contents), Broken> {
         let mut too_large = false;
         let mut is_last = false;
         while !too_large && !is_last {
@@ -167,10 +175,10 @@ impl PartialBody {
         self.sink.push(piece).await
     }
 
-    async fn finish(mut self, limit: Option<u64>) -> io::Result<Fetched> {
+    async fn finish(mut self, limit: Option<u64>) -> io::Result<(Fetched, Contents)> {
         let last = self.pending.split().freeze();
         self.requeue(last).await?;
-        let Scan { mut scanned, spool, checking } = self.sink.finish().await?;
+        let Scan { mut scanned, body, spool, checking } = self.sink.finish().await?;
         self.counts.check.observe(checking.as_secs_f64());
         if let Some(limit) = limit {
             let record = match &scanned {
@@ -194,6 +202,16 @@ impl PartialBody {
             Err(rejection) => self.checking.record("error", display(rejection)),
         };
         let sha256 = base16ct::lower::encode_string(&self.hash.finalize());
-        Ok(Fetched { bytes: spool.len(), body: spool.into_body(), scanned, sha256, validators: self.validators })
+        let records = scanned.as_ref().map_or(0, |scanned| scanned.records);
+        let fetched = Fetched {
+            bytes: spool.len(),
+            body: spool.into_body(),
+            scanned,
+            sha256,
+            validators: self.validators,
+            format: self.format,
+            pages: None,
+        };
+        Ok((fetched, Contents { records, body, ..Contents::default() }))
     }
 }

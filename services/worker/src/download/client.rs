@@ -3,18 +3,22 @@
 //! No text made here may show more of an address than its path: a base URL may name a private host, and
 //! a query may carry a secret.
 
-use std::{collections::HashMap, error::Error, time::Duration};
+use std::{collections::HashMap, error::Error, fmt, time::Duration};
 
 use anyhow::{Context as _, bail};
 use hyper_util::client::proxy::matcher::Matcher;
 use jiff::Timestamp;
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode, Url,
-    header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
+    header::{
+        ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        LOCATION, RANGE,
+    },
     redirect::Policy,
 };
 use tokio_util::sync::CancellationToken;
-use waybill_source::{Definition, Request};
+use url::Origin;
+use waybill_source::{Credentials, Definition, Hosts, Request};
 
 use crate::{
     download::content_encoding::ACCEPTED,
@@ -27,8 +31,10 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(10);
 /// Between two reads.
 const IDLE: Duration = Duration::from_secs(60);
-/// Redirects followed, all within the upstream's own origin.
+/// Redirects followed, all within the upstream's own origin and the hosts that the definition names.
 const REDIRECTS: usize = 5;
+/// Headers about a file, which go where it is; all others stay at home.
+const OF_THE_FILE: [HeaderName; 4] = [RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE];
 
 /// Every upstream, over one pool of connections.
 #[derive(Debug)]
@@ -50,6 +56,82 @@ pub(crate) struct Target {
     sent: String,
     headers: HeaderMap,
     body: Option<String>,
+    /// The base URL's.
+    home: Origin,
+    /// What requests to the home origin are given.
+    credentials: Pairs,
+    hosts: Hosts,
+}
+
+/// Headers and query pairs that take the place of others of their names.
+#[derive(Clone, Default)]
+struct Pairs {
+    headers: HeaderMap,
+    query: Vec<(String, String)>,
+}
+
+impl Pairs {
+    fn add_to_query(&self, url: &mut Url) {
+        if self.query.is_empty() {
+            return;
+        }
+        let is_own = |name: &str| self.query.iter().any(|(own, _)| own == name);
+        if url.query_pairs().any(|(name, _)| is_own(&name)) {
+            let others = url.query_pairs().filter(|(name, _)| !is_own(name));
+            let others: Vec<(String, String)> = others.map(|(name, value)| (name.into(), value.into())).collect();
+            url.query_pairs_mut().clear().extend_pairs(others);
+        }
+        url.query_pairs_mut().extend_pairs(&self.query);
+    }
+}
+
+impl fmt::Debug for Pairs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pairs").finish_non_exhaustive()
+    }
+}
+
+impl Target {
+    /// Whether it reads only.
+    pub(crate) fn is_get(&self) -> bool {
+        self.method == Method::GET
+    }
+
+    /// The query as it is sent.
+    pub(crate) fn query(&self) -> Vec<(String, String)> {
+        self.url.query_pairs().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    /// Where a redirect may lead from `from`: within the origin with its credentials, or to one of the hosts without
+    /// any. `None` where it may not.
+    fn follow(&self, from: &Url, mut location: Url, next: &mut reqwest::Request) -> Option<()> {
+        if !location.username().is_empty() || location.password().is_some() {
+            return None;
+        }
+        if location.origin() == self.home && from.origin() == self.home {
+            self.credentials.add_to_query(&mut location);
+        } else if self.is_host(&location) && self.is_get() {
+            let names: Vec<_> = next.headers().keys().filter(|name| !OF_THE_FILE.contains(name)).cloned().collect();
+            for name in names {
+                next.headers_mut().remove(name);
+            }
+        } else {
+            return None;
+        }
+        *next.url_mut() = location;
+        Some(())
+    }
+
+    fn is_host(&self, url: &Url) -> bool {
+        is_host(&self.hosts, &self.home, url)
+    }
+}
+
+/// Whether this is one of the hosts, over a connection that is no worse than the upstream's own.
+fn is_host(hosts: &Hosts, home: &Origin, url: &Url) -> bool {
+    let is_plain = |scheme: &str| scheme == "http";
+    let home_is_plain = matches!(home, Origin::Tuple(scheme, ..) if is_plain(scheme));
+    (url.scheme() == "https" || is_plain(url.scheme()) && home_is_plain) && hosts.contains(url)
 }
 
 /// Why a request got no answer.
@@ -98,7 +180,10 @@ impl Upstream {
     pub(crate) fn target(&self, definition: &Definition, request: &Request) -> Result<Target, String> {
         let base = self.base_urls.get(definition.name()).map_or_else(|| definition.base_url(), String::as_str);
         let base = parse_base(base).map_err(|why| format!("the base URL of source `{}` {why}", definition.name()))?;
-        target(base, request)
+        match &request.url {
+            None => target(base, definition, request),
+            Some(url) => address(&base, definition, request, url),
+        }
     }
 
     /// A request that can still be given headers.
@@ -111,7 +196,8 @@ impl Upstream {
     }
 
     /// Sends a request that has passed the throttle, and waits for the head of the answer, whatever its status.
-    /// Follows redirects within the upstream's own origin, each as one more request. What is no GET is sent again only
+    /// Follows redirects within the upstream's own origin, and to the definition's hosts without credentials, each as one
+    /// more request. What is no GET is sent again only
     /// where a redirect asks for just that (307, 308).
     pub(crate) async fn send(
         &self,
@@ -137,12 +223,11 @@ impl Upstream {
                 || matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
             let location = redirected(&response).filter(|_| keeps_method);
             let (Some(location), Some(mut next)) = (location, next) else { return Ok(response) };
-            if location.origin() != target.url.origin() {
+            if target.follow(&url, location, &mut next).is_none() {
                 let reason = format!("the upstream's redirect of {path} was not followed: it leads to another server");
                 return Err(SendError::refused(Fault::permanent(reason)));
             }
             passed.redirected(shutdown).await.map_err(SendError::refused)?;
-            *next.url_mut() = location;
             request = next;
         }
         let reason = format!("the upstream's redirect of {path} was not followed: more than {REDIRECTS} redirects");
@@ -182,7 +267,8 @@ fn parse_base(base: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-fn target(mut url: Url, request: &Request) -> Result<Target, String> {
+fn target(mut url: Url, definition: &Definition, request: &Request) -> Result<Target, String> {
+    let home = url.origin();
     let base_path = url.path().trim_end_matches('/').len();
     let path = format!("{}{}", url.path().trim_end_matches('/'), request.path);
     url.set_path(&path);
@@ -191,26 +277,83 @@ fn target(mut url: Url, request: &Request) -> Result<Target, String> {
     if !request.path.starts_with('/') || url.path().matches('/').count() != path.matches('/').count() {
         return Err(format!("the path {} does not stay where the definition put it", request.shown));
     }
+    let sent = url.path().get(base_path..).unwrap_or_default().to_owned();
+    to(url, home, true, definition, request, (request.shown.clone(), sent))
+}
+
+/// A whole address: below the base URL, with credentials, or at one of the hosts, with nothing of the definition's.
+fn address(base: &Url, definition: &Definition, request: &Request, text: &str) -> Result<Target, String> {
+    // What it is may not be shown: it may hold a key.
+    let wrong = |why: &str| format!("an address for {} cannot be asked: it {why}", definition.name());
+    let mut url = Url::parse(text).map_err(|error| wrong(&format!("is none: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong("does not begin with http:// or https://"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("contains credentials"));
+    }
+    url.set_fragment(None);
+    let home = base.origin();
+    let sent = below(base, &url).map(str::to_owned);
+    let is_home = sent.is_some();
+    let is_elsewhere = is_host(definition.hosts(), &home, &url) && request.method == waybill_source::Method::Get;
+    if !(is_home || is_elsewhere) {
+        return Err(wrong("is neither below `base_url` nor at one of `hosts`"));
+    }
+    let sent = sent.unwrap_or_else(|| url.path().to_owned());
+    to(url, home, is_home, definition, request, (sent.clone(), sent))
+}
+
+/// The path behind that of the base URL, where an address is below it.
+fn below<'a>(base: &Url, url: &'a Url) -> Option<&'a str> {
+    let rest = url.path().strip_prefix(base.path().trim_end_matches('/'))?;
+    (base.origin() == url.origin() && rest.starts_with('/')).then_some(rest)
+}
+
+fn to(
+    mut url: Url,
+    home: Origin,
+    is_home: bool,
+    definition: &Definition,
+    request: &Request,
+    (path, sent): (String, String),
+) -> Result<Target, String> {
     if !request.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&request.query);
     }
-    let sent = url.path().get(base_path..).unwrap_or_default().to_owned();
-    let (headers, body) = (headers(request)?, request.body.as_ref().map(|body| body.text.clone()));
     let method = Method::from_bytes(request.method.as_str().as_bytes()).map_err(|error| error.to_string())?;
-    Ok(Target { method, url, path: request.shown.clone(), sent, headers, body })
+    let (mut headers, body) = match is_home {
+        true => (headers(request, &request.headers)?, request.body.as_ref().map(|body| body.text.clone())),
+        false => (HeaderMap::new(), None),
+    };
+    let mut credentials = Pairs::default();
+    if is_home {
+        let Credentials { headers: own, query } = &request.auth;
+        credentials = Pairs { headers: pairs(&request.shown, own)?, query: query.clone() };
+        credentials.add_to_query(&mut url);
+        // In the place of others of these names.
+        headers.extend(credentials.headers.clone());
+    }
+    Ok(Target { method, url, path, sent, headers, body, home, credentials, hosts: definition.hosts().clone() })
+}
+
+fn headers(request: &Request, named: &[(String, String)]) -> Result<HeaderMap, String> {
+    let mut headers = pairs(&request.shown, named)?;
+    if let Some(body) = &request.body {
+        headers.extend(pairs(&request.shown, &[(CONTENT_TYPE.to_string(), body.content_type.clone())])?);
+    }
+    Ok(headers)
 }
 
 /// No value is ever shown: it may be a secret.
-fn headers(request: &Request) -> Result<HeaderMap, String> {
-    let content_type = request.body.iter().map(|body| (CONTENT_TYPE.as_str(), &body.content_type));
-    let named = request.headers.iter().map(|(name, value)| (name.as_str(), value));
-    let pair = |(name, value): (&str, &String)| {
-        let wrong = || format!("the header `{name}` of the request for {} cannot be sent", request.shown);
+fn pairs(path: &str, named: &[(String, String)]) -> Result<HeaderMap, String> {
+    let pair = |(name, value): &(String, String)| {
+        let wrong = || format!("the header `{name}` of the request for {path} cannot be sent");
         let mut value = HeaderValue::from_str(value).map_err(|_| wrong())?;
         value.set_sensitive(true);
         Ok((HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?, value))
     };
-    content_type.chain(named).map(pair).collect()
+    named.iter().map(pair).collect()
 }
 
 /// Where an answer leads to instead.
@@ -293,8 +436,75 @@ mod tests {
         Request { path: path.to_owned(), query, shown: path.to_owned(), ..Request::default() }
     }
 
+    const BUSES: &str = include_str!("../../../source/sources/buses.toml");
+
+    fn definition() -> Definition {
+        let text = BUSES.replace("[[items]]", "hosts = [\"files.example.com\", \"*.files.example.com\"]\n\n[[items]]");
+        Definition::parse("x.toml", &text).unwrap()
+    }
+
+    /// An address that an upstream gave.
+    fn next(base: &str, url: &str) -> Result<Target, String> {
+        let auth = Credentials {
+            headers: vec![("Authorization".to_owned(), "Bearer s3cret".to_owned())],
+            query: vec![("key".to_owned(), "s3cret".to_owned())],
+        };
+        let headers = vec![("X-Version".to_owned(), "7".to_owned())];
+        let request = Request { url: Some(url.to_owned()), headers, auth, ..Request::default() };
+        address(&parse_base(base).unwrap(), &definition(), &request, url)
+    }
+
+    #[test]
+    fn credentials_go_below_the_base_url_only() {
+        let target = next("https://api.example.com/v1", "https://api.example.com/v1/items?page=2&key=old#x").unwrap();
+        assert_eq!(
+            (target.url.as_str(), &*target.path),
+            ("https://api.example.com/v1/items?page=2&key=s3cret", "/items")
+        );
+        assert_eq!((target.headers["authorization"].as_bytes(), target.headers.len()), (&b"Bearer s3cret"[..], 2));
+        for url in ["https://files.example.com/x?sig=1", "https://a.files.example.com/x?sig=1"] {
+            let target = next("https://api.example.com/v1", url).unwrap();
+            assert_eq!((target.url.as_str(), target.headers.len(), &*target.path), (url, 0, "/x"));
+        }
+        for url in [
+            "https://api.example.com/v2/items",
+            "https://api.example.com/v1evil",
+            "https://api.example.com/v1/../v2",
+            "https://api.example.com:8443/v1/items",
+            "https://user:pass@api.example.com/v1/items",
+            "https://evil.com/v1/items",
+            "http://api.example.com/v1/items",
+            "http://files.example.com/x",
+            "file:///etc/passwd",
+            "items",
+        ] {
+            let said = next("https://api.example.com/v1", url).unwrap_err();
+            assert!(!said.contains("evil") && !said.contains("passwd") && !said.contains("pass@"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_to_a_host_takes_no_credentials_with_it() {
+        let target = next("https://api.example.com/v1", "https://api.example.com/v1/items").unwrap();
+        let followed = |location: &str| {
+            let mut next = reqwest::Request::new(Method::GET, target.url.clone());
+            *next.headers_mut() = target.headers.clone();
+            next.headers_mut().insert(RANGE, HeaderValue::from_static("bytes=7-"));
+            target.follow(&target.url, Url::parse(location).unwrap(), &mut next)?;
+            Some((next.url().to_string(), next.headers().len()))
+        };
+        let url = |url: &str, headers: usize| Some((url.to_owned(), headers));
+        assert_eq!(followed("https://files.example.com/x"), url("https://files.example.com/x", 1));
+        assert_eq!(followed("https://api.example.com/y?a=1"), url("https://api.example.com/y?a=1&key=s3cret", 3));
+        assert_eq!(followed("https://evil.com/x"), None);
+        assert_eq!(followed("http://files.example.com/x"), None);
+        assert_eq!(followed("https://u@files.example.com/x"), None);
+    }
+
     fn to(base: &str, path: &str) -> Result<String, String> {
-        parse_base(base).and_then(|base| target(base, &request(path))).map(|target| target.url.to_string())
+        parse_base(base)
+            .and_then(|base| target(base, &definition(), &request(path)))
+            .map(|target| target.url.to_string())
     }
 
     #[test]
@@ -330,7 +540,7 @@ mod tests {
     fn a_proxy_and_the_end_of_a_redirect_are_named() {
         let mut upstream = Upstream::new(HashMap::new()).unwrap();
         upstream.proxies = Matcher::builder().http("http://user:pass@proxy.example:3128").build();
-        let to = |base: &str| target(parse_base(base).unwrap(), &request("/a")).unwrap();
+        let to = |base: &str| target(parse_base(base).unwrap(), &definition(), &request("/a")).unwrap();
         let plain = to("http://x/api");
         assert_eq!(upstream.answered(&plain, &plain.url), "/a through the proxy proxy.example:3128");
         let secure = to("https://x/api");

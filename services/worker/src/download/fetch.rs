@@ -19,7 +19,8 @@ use crate::{
         body::{Broken, PartialBody},
         client::Target,
         model::{Fetched, Validators},
-        refusal::{more_pages, refusal},
+        pages::answer::{Contents, Head},
+        refusal::{incomplete, refusal},
     },
     limits::throttle::{Passed, Throttle},
     retry::{Fault, GaveUp, RetryBudget},
@@ -103,14 +104,17 @@ impl Download<'_> {
         let request = self.context.upstream.request(self.wanted.target);
         let request = match &self.partial {
             Some(partial) => request.headers(partial.ask_for_the_rest()),
-            None => request.headers(self.wanted.known.ask_for_news()),
+            None if self.wanted.target.is_get() => request.headers(self.wanted.known.ask_for_news()),
+            None => request,
         };
         let counts = self.context.counts(self.wanted.definition.name());
         let Self { context, wanted, .. } = self;
         let mut response = context.upstream.send(request, wanted.target, counts, passed, &context.shutdown).await?;
+        let head = Head::of(&response);
         let file = match response.status() {
             StatusCode::OK => {
-                more_pages(response.headers(), &self.wanted.target.path)?;
+                // Before all of a part has come.
+                self.check_whole(&[], &head, &Contents::default())?;
                 self.partial = None;
                 PartialBody::begin(self.wanted.definition, &response, Arc::clone(counts))
             }
@@ -138,7 +142,12 @@ impl Download<'_> {
             }
         };
         match file.read(&mut response, &self.wanted.target.path, self.wanted.max_bytes).await {
-            Ok(file) => Ok(Answer::File(Box::new(file))),
+            Ok((file, contents)) => {
+                if file.scanned.is_ok() {
+                    self.check_whole(&self.wanted.target.query(), &head, &contents)?;
+                }
+                Ok(Answer::File(Box::new(file)))
+            }
             Err(Broken::Download { fault, partial }) => {
                 self.partial = partial.can_resume().then_some(*partial);
                 Err(fault)
@@ -148,5 +157,11 @@ impl Download<'_> {
                 Err(Fault::transient(format!("{} cannot be spooled: {error}", self.wanted.target.path)))
             }
         }
+    }
+
+    /// A part must not look like the whole.
+    fn check_whole(&self, query: &[(String, String)], head: &Head, contents: &Contents) -> Result<(), Fault> {
+        let Wanted { definition, target, .. } = self.wanted;
+        definition.check_whole(query, &head.with(contents)).map_err(|error| incomplete(&target.path, &error))
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod content_encoding;
 pub(crate) mod fetch;
 pub(crate) mod model;
+pub(crate) mod pages;
 pub(crate) mod refusal;
 pub(crate) mod scan_sink;
 pub(crate) mod spool;

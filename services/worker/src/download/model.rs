@@ -1,7 +1,7 @@
 //! A file that was fetched, and what says which version of it that is.
 
 use reqwest::header::{ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
-use waybill_source::{Rejection, Scanned};
+use waybill_source::{Format, Rejection, Scanned};
 use waybill_store::UploadBody;
 
 /// What an upstream said of a file, to be sent back the next time.
@@ -24,6 +24,10 @@ pub(crate) struct Fetched {
     pub(crate) sha256: String,
     /// The upstream's.
     pub(crate) validators: Validators,
+    /// How it is spelled.
+    pub(crate) format: Format,
+    /// How many answers it is made of, or which of them is not accepted, where there may be several.
+    pub(crate) pages: Option<u64>,
 }
 
 impl Validators {

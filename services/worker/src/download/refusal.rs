@@ -3,11 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
-use reqwest::{
-    Response, StatusCode, Url,
-    header::{HeaderMap, LINK},
-};
-use waybill_source::{Definition, Env};
+use reqwest::{Response, StatusCode, Url};
+use waybill_source::{Definition, Env, PagingError};
 
 use crate::{
     context::Context,
@@ -63,53 +60,9 @@ pub(crate) async fn refusal(
     }
 }
 
-/// A fault where the answer is one page of several: a part must not look like all.
-pub(crate) fn more_pages(headers: &HeaderMap, path: &str) -> Result<(), Fault> {
-    let values = headers.get_all(LINK).iter();
-    if values.filter_map(|value| value.to_str().ok()).any(has_next) {
-        return Err(Fault::permanent(format!(
-            "the upstream's answer for {path} is one page of several (`Link` has a `rel=\"next\"`), and definitions \
-             cannot follow pages yet: ask for all at once, such as with a larger page"
-        )));
-    }
-    Ok(())
-}
-
-/// Whether a `Link` header has the relation `next`. Grammar: RFC 8288.
-fn has_next(mut links: &str) -> bool {
-    while let Some((_, rest)) = links.split_once('<').and_then(|(_, rest)| rest.split_once('>')) {
-        let (mut parameters, after) = split_unquoted(rest, b',');
-        links = after;
-        while !parameters.is_empty() {
-            let (parameter, others) = split_unquoted(parameters, b';');
-            parameters = others;
-            let Some((name, relations)) = parameter.split_once('=') else { continue };
-            if name.trim().eq_ignore_ascii_case("rel") {
-                let mut relations = relations.trim().trim_matches('"').split_ascii_whitespace();
-                if relations.any(|relation| relation.eq_ignore_ascii_case("next")) {
-                    return true;
-                }
-                // Only the first `rel` of a link counts.
-                break;
-            }
-        }
-    }
-    false
-}
-
-/// What is before and behind the first `separator` outside of quotes.
-fn split_unquoted(text: &str, separator: u8) -> (&str, &str) {
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            _ if byte == separator && !quoted => return (&text[..at], &text[at + 1..]),
-            _ => {}
-        }
-    }
-    (text, "")
+/// The fault of an answer that is not all there is.
+pub(crate) fn incomplete(path: &str, error: &PagingError) -> Fault {
+    Fault::permanent(format!("the upstream's answer for {path} {error}"))
 }
 
 /// The first bytes of a body, as far as they come and can be decoded.
@@ -180,7 +133,7 @@ fn secrets(definition: &Definition, env: &Env) -> BTreeSet<String> {
         let in_json = serde_json::Value::from(value.as_str()).to_string().trim_matches('"').to_owned();
         [value.clone(), in_path, in_query, in_json]
     });
-    spelled.collect()
+    spelled.chain(definition.encoded_secret(env)).collect()
 }
 
 fn masked(text: &str, secrets: &BTreeSet<String>) -> String {
@@ -193,24 +146,6 @@ fn masked(text: &str, secrets: &BTreeSet<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_next_page_is_found_in_any_spelling() {
-        for (links, expected) in [
-            (r#"<https://x/?page=2>; rel="next""#, true),
-            ("</?page=2>;REL=Next", true),
-            (r#"</1>; rel="prev", </2>; title="a, b; rel=x \" <y>"; rel="last NEXT""#, true),
-            (r#"</1>; rel="prev"; rel="next""#, false),
-            (r#"</2>; title="rel=next""#, false),
-            (r#"</2?rel=next>; rel="nextcloud""#, false),
-            (r#"</2>; rev="next""#, false),
-            ("</2>", false),
-            ("rel=next", false),
-            ("", false),
-        ] {
-            assert_eq!(has_next(links), expected, "{links}");
-        }
-    }
 
     #[test]
     fn what_was_said_is_short_plain_and_without_secrets() {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde_json::Value as Json;
 use tokio::{sync::mpsc, task::JoinHandle};
 use waybill_source::{Definition, Rejection, Scanned, Scanner};
 
@@ -46,13 +47,13 @@ impl ScanOutput {
     /// Says that the last byte was seen.
     fn end(self) -> io::Result<Scan> {
         let began = Instant::now();
-        let scanned = self.rejection.map_or_else(|| self.scanner.finish(), Err);
+        let ended = self.rejection.map_or_else(|| self.scanner.finish_with_body(), Err);
         let checking = self.checking + began.elapsed();
-        let scanned = match scanned {
-            Err(rejection) => Err(rejection.clone().after_lines(self.spool.lines(rejection.offset)?)),
-            scanned => scanned,
+        let (scanned, body) = match ended {
+            Err(rejection) => (Err(rejection.clone().after_lines(self.spool.lines(rejection.offset)?)), Json::Null),
+            Ok((scanned, body)) => (Ok(scanned), body),
         };
-        Ok(Scan { scanned, spool: self.spool, checking })
+        Ok(Scan { scanned, body, spool: self.spool, checking })
     }
 }
 
@@ -60,6 +61,8 @@ impl ScanOutput {
 #[derive(Debug)]
 pub(crate) struct Scan {
     pub(crate) scanned: Result<Scanned, Rejection>,
+    /// What is around the records.
+    pub(crate) body: Json,
     pub(crate) spool: Spool,
     /// Spent on checks.
     pub(crate) checking: Duration,
@@ -82,7 +85,7 @@ impl ScanSink {
     /// For one file of this source.
     pub(crate) fn new(definition: &Definition) -> Self {
         let intake = ScanOutput {
-            scanner: definition.scanner(),
+            scanner: definition.scanner().with_body(),
             rejection: None,
             spool: Spool::default(),
             checking: Duration::ZERO,

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
     sync::Arc,
 };
@@ -17,14 +17,45 @@ use waybill_store::UploadBody;
 const IN_MEMORY: usize = 1 << 20;
 
 /// The bytes of one file, as they came.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Spool {
     memory: Vec<u8>,
+    /// The most bytes in memory.
+    room: usize,
     file: Option<File>,
     len: u64,
 }
 
+impl Default for Spool {
+    fn default() -> Self {
+        Self::with_room(IN_MEMORY)
+    }
+}
+
 impl Spool {
+    /// A spool that has at most so many bytes in memory.
+    pub(crate) fn with_room(room: usize) -> Self {
+        Self { memory: Vec::new(), room: room.min(IN_MEMORY), file: None, len: 0 }
+    }
+
+    /// Whether all is in memory still: then nothing blocks.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// Forgets what came after so many bytes.
+    pub(crate) fn truncate(&mut self, len: u64) -> io::Result<()> {
+        match &mut self.file {
+            None => self.memory.truncate(usize::try_from(len).unwrap_or(usize::MAX)),
+            Some(file) => {
+                file.set_len(len)?;
+                file.seek(SeekFrom::Start(len))?;
+            }
+        }
+        self.len = self.len.min(len);
+        Ok(())
+    }
+
     /// How many bytes came so far.
     pub(crate) fn len(&self) -> u64 {
         self.len
@@ -33,7 +64,7 @@ impl Spool {
     /// Takes the next bytes.
     pub(crate) fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         match &mut self.file {
-            None if self.memory.len() + piece.len() <= IN_MEMORY => self.memory.extend_from_slice(piece),
+            None if self.memory.len() + piece.len() <= self.room => self.memory.extend_from_slice(piece),
             None => {
                 let mut file = tempfile::tempfile()?;
                 file.write_all(&std::mem::take(&mut self.memory))?;
@@ -74,6 +105,30 @@ impl Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_forgotten_is_written_anew() {
+        for (before, room) in [(5, 100), (5, 10), (20, 10)] {
+            let mut spool = Spool::with_room(room);
+            spool.write(&vec![b'a'; before]).unwrap();
+            let len = spool.len();
+            spool.write(&[b'x'; 30]).unwrap();
+            spool.truncate(len).unwrap();
+            assert_eq!(spool.len(), before as u64);
+            spool.write(b"bcd").unwrap();
+            let expected = ["a".repeat(before), "bcd".to_owned()].concat();
+            let found = match spool.into_body() {
+                UploadBody::Bytes(bytes) | UploadBody::Hashed { bytes, .. } => bytes.to_vec(),
+                UploadBody::File { file, len } => {
+                    assert_eq!(file.metadata().unwrap().len(), len);
+                    let mut found = vec![0; len as usize];
+                    file.read_exact_at(&mut found, 0).unwrap();
+                    found
+                }
+            };
+            assert_eq!(found, expected.as_bytes(), "{before} {room}");
+        }
+    }
 
     #[test]
     fn what_is_written_is_there_in_memory_and_in_a_file() {

@@ -87,6 +87,19 @@ impl Passed<'_> {
         }
     }
 
+    /// Passes once more, for the next request of the same work, and says how long it waited: it takes its part of a rate.
+    /// With a concurrency the work keeps its place, and waits only where nobody may go on.
+    pub(crate) async fn again(&mut self, shutdown: &CancellationToken) -> Result<Duration, GaveUp> {
+        match self.throttle.limit {
+            Limit::Concurrency(_) => self.throttle.reopened(shutdown).await,
+            Limit::Rate { .. } => {
+                let passed = self.throttle.pass(self.items, shutdown).await?;
+                self.started = passed.started;
+                Ok(passed.waited)
+            }
+        }
+    }
+
     /// Passes once more, to follow a redirect: it takes its part of a rate. With a concurrency the request is open
     /// still.
     pub(crate) async fn redirected(&mut self, shutdown: &CancellationToken) -> Result<(), Fault> {
@@ -286,6 +299,24 @@ impl Throttle {
         passed
     }
 
+    /// Waits until work that has a place may go on: while the upstream asks for a pause, and while no lock is confirmed, it
+    /// may not.
+    async fn reopened(&self, shutdown: &CancellationToken) -> Result<Duration, GaveUp> {
+        let began = Instant::now();
+        let opened = async {
+            let mut changed = self.changed.subscribe();
+            loop {
+                match self.shut(1, Instant::now()) {
+                    // This work is one of those that are open.
+                    Ok(()) | Err(Shut::Full) => return Ok(began.elapsed()),
+                    Err(Shut::Elsewhere) if began.elapsed() > ELSEWHERE => return Err(GaveUp::Elsewhere),
+                    Err(shut) => wait(shut, &mut changed).await,
+                }
+            }
+        };
+        shutdown.run_until_cancelled(opened).await.unwrap_or(Err(GaveUp::Interrupted))
+    }
+
     /// Writes down that requests go out now, before they do. Where that fails, nothing starts.
     async fn reserve(&self) {
         let spent = self.lock().rate.as_ref().map(|rate| rate.spent.clone());
@@ -374,6 +405,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = waybill_store::Embedded::open(folder.path()).await.unwrap().store("bucket").unwrap();
         (Arc::new(Spent::read(&store, "weather", "one").await.unwrap()), folder)
+    }
+
+    #[tokio::test]
+    async fn work_keeps_its_place_and_waits_only_for_a_pause() {
+        let throttle = throttle(Limit::Concurrency(1));
+        let shutdown = CancellationToken::new();
+        throttle.permit(lock("a").await);
+        let mut passed = throttle.pass(1, &shutdown).await.unwrap();
+        // Another one may not begin, and this one may go on.
+        let other = tokio::time::timeout(Duration::from_millis(20), throttle.pass(1, &shutdown)).await;
+        assert!(other.is_err());
+        assert!(passed.again(&shutdown).await.unwrap() < Duration::from_millis(50));
+        throttle.pause(Duration::from_millis(60));
+        assert!(passed.again(&shutdown).await.unwrap() >= Duration::from_millis(50));
+        shutdown.cancel();
+        throttle.pause(Duration::from_secs(60));
+        assert_eq!(passed.again(&shutdown).await.unwrap_err(), GaveUp::Interrupted);
+        drop(passed);
+        assert_eq!(throttle.lock().open, 0);
     }
 
     #[test]

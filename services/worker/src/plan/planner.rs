@@ -2,14 +2,20 @@
 //!
 //! The plan that was written first is the one that counts, whoever wrote it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hasher as _},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use waybill_ledger::{Plan, Request};
-use waybill_source::{Definition, Format, Item, ItemDraft, ObjectName, Params, Rejection};
+use waybill_source::{
+    Definition, Format, Item, ItemDraft, ObjectName, PageParts, Pager, PagingError, Params, Rejection,
+};
 use waybill_store::UploadBody;
 
 use crate::{
@@ -20,7 +26,12 @@ use crate::{
         redelivery,
         work_delivery::WorkDelivery,
     },
-    plan::{listing, upload},
+    download::{
+        client::Target,
+        pages::answer::Contents,
+        refusal::{incomplete, mask},
+    },
+    plan::{listing::ListingReader, upload},
     task::{
         job_context,
         quarantine::{self, Report},
@@ -106,23 +117,54 @@ impl Planner<'_> {
         if let Some(items) = self.definition.fixed(level, &job, &parent)? {
             return Ok(items);
         }
-        let listing = self.definition.listing(level, &job, &parent, &self.context.worker.env)?;
-        let target = self.context.upstream.target(&self.definition, &listing);
-        let target = target.map_err(|reason| TaskError::Failed { reason })?;
-        let body = listing::read(self.context, &self.definition, &target).await?;
-        let (definition, listed) = (self.definition.clone(), body.clone());
-        let items = blocking::compute(move || definition.expand(level, &parent, &listed));
-        match items.await.ok_or(TaskError::Interrupted)? {
-            Ok(items) => Ok(items),
-            Err(rejection) => Err(self.reject(level, &target.path, body, rejection).await?),
+        let mut pager = self.definition.listing_pages(level, &job, &parent)?;
+        let mut target = self.target(&pager)?;
+        let mut items = Vec::new();
+        let mut reader = ListingReader::begin(self.context, &self.definition).await?;
+        loop {
+            let (head, body) = reader.page(&target).await?;
+            let (definition, above, listed) = (self.definition.clone(), parent.clone(), body.clone());
+            let page = blocking::compute(move || read_page(&definition, level, &above, &listed));
+            match page.await.ok_or(TaskError::Interrupted)? {
+                Ok((mut some, contents)) => {
+                    items.append(&mut some);
+                    if items.len() > MOST {
+                        return Err(too_many());
+                    }
+                    let goes_on = pager.next(&target.query(), &head.with(&contents));
+                    if !goes_on.map_err(|error| self.incomplete(&target.path, &error))? {
+                        return Ok(items);
+                    }
+                    target = self.target(&pager)?;
+                }
+                Err(rejection) => {
+                    let page = pager.has_pages().then(|| pager.page());
+                    return Err(self.reject(level, (&target.path, page), body, rejection).await?);
+                }
+            }
         }
+    }
+
+    fn incomplete(&self, path: &str, error: &PagingError) -> TaskError {
+        let reason = incomplete(path, error).to_string();
+        TaskError::Failed { reason: mask(&reason, &self.definition, &self.context.worker.env) }
+    }
+
+    /// Where a page of a listing is asked for.
+    fn target(&self, pager: &Pager<'_>) -> Result<Target, TaskError> {
+        let env = &self.context.worker.env;
+        let target = self.context.upstream.target(&self.definition, &pager.request(env)?);
+        let mut target = target.map_err(|reason| TaskError::Failed { reason })?;
+        // An address that an upstream gave may repeat what it was sent.
+        target.path = mask(&target.path, &self.definition, env);
+        Ok(target)
     }
 
     /// Keeps a listing that cannot be used, as a file is kept.
     async fn reject(
         &self,
         level: usize,
-        path: &str,
+        (path, page): (&str, Option<u64>),
         body: Bytes,
         rejection: Rejection,
     ) -> Result<TaskError, TaskError> {
@@ -136,6 +178,7 @@ impl Planner<'_> {
             source,
             item: listed,
             path,
+            page,
             rejection: &rejection,
             bytes: body.len() as u64,
             sha256: &sha256,
@@ -148,6 +191,21 @@ impl Planner<'_> {
         self.context.counts(source).quarantined.inc();
         Ok(TaskError::Rejected { reason: format!("the listing {path} cannot be used: {rejection}"), quarantine })
     }
+}
+
+/// The items of a page, and what else is in it.
+fn read_page(
+    definition: &Definition,
+    level: usize,
+    parent: &ItemDraft,
+    body: &[u8],
+) -> Result<(Vec<ItemDraft>, Contents), Rejection> {
+    let parts = PageParts { body: true, last: true, lines: true };
+    let (items, page) = definition.expand_page(level, parent, body, parts)?;
+    let mut digest = DefaultHasher::new();
+    digest.write(&page.lines);
+    let (records, digest) = (page.scanned.records, digest.finish());
+    Ok((items, Contents { records, body: page.body, last: page.last, digest }))
 }
 
 /// Items in the order in which they were listed, a batch of them to a task. What is listed twice is one item; an item

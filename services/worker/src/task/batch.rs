@@ -41,7 +41,7 @@ pub(crate) async fn run(task: &Task<'_>, items: &[Item]) -> Result<Success, Task
         let some = &items[range.clone()];
         let target = task.target(some)?;
         let max_bytes = task.definition.max_bytes().min(LARGEST);
-        match task.fetch(some.len(), &target, max_bytes, &Validators::default()).await? {
+        match task.fetch(some, &target, max_bytes, &Validators::default()).await? {
             Answer::File(file) if file.scanned.is_err() => {
                 let file_of = FileOf { items: some, path: &target.path, begun, piece: None };
                 return task.store(&file_of, *file).await.map(|stored| Success::Stored(stored.object));

@@ -28,6 +28,8 @@ pub(crate) struct Provenance<'a> {
     pub(crate) sha256: &'a str,
     pub(crate) bytes: u64,
     pub(crate) validators: &'a Validators,
+    /// Answers that it was made of, where there may be several.
+    pub(crate) pages: Option<u64>,
 }
 
 /// Names and values of an object that holds `scanned`.
@@ -47,6 +49,9 @@ pub(crate) fn metadata(from: &Provenance<'_>, scanned: &Scanned) -> Vec<(String,
         if let Some(validator) = validator.as_ref().filter(|it| it.len() <= TEXT_CHARS) {
             all.push(name, validator.clone());
         }
+    }
+    if let Some(pages) = from.pages {
+        all.push("pages", pages.to_string());
     }
     all.push("item", cut(from.item));
     all.push("url-path", cut(from.path));

@@ -26,6 +26,7 @@ use crate::{
         client::Target,
         fetch::{self, Answer, Wanted},
         model::Validators,
+        pages::{self, fetch::WantedPages},
     },
     limits::throttle::Throttle,
     task::object_versions::{Existing, ItemObjects, Seen},
@@ -153,12 +154,18 @@ impl Task<'_> {
 
     pub(crate) async fn fetch(
         &self,
-        items: usize,
+        items: &[Item],
         target: &Target,
         max_bytes: u64,
         known: &Validators,
     ) -> Result<Answer, TaskError> {
-        let wanted = Wanted { definition: self.definition, target, items, delivery: self.delivery, max_bytes, known };
+        let (definition, delivery) = (self.definition, self.delivery);
+        if definition.has_pages() {
+            let pager = definition.fetch_pages(&self.about, items)?;
+            let wanted = WantedPages { definition, pager, items: items.len(), delivery, max_bytes };
+            return Ok(pages::fetch::fetch(self.context, self.throttle, wanted).await?);
+        }
+        let wanted = Wanted { definition, target, items: items.len(), delivery, max_bytes, known };
         Ok(fetch::fetch(self.context, self.throttle, wanted).await?)
     }
 }

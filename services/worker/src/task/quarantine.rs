@@ -18,6 +18,9 @@ pub(crate) struct Report<'a> {
     pub(crate) item: &'a str,
     /// Of the request, without its query.
     pub(crate) path: &'a str,
+    /// Which of several answers it is, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) page: Option<u64>,
     pub(crate) rejection: &'a Rejection,
     /// Of the file beside the report.
     pub(crate) bytes: u64,

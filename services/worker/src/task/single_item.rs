@@ -25,7 +25,7 @@ pub(crate) async fn run(task: &Task<'_>, item: &Item) -> Result<Success, TaskErr
     let existing = seen.newest.as_ref().filter(|it| it.is_of(task.definition.hash()));
     let known = existing.map(Existing::validators).unwrap_or_default();
     let begun = seen.begin(Timestamp::now(), task.request.job);
-    let file = match (fetch(task, &target, &known).await?, existing) {
+    let file = match (fetch(task, item, &target, &known).await?, existing) {
         (Answer::File(file), Some(existing)) if existing.has_bytes(&[&file.sha256]) => {
             if task.still_counts(&seen, existing).await? {
                 return task.unchanged(&seen, existing, Vec::new()).await;
@@ -47,7 +47,7 @@ pub(crate) async fn run(task: &Task<'_>, item: &Item) -> Result<Success, TaskErr
 async fn run_anew(task: &Task<'_>, item: &Item, target: &Target) -> Result<Success, TaskError> {
     let seen = task.look().await?;
     let begun = seen.begin(Timestamp::now(), task.request.job);
-    match fetch(task, target, &Validators::default()).await? {
+    match fetch(task, item, target, &Validators::default()).await? {
         Answer::File(file) => store(task, item, target, *file, begun, &seen).await,
         Answer::NotFound(reason) => Err(TaskError::Failed { reason }),
         Answer::NotModified => {
@@ -56,8 +56,8 @@ async fn run_anew(task: &Task<'_>, item: &Item, target: &Target) -> Result<Succe
     }
 }
 
-async fn fetch(task: &Task<'_>, target: &Target, known: &Validators) -> Result<Answer, TaskError> {
-    task.fetch(1, target, task.definition.max_bytes(), known).await
+async fn fetch(task: &Task<'_>, item: &Item, target: &Target, known: &Validators) -> Result<Answer, TaskError> {
+    task.fetch(std::slice::from_ref(item), target, task.definition.max_bytes(), known).await
 }
 
 async fn store(

@@ -47,11 +47,11 @@ impl Task<'_> {
 
     /// The same, also where the job was cancelled.
     pub(crate) async fn store_always(&self, of: &FileOf<'_>, file: Fetched) -> Result<Stored, TaskError> {
-        let Fetched { body, bytes, scanned, sha256, validators } = file;
+        let Fetched { body, bytes, scanned, sha256, validators, format, pages } = file;
         let job = self.request.job;
         let store = &self.context.worker.store;
         let counts = self.context.counts(self.definition.name());
-        let (source, format) = (self.definition.name(), self.definition.format());
+        let source = self.definition.name();
         let name = ObjectName::new(source, &self.partition, &self.key, of.begun.at, &sha256, format);
         let name = ObjectName { piece: of.piece, ..name };
         let scanned = match scanned {
@@ -63,6 +63,7 @@ impl Task<'_> {
                     source,
                     item: &self.key,
                     path: of.path,
+                    page: pages,
                     rejection: &rejection,
                     bytes,
                     sha256: &sha256,
@@ -72,7 +73,9 @@ impl Task<'_> {
                 let kept = quarantine::keep(store, &name, content_type(format), body, &report).instrument(storing);
                 let quarantine = kept.await?;
                 counts.quarantined.inc();
-                return Err(TaskError::Rejected { reason: format!("the file was rejected: {rejection}"), quarantine });
+                let page = pages.map(|page| format!("page {page}: ")).unwrap_or_default();
+                let reason = format!("the file was rejected: {page}{rejection}");
+                return Err(TaskError::Rejected { reason, quarantine });
             }
         };
         let provenance = Provenance {
@@ -85,6 +88,7 @@ impl Task<'_> {
             sha256: &sha256,
             bytes,
             validators: &validators,
+            pages,
         };
         let metadata = metadata(&provenance, &scanned);
         let key = name.key();
@@ -107,7 +111,7 @@ fn storing(key: &str, bytes: u64) -> Span {
 
 fn content_type(format: Format) -> &'static str {
     match format {
-        Format::Json => "application/json",
+        Format::Json | Format::Rows => "application/json",
         Format::Ndjson => "application/x-ndjson",
         Format::Csv => "text/csv",
     }

@@ -21,6 +21,10 @@ mod long;
 #[cfg(test)]
 mod names;
 #[cfg(test)]
+mod paged_stand_in;
+#[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod planning;
 #[cfg(test)]
 mod refetch;

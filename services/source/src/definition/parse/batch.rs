@@ -3,7 +3,7 @@
 use toml::de::DeValue;
 
 use crate::{
-    FieldType, Format, Schema,
+    FieldPath, FieldType, Format, Schema,
     definition::{
         model::ItemSet,
         parse::{
@@ -21,7 +21,7 @@ pub(crate) struct Batch {
     /// The most items of one request.
     pub(crate) size: usize,
     /// The record's field that says which item it answers.
-    pub(crate) record: String,
+    pub(crate) record: FieldPath,
     /// The item set, and its field that the record's is compared with.
     pub(crate) item: (String, String),
 }
@@ -54,8 +54,9 @@ pub(crate) fn read(report: &mut Report<'_>, table: &mut Table<'_, '_>, around: S
         return None;
     };
     let at = size.span().start;
-    if around.format == Some(Format::Csv) {
-        report.add_with_help(at, "a batch cannot be csv", "json and ndjson can be told apart by item");
+    if let Some(format @ (Format::Csv | Format::Rows)) = around.format {
+        let message = format!("a batch cannot be {}", format.name());
+        report.add_with_help(at, message, "json and ndjson can be told apart by item");
     }
     let size = read_size(report, size, around.limit);
     let Some(pairing) = pairing else {
@@ -72,7 +73,7 @@ pub(crate) fn read(report: &mut Report<'_>, table: &mut Table<'_, '_>, around: S
     table.close(report);
     let record = record.and_then(|text| Some((text, read_record(report, text, around.schema?)?)));
     let item = item.and_then(|text| Some((text, read_item(report, text, around.sets)?)));
-    let ((record, record_kind), (item, item_kind)) = (record?, item?);
+    let ((record, (path, record_kind)), (item, item_kind)) = (record?, item?);
     if record_kind != item_kind {
         let message = format!(
             "`{}` is {}, and the record's `{}` is {}: they are never equal",
@@ -84,7 +85,7 @@ pub(crate) fn read(report: &mut Report<'_>, table: &mut Table<'_, '_>, around: S
         report.add_with_help(item.at, message, "both are integers, or both are strings");
     }
     let (set, field) = item.value.split_once('.')?;
-    Some(Batch { size: size?, record: record.value.to_owned(), item: (set.to_owned(), field.to_owned()) })
+    Some(Batch { size: size?, record: path, item: (set.to_owned(), field.to_owned()) })
 }
 
 fn read_size(report: &mut Report<'_>, node: Node<'_, '_>, limit: Option<Limit>) -> Option<usize> {
@@ -105,13 +106,18 @@ fn read_size(report: &mut Report<'_>, node: Node<'_, '_>, limit: Option<Limit>) 
     usize::try_from(number).ok()
 }
 
-fn read_record(report: &mut Report<'_>, text: Text<'_>, schema: &Schema) -> Option<FieldType> {
-    let found = schema.fields.iter().find(|field| field.name == text.value).map(|field| field.kind);
+fn read_record(report: &mut Report<'_>, text: Text<'_>, schema: &Schema) -> Option<(FieldPath, FieldType)> {
+    let found = schema.fields.iter().find(|field| field.name == text.value);
     if found.is_none() {
         let help = suggest(text.value, schema.fields.iter().map(|field| field.name.as_str()));
         report.add_with_help(text.at, format!("no record has a field `{}`", text.value), help);
     }
-    comparable(report, text, found?)
+    let field = found?;
+    if field.path == FieldPath::Name {
+        let help = "match a field that is in the record";
+        report.add_with_help(text.at, format!("`{}` is a member's name, outside of the record", text.value), help);
+    }
+    Some((field.path.clone(), comparable(report, text, field.kind)?))
 }
 
 fn read_item(report: &mut Report<'_>, text: Text<'_>, sets: &[ItemSet]) -> Option<FieldType> {

@@ -9,9 +9,11 @@ use crate::{
     FieldType,
     definition::{
         Definition,
-        model::{Items, Origin, RequestTemplate},
+        hosts::Hosts,
+        model::{Auth, Items, Origin, RequestTemplate},
         parse::{
-            dates,
+            auth, dates,
+            defaults::{self, Defaults},
             diagnostic::{Diagnostics, Report, suggest},
             fetch::{self, Fetch},
             items,
@@ -55,7 +57,12 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     let base_url = root.string(report, "base_url").and_then(|text| base_url(report, text));
     let (params, previous_at) = root.optional("params").map_or_else(Default::default, |node| params(report, node));
     let items_node = root.required(report, "items").and_then(|node| list(report, node, "items"));
-    let (mut sets, items) = items_node.map_or_else(Default::default, |nodes| items::read(report, nodes, &params));
+    let hosts = root.optional("hosts").map_or_else(Hosts::default, |node| auth::read_hosts(report, node));
+    let defaults =
+        root.optional_table(report, "request").map_or_else(Defaults::default, |it| defaults::read(report, it));
+    let defaults = Defaults { base_url: base_url.clone(), hosts: hosts.clone(), ..defaults };
+    let (mut sets, items) =
+        items_node.map_or_else(Default::default, |nodes| items::read(report, nodes, &params, &defaults));
     let (mut fetch, record) = (root.table(report, "fetch"), root.table(report, "record"));
     let is_upload = sets.iter().any(|set| set.is_upload);
     let (columns, mut schema) = record.map_or_else(Default::default, |table| record::read(report, table, is_upload));
@@ -67,8 +74,8 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
         () if fetch.as_mut().is_some_and(fetch::is_batched) => RequestOf::Batch,
         () => RequestOf::Item,
     };
-    let scope = Scope { params: &params, items: &sets, later: &[], place: Section::Fetch, request_of };
-    let mut fetch = fetch.and_then(|table| fetch::read(report, table, &scope, schema.as_ref()));
+    let scope = Scope { params: &params, items: &sets, later: &[], place: Section::Fetch, request_of, page: None };
+    let mut fetch = fetch.and_then(|table| fetch::read(report, table, &defaults, &scope, schema.as_ref()));
     let upload = fetch
         .as_mut()
         .and_then(|fetch| fetch.rows.take())
@@ -80,7 +87,15 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     let statistics = root.optional_table(report, "stats").map(|table| stats::read(report, &table, schema.as_ref()));
     let scope = Scope { place: Section::Partition, ..scope };
     let partition = root.table(report, "store").and_then(|table| store::read(report, table, &scope));
+    let scope = Scope { place: Section::Auth, items: &[], ..scope };
+    let auth_node = root.optional("auth");
+    let auth = auth_node.map(|node| auth::read(report, node, &scope));
+    if let (Some(node), Some(base_url)) = (auth_node, &base_url) {
+        auth::check_base_url(report, node.span().start, base_url);
+    }
     root.close(report);
+    // Outer: whether there is one. Inner: whether it was read.
+    let auth = auth.map_or(Some(None), |auth| auth.map(Some))?;
     let (items, fetch) = (items?, fetch?);
     if let Some(at) = previous_at.filter(|_| items.range().is_none()) {
         let help = "it is where the windows of an earlier job ended, and needs `dates` that are made of `params` and `job` only";
@@ -88,7 +103,10 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     }
     dates::check_names(report, items_node.unwrap_or_default(), &items, partition.as_ref()?);
     Some(Definition {
-        env_names: env_names(&items, &fetch),
+        env_names: env_names(&items, &fetch, auth.as_ref()),
+        auth,
+        hosts,
+        warnings: report.take_warnings(),
         name: name?,
         title: title?,
         base_url: base_url?,
@@ -105,13 +123,14 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
 }
 
 /// The environment variables that requests are made of.
-fn env_names(items: &Items, fetch: &Fetch) -> BTreeSet<String> {
+fn env_names(items: &Items, fetch: &Fetch, auth: Option<&Auth>) -> BTreeSet<String> {
     let listed = items.levels.iter().filter_map(|level| match &level.origin {
         Origin::Listed(listing) => Some(&listing.request),
         Origin::Fixed(_) | Origin::Dates(_) | Origin::Uploaded => None,
     });
     let requests = listed.chain([&fetch.request]);
-    let references = requests.flat_map(RequestTemplate::templates).flat_map(Template::references);
+    let templates = requests.flat_map(RequestTemplate::templates).chain(auth.into_iter().flat_map(Auth::templates));
+    let references = templates.flat_map(Template::references);
     references.filter_map(|name| name.strip_prefix("env.").map(str::to_owned)).collect()
 }
 

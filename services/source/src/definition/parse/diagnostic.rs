@@ -35,12 +35,15 @@ impl fmt::Display for Diagnostic {
 pub(crate) struct Report<'t> {
     file: &'t str,
     pub(crate) text: &'t str,
-    found: Vec<(usize, String, Option<String>)>,
+    found: Vec<Found>,
+    warnings: Vec<Found>,
 }
+
+type Found = (usize, String, Option<String>);
 
 impl<'t> Report<'t> {
     pub(crate) fn new(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, found: Vec::new() }
+        Self { file, text, found: Vec::new(), warnings: Vec::new() }
     }
 
     /// A mistake at a byte of the text.
@@ -51,6 +54,11 @@ impl<'t> Report<'t> {
     /// A mistake, and what would be right.
     pub(crate) fn add_with_help(&mut self, at: usize, message: impl Into<String>, help: impl Into<String>) {
         self.found.push((at, message.into(), Some(help.into())));
+    }
+
+    /// What may be meant, but rarely is, and what would be better.
+    pub(crate) fn warn_with_help(&mut self, at: usize, message: impl Into<String>, help: impl Into<String>) {
+        self.warnings.push((at, message.into(), Some(help.into())));
     }
 
     /// How many mistakes were found so far.
@@ -64,10 +72,21 @@ impl<'t> Report<'t> {
 
     /// All mistakes, in the order of the text.
     pub(crate) fn finish(mut self) -> Diagnostics {
+        let found = std::mem::take(&mut self.found);
+        Diagnostics(self.place(found))
+    }
+
+    /// All warnings, in the order of the text.
+    pub(crate) fn take_warnings(&mut self) -> Vec<Diagnostic> {
+        let warnings = std::mem::take(&mut self.warnings);
+        self.place(warnings)
+    }
+
+    fn place(&self, mut found: Vec<Found>) -> Vec<Diagnostic> {
         // Stable: what stands at one place stays in the order in which it was looked for.
-        self.found.sort_by_key(|(at, ..)| *at);
-        self.found.dedup();
-        let place = |(at, message, help): (usize, String, Option<String>)| {
+        found.sort_by_key(|(at, ..)| *at);
+        found.dedup();
+        let place = |(at, message, help): Found| {
             let before = &self.text[..self.text.floor_char_boundary(at)];
             let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
             Diagnostic {
@@ -78,7 +97,7 @@ impl<'t> Report<'t> {
                 help,
             }
         };
-        Diagnostics(self.found.into_iter().map(place).collect())
+        found.into_iter().map(place).collect()
     }
 }
 

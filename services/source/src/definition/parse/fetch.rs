@@ -7,13 +7,14 @@ use toml::de::DeValue;
 use crate::{
     Format, RecordPath, Schema,
     definition::{
-        model::RequestTemplate,
+        model::{Pages, RequestTemplate},
         parse::{
             batch::{self, Batch, Surroundings},
+            defaults::Defaults,
             diagnostic::Report,
             limit::{self, Limit, iso_duration},
             reader::{Node, Table, Text, integer, string},
-            request::{self, record_path},
+            records, request,
             rows::{self, RowRules},
             shapes::one_of,
         },
@@ -25,6 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Fetch {
     pub(crate) request: RequestTemplate,
+    pub(crate) pages: Pages,
     pub(crate) format: Format,
     pub(crate) records: RecordPath,
     pub(crate) limit: Limit,
@@ -33,6 +35,8 @@ pub(crate) struct Fetch {
     pub(crate) rows: Option<RowRules>,
     pub(crate) timeout: Duration,
     pub(crate) max_bytes: u64,
+    /// The longest record.
+    pub(crate) max_record: usize,
 }
 
 /// For one file where nothing is said.
@@ -54,30 +58,45 @@ pub(crate) fn is_batched(table: &mut Table<'_, '_>) -> bool {
 pub(crate) fn read(
     report: &mut Report<'_>,
     mut table: Table<'_, '_>,
+    defaults: &Defaults<'_, '_>,
     scope: &Scope<'_>,
     schema: Option<&Schema>,
 ) -> Option<Fetch> {
     let is_row = scope.request_of == RequestOf::Row;
-    let request = request::read(report, &mut table, scope);
+    let at = table.at();
+    let request = request::read(report, &mut table, defaults, scope);
+    let (request, pages) = request.map_or((None, None), |(request, pages)| (Some(request), Some(pages)));
     let (format, records) = if is_row {
         rows::refuse_files(report, &mut table);
+        if matches!(pages, Some(Pages::Several(_))) {
+            report.add_with_help(at, "the answer to a row has no pages", "leave `pagination` out");
+        }
         (Some(Format::Ndjson), Some(RecordPath::default()))
     } else {
         rows::refuse(report, &mut table);
-        read_format(report, &mut table)
+        let format = table.optional_string(report, "format").map_or(Some(Format::Json), |text| {
+            one_of(report, text, "format", Format::ALL.map(|format| (format.name(), format)))
+        });
+        (format, records::read(report, &mut table, format))
     };
-    let limit = limit::read(report, &mut table, scope.request_of);
+    if let (Some(schema), Some(format), Some(records)) = (schema, format, &records) {
+        records::check_fields(report, table.at(), schema, format, records);
+    }
+    let limit = limit::read(report, &mut table, defaults, scope.request_of);
     let rows = if is_row { Some(rows::read(report, &mut table, scope)) } else { None };
     let around = Surroundings { sets: scope.items, schema, format, limit };
     let batch = if is_row { None } else { batch::read(report, &mut table, around) };
-    let timeout = table.optional("timeout").map_or(Some(DEFAULT_TIMEOUT), |node| timeout(report, node));
+    let timeout =
+        table.optional("timeout").or(defaults.timeout).map_or(Some(DEFAULT_TIMEOUT), |node| timeout(report, node));
     let default = if is_row { DEFAULT_MAX_ANSWER } else { DEFAULT_MAX_BYTES };
     let max_bytes = table.optional("max_bytes").map_or(Some(default), |node| max_bytes(report, node, is_row));
+    let max_record = records::max_record(report, &mut table);
     table.close(report);
     // Outer: whether it is of rows. Inner: whether it was read.
     let rows = rows.map_or(Some(None), |rows| rows.map(Some));
     Some(Fetch {
         request: request?,
+        pages: pages?,
         format: format?,
         records: records?,
         limit: limit?,
@@ -85,25 +104,8 @@ pub(crate) fn read(
         rows: rows?,
         timeout: timeout?,
         max_bytes: max_bytes?,
+        max_record: max_record?,
     })
-}
-
-fn read_format(report: &mut Report<'_>, table: &mut Table<'_, '_>) -> (Option<Format>, Option<RecordPath>) {
-    let format = table
-        .string(report, "format")
-        .and_then(|text| one_of(report, text, "format", Format::ALL.map(|format| (format.extension(), format))));
-    let records = match format {
-        Some(Format::Ndjson | Format::Csv) => {
-            if let Some(node) = table.optional("records") {
-                let message = "`records` is for json only: here every line is a record";
-                report.add_with_help(node.span().start, message, "leave it out");
-            }
-            Some(RecordPath::default())
-        }
-        Some(Format::Json) => table.string(report, "records").and_then(|text| record_path(report, text)),
-        None => table.optional_string(report, "records").and_then(|text| record_path(report, text)),
-    };
-    (format, records)
 }
 
 fn timeout(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Duration> {
@@ -117,19 +119,25 @@ fn timeout(report: &mut Report<'_>, node: Node<'_, '_>) -> Option<Duration> {
 }
 
 fn max_bytes(report: &mut Report<'_>, node: Node<'_, '_>, is_row: bool) -> Option<u64> {
+    let bytes = size(report, node, "max_bytes", "such as \"10 GB\", \"500 MiB\"");
+    if is_row && bytes.is_some_and(|bytes| bytes > MAX_ANSWER) {
+        let help = "the answer to a row is held in memory: at most \"16 MiB\"";
+        report.add_with_help(node.span().start, "`max_bytes` is too large", help);
+    }
+    bytes
+}
+
+/// A number of bytes, at least 1.
+pub(crate) fn size(report: &mut Report<'_>, node: Node<'_, '_>, key: &str, examples: &str) -> Option<u64> {
     let bytes = match node.get_ref() {
-        DeValue::Integer(_) => integer(report, node, "max_bytes").and_then(|number| u64::try_from(number).ok()),
-        DeValue::String(_) => string(report, node, "`max_bytes`").and_then(parse_bytes),
+        DeValue::Integer(_) => integer(report, node, key).and_then(|number| u64::try_from(number).ok()),
+        DeValue::String(_) => string(report, node, &format!("`{key}`")).and_then(parse_bytes),
         _ => None,
     };
     let bytes = bytes.filter(|bytes| *bytes > 0);
     if bytes.is_none() {
-        let help = "a size such as \"10 GB\", \"500 MiB\" or a number of bytes";
-        report.add_with_help(node.span().start, "`max_bytes` is no size", help);
-    }
-    if is_row && bytes.is_some_and(|bytes| bytes > MAX_ANSWER) {
-        let help = "the answer to a row is held in memory: at most \"16 MiB\"";
-        report.add_with_help(node.span().start, "`max_bytes` is too large", help);
+        let help = format!("a size {examples} or a number of bytes");
+        report.add_with_help(node.span().start, format!("`{key}` is no size"), help);
     }
     bytes
 }

@@ -3,16 +3,19 @@
 use toml::{Spanned, de::DeValue};
 
 use crate::{
-    FieldType,
+    FieldPath, FieldType,
     definition::{
         model::{ItemSet, Items, Level, Listing, Origin},
         parse::{
             dates,
+            defaults::Defaults,
             diagnostic::Report,
             reader::{Node, Table, string},
             record::MAX_FIELDS,
-            request::{read_listing, record_path},
-            shapes::{field, identifier, one_of},
+            records::record_path,
+            request,
+            rows::refuse_method,
+            shapes::{a_type, field, field_path, identifier, one_of},
         },
         plan::inline_items,
         template::{
@@ -25,12 +28,15 @@ use crate::{
 
 /// More levels than this is a mistake: every level multiplies the requests of a plan.
 const MAX_LEVELS: usize = 8;
+/// Keys of the request of a listing.
+const REQUEST_KEYS: [&str; 9] = ["method", "path", "url", "query", "headers", "body", "records", "pagination", "full"];
 
 /// Reads all levels. The item sets are there for other parts to be checked against, mistakes or not.
 pub(crate) fn read(
     report: &mut Report<'_>,
     nodes: &[Spanned<DeValue<'_>>],
     params: &[Param],
+    defaults: &Defaults<'_, '_>,
 ) -> (Vec<ItemSet>, Option<Items>) {
     if let Some(node) = nodes.get(MAX_LEVELS) {
         report.add(node.span().start, format!("there are more than {MAX_LEVELS} [[items]]"));
@@ -61,10 +67,11 @@ pub(crate) fn read(
             later: &sets[at..],
             place: Section::Listing,
             request_of: RequestOf::Item,
+            page: None,
         };
-        let origin = origin(report, &mut table, &above, &sets[at]);
+        let origin = origin(report, &mut table, defaults, &above, &sets[at]);
         if at == last {
-            let below = Scope { params, items: &sets, later: &[], place: Section::Key, request_of: RequestOf::Item };
+            let below = Scope { items: &sets, later: &[], place: Section::Key, ..above };
             key = table.string(report, "key").and_then(|text| below.template(report, text, Destination::Name));
         } else if let Some(node) = table.optional("key") {
             report.add(node.span().start, "only the last [[items]] has a key");
@@ -79,7 +86,7 @@ pub(crate) fn read(
 
 /// `upload = "csv"`: the rows of what a client uploads. `[record]` says what a row must be.
 fn upload(report: &mut Report<'_>, table: &mut Table<'_, '_>, node: Node<'_, '_>, is_only: bool) -> Option<Origin> {
-    for key in ["key", "fields", "list", "path", "query", "headers", "records"] {
+    for key in ["key", "fields", "list"].into_iter().chain(REQUEST_KEYS) {
         if let Some(other) = table.optional(key) {
             let help = "the rows are what the client uploads, and [record] says what a row must be";
             report.add_with_help(other.span().start, format!("`{key}` has no meaning beside `upload`"), help);
@@ -94,9 +101,15 @@ fn upload(report: &mut Report<'_>, table: &mut Table<'_, '_>, node: Node<'_, '_>
     Some(Origin::Uploaded)
 }
 
-fn origin(report: &mut Report<'_>, table: &mut Table<'_, '_>, above: &Scope<'_>, set: &ItemSet) -> Option<Origin> {
+fn origin(
+    report: &mut Report<'_>,
+    table: &mut Table<'_, '_>,
+    defaults: &Defaults<'_, '_>,
+    above: &Scope<'_>,
+    set: &ItemSet,
+) -> Option<Origin> {
     if let Some(node) = table.optional("dates") {
-        for key in ["list", "fields", "path", "query", "headers", "records"] {
+        for key in ["list", "fields"].into_iter().chain(REQUEST_KEYS) {
             if let Some(other) = table.optional(key) {
                 let help = "the items are windows of time, each with `from`, `to` and `last`";
                 report.add_with_help(other.span().start, format!("`{key}` has no meaning beside `dates`"), help);
@@ -105,7 +118,7 @@ fn origin(report: &mut Report<'_>, table: &mut Table<'_, '_>, above: &Scope<'_>,
         return dates::read(report, node, above).map(Box::new).map(Origin::Dates);
     }
     if let Some(node) = table.optional("list") {
-        for key in ["path", "query", "headers", "records"] {
+        for key in REQUEST_KEYS {
             if let Some(other) = table.optional(key) {
                 let message = format!("`{key}` has no meaning beside `list`");
                 let help = "items are listed by the upstream (`path`, `records`) or by the definition (`list`)";
@@ -115,9 +128,11 @@ fn origin(report: &mut Report<'_>, table: &mut Table<'_, '_>, above: &Scope<'_>,
         // Where the fields were refused, the items cannot be checked.
         return if set.refused { None } else { inline_items::read(report, node, set).map(Origin::Fixed) };
     }
-    let request = read_listing(report, table, above);
+    let request = request::read(report, table, defaults, above);
+    refuse_method(report, table);
     let records = table.string(report, "records").and_then(|text| record_path(report, text));
-    Some(Origin::Listed(Box::new(Listing { request: request?, records: records? })))
+    let (request, pages) = request?;
+    Some(Origin::Listed(Box::new(Listing { request, records: records?, pages })))
 }
 
 fn item_set(report: &mut Report<'_>, table: &mut Table<'_, '_>, others: &[ItemSet]) -> ItemSet {
@@ -141,20 +156,32 @@ fn item_set(report: &mut Report<'_>, table: &mut Table<'_, '_>, others: &[ItemSe
     if let Some(node) = nodes.get(MAX_FIELDS) {
         report.add(node.span().start, format!("an item has at most {MAX_FIELDS} fields"));
     }
+    let mut paths = Vec::new();
     for node in nodes {
-        fields.extend(item_field(report, node, &fields));
+        if let Some((name, kind, path)) = item_field(report, node, &fields) {
+            fields.push((name, kind));
+            paths.push(path);
+        }
     }
-    ItemSet { name: name.unwrap_or_default(), fields, refused: false, is_upload }
+    ItemSet { name: name.unwrap_or_default(), fields, paths, refused: false, is_upload }
 }
 
 fn item_field(
     report: &mut Report<'_>,
     node: Node<'_, '_>,
     others: &[(String, FieldType)],
-) -> Option<(String, FieldType)> {
+) -> Option<(String, FieldType, FieldPath)> {
     let mut table = Table::open(report, node, "an item's field")?;
     let field = field(report, &mut table, others.iter().map(|(name, _)| name.as_str()));
+    let path = field_path(report, &mut table, field.as_ref().map(|(name, _)| name.as_str()));
+    let at = table.at();
     table.close(report);
-    // A field of no known type still counts as known, so that templates are not blamed for it.
-    field.map(|(name, kind)| (name, kind.unwrap_or(FieldType::Date)))
+    let (name, kind) = field?;
+    if let Some(kind) = kind.filter(|kind| kind.is_composite()) {
+        let message = format!("a value of an item is a text, a number or a boolean, and `{name}` is {}", a_type(kind));
+        report.add_with_help(at, message, "name a value in it by its `path`");
+    }
+    // A field of no known type or path still counts as known, so that templates are not blamed for it.
+    let path = path.unwrap_or_else(|| FieldPath::member(&name));
+    Some((name, kind.unwrap_or(FieldType::Date), path))
 }

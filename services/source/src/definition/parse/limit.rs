@@ -8,6 +8,7 @@ use crate::{
     Decimal,
     definition::{
         parse::{
+            defaults::Defaults,
             diagnostic::Report,
             reader::{Node, Table, Text, integer, string, wrong_type},
         },
@@ -41,9 +42,17 @@ const MIN_WINDOW: Duration = Duration::from_millis(1);
 /// The longest window: a month is the longest that upstreams speak of.
 const MAX_WINDOW: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
-/// `None` where it was refused.
-pub(crate) fn read(report: &mut Report<'_>, table: &mut Table<'_, '_>, request_of: RequestOf) -> Option<Limit> {
-    let (at_once, rate) = (table.optional("concurrency"), table.optional("rate"));
+/// `None` where it was refused. `defaults` are those of `[request]`, for where neither is said.
+pub(crate) fn read(
+    report: &mut Report<'_>,
+    table: &mut Table<'_, '_>,
+    defaults: &Defaults<'_, '_>,
+    request_of: RequestOf,
+) -> Option<Limit> {
+    let (at_once, rate) = match (table.optional("concurrency"), table.optional("rate")) {
+        (None, None) => (defaults.concurrency, defaults.rate),
+        own => own,
+    };
     if let (Some(one), Some(other)) = (at_once, rate) {
         let later = one.span().start.max(other.span().start);
         let help = "leave one of them out: with a rate, requests go out one after the other";

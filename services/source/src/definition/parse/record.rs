@@ -3,11 +3,11 @@
 use toml::de::DeValue;
 
 use crate::{
-    Constraints, Decimal, Field, FieldType, Schema, TimeFormat,
+    Constraints, Decimal, Field, FieldPath, FieldType, Schema, TimeFormat,
     definition::parse::{
         diagnostic::Report,
         reader::{Node, Table, Text, boolean, list, wrong_type},
-        shapes::{a_type, field, strings},
+        shapes::{a_type, field, field_path, one_of, strings},
     },
     scan::check_pattern,
 };
@@ -22,7 +22,22 @@ pub(crate) fn read(
     mut table: Table<'_, '_>,
     is_row: bool,
 ) -> (Vec<(String, FieldType)>, Option<Schema>) {
-    let nodes = table.list(report, "fields");
+    let nodes = table.required(report, "fields").and_then(|node| match node.get_ref() {
+        // Nothing of a record is checked, and it is counted.
+        DeValue::Array(nodes) if nodes.is_empty() && !is_row => Some(&nodes[..]),
+        _ => list(report, node, "fields"),
+    });
+    let fields_match = table.optional_string(report, "fieldsMatch");
+    let is_closed = fields_match
+        .and_then(|text| one_of(report, text, "fieldsMatch", [("partial", false), ("superset", true)]))
+        .unwrap_or_default();
+    if let Some(text) = fields_match.filter(|_| is_row) {
+        report.add_with_help(
+            text.at,
+            "the columns of an upload that are not fields are ignored",
+            "leave `fieldsMatch` out",
+        );
+    }
     table.close(report);
     let Some(nodes) = nodes else { return Default::default() };
     let mut names = Vec::new();
@@ -44,17 +59,43 @@ pub(crate) fn read(
             // A field of no known type still counts as known.
             names.push((name.clone(), kind.unwrap_or(FieldType::Date)));
         }
+        let path = field_path(report, &mut table, named.as_ref().map(|(name, _)| name.as_str()));
+        let at = table.at();
         let format = table.optional_string(report, "format");
         let constraints = table.optional_table(report, "constraints");
         table.close(report);
-        let Some((name, Some(kind))) = named else { continue };
+        let (Some((name, Some(kind))), Some(path)) = (named, path) else { continue };
+        check_path(report, at, (&name, kind, &path), &fields, is_row);
         let constraints = constraints.map(|table| read_constraints(report, table, kind)).unwrap_or_default();
         let format = format.map(|text| read_format(report, text, kind)).unwrap_or_default();
-        fields.push(Field { name, kind, format, constraints });
+        fields.push(Field { name, path, kind, format, constraints });
     }
     // A statistic over a field that was refused above would only be a second complaint about the first.
     let is_whole = fields.len() == nodes.len();
-    (names, is_whole.then_some(Schema { fields }))
+    (names, is_whole.then_some(Schema { fields, is_closed }))
+}
+
+fn check_path(
+    report: &mut Report<'_>,
+    at: usize,
+    (name, kind, path): (&str, FieldType, &FieldPath),
+    others: &[Field],
+    is_row: bool,
+) {
+    if is_row && (kind.is_composite() || path.as_member() != Some(name)) {
+        let message = format!("`{name}` of an upload is a column of this name, and a cell is a text or a number");
+        report.add_with_help(at, message, "leave `path` out, and take another type");
+    }
+    if let Some(other) = others.iter().find(|other| other.path == *path) {
+        report.add(at, format!("`{name}` and `{}` have the same path", other.name));
+    }
+    if *path == FieldPath::Name && kind.is_composite() {
+        report.add_with_help(
+            at,
+            format!("a member's name is text, and `{name}` is {}", a_type(kind)),
+            "such as `string`",
+        );
+    }
 }
 
 fn read_format(report: &mut Report<'_>, text: Text<'_>, kind: FieldType) -> TimeFormat {

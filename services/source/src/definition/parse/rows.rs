@@ -78,29 +78,37 @@ const KEYS: [&str; 3] = ["result", "on", "on_unknown"];
 
 /// Refuses what only the rows of an upload can have.
 pub(crate) fn refuse(report: &mut Report<'_>, table: &mut Table<'_, '_>) {
-    let refuse = |report: &mut Report<'_>, at, what: &str| {
-        let help = "an upload is [[items]] with `upload = \"csv\"`; files of other items are fetched with a GET";
-        report.add_with_help(at, format!("{what} is only for sources whose items are an upload"), help);
-    };
     for key in KEYS {
         if let Some(node) = table.optional(key) {
-            refuse(report, node.span().start, &format!("`{key}`"));
+            let help = "an upload is [[items]] with `upload = \"csv\"`";
+            let message = format!("`{key}` is only for sources whose items are an upload");
+            report.add_with_help(node.span().start, message, help);
         }
     }
+    refuse_method(report, table);
+}
+
+/// Refuses methods that do not read.
+pub(crate) fn refuse_method(report: &mut Report<'_>, table: &mut Table<'_, '_>) {
     if let Some(node) = table.optional("method")
-        && node.get_ref().as_str().is_some_and(|method| method != "GET")
+        && node.get_ref().as_str().is_some_and(|method| !["GET", "POST"].contains(&method))
     {
-        refuse(report, node.span().start, "a method other than GET");
-    }
-    if let Some(node) = table.optional("body") {
-        refuse(report, node.span().start, "`body`");
+        let help = "what is fetched may be asked for twice";
+        let message = "a method other than GET and POST is only for sources whose items are an upload";
+        report.add_with_help(node.span().start, message, help);
     }
 }
 
 /// Refuses what the rows of an upload cannot have.
 pub(crate) fn refuse_files(report: &mut Report<'_>, table: &mut Table<'_, '_>) {
     let stored = "what is stored are the outcomes of the rows, one JSON object a line";
-    for (key, help) in [("format", stored), ("records", stored), ("match", "the answer to a request is its row's")] {
+    for (key, help) in [
+        ("format", stored),
+        ("records", stored),
+        ("full", stored),
+        ("match", "the answer to a request is its row's"),
+        ("max_record", stored),
+    ] {
         if let Some(node) = table.optional(key) {
             report.add_with_help(node.span().start, format!("`{key}` has no meaning for the rows of an upload"), help);
         }

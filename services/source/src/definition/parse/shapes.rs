@@ -3,7 +3,7 @@
 use toml::{Spanned, de::DeValue};
 
 use crate::{
-    FieldType,
+    FieldPath, FieldType, RecordPathError,
     definition::parse::{
         diagnostic::{Report, quote_all, suggest},
         reader::{Table, Text, string},
@@ -34,7 +34,7 @@ pub(crate) fn identifier(report: &mut Report<'_>, text: Text<'_>) -> Option<Stri
 }
 
 /// Every type of a field, by its name.
-const TYPES: [(&str, FieldType); 7] = [
+const TYPES: [(&str, FieldType); 10] = [
     ("string", FieldType::String),
     ("integer", FieldType::Integer),
     ("number", FieldType::Number),
@@ -42,12 +42,19 @@ const TYPES: [(&str, FieldType); 7] = [
     ("datetime", FieldType::Datetime),
     ("date", FieldType::Date),
     ("duration", FieldType::Duration),
+    ("object", FieldType::Object),
+    ("array", FieldType::Array),
+    ("any", FieldType::Any),
 ];
 
 /// A type's name with its article: `an integer`.
 pub(crate) fn a_type(kind: FieldType) -> String {
     let name = TYPES.iter().find(|(_, known)| *known == kind).map_or("field", |(name, _)| name);
-    format!("{} {name}", if name.starts_with('i') { "an" } else { "a" })
+    let article = if name.starts_with(['a', 'i', 'o']) { "an" } else { "a" };
+    match kind {
+        FieldType::Any => "any value".to_owned(),
+        _ => format!("{article} {name}"),
+    }
 }
 
 /// The name and type of a field; `others` are the fields before it. The type is `None` where it was refused.
@@ -74,6 +81,18 @@ pub(crate) fn field<'f>(
         return None;
     }
     Some((name.value.to_owned(), kind))
+}
+
+/// `path` of a field; by default it is the member of its name.
+pub(crate) fn field_path(report: &mut Report<'_>, table: &mut Table<'_, '_>, name: Option<&str>) -> Option<FieldPath> {
+    let Some(text) = table.optional_string(report, "path") else { return name.map(FieldPath::member) };
+    text.value
+        .parse()
+        .map_err(|error: RecordPathError| {
+            let help = "a path in the record such as `$.id` or `$.period.from`; `$` is the record, `~` its own name";
+            report.add_with_help(text.place(error.at), error.message, help);
+        })
+        .ok()
 }
 
 /// A string that is one of a few.

@@ -5,14 +5,15 @@
 use std::{collections::HashSet, fmt};
 
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    FieldType, Format, Item,
+    FieldPath, FieldType, Format, Item,
     definition::{Definition, parse::batch::Batch},
+    path::{RecordStep, Segment},
     scan::json_value,
 };
 
@@ -24,14 +25,14 @@ impl Definition {
         let values: Vec<_> = items.iter().map(|item| item.values.get(set).and_then(|set| set.get(field))).collect();
         let mut open: HashSet<&Value> = values.iter().copied().flatten().collect();
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-        match self.fetch.format {
-            Format::Json => {
-                let members = &self.fetch.records.members;
-                read(body, Seek { members: Some(members), field: record, open: &mut open });
+        let FieldPath::Value(field) = record else { return Vec::new() };
+        match self.format() {
+            Format::Json | Format::Rows => {
+                read(body, Seek { way: &self.fetch.records.steps, field: &field.segments, open: &mut open });
             }
             Format::Ndjson | Format::Csv => {
                 for line in body.split(|byte| *byte == b'\n') {
-                    read(line, Seek { members: None, field: record, open: &mut open });
+                    read(line, Seek { way: &[], field: &field.segments, open: &mut open });
                 }
             }
         }
@@ -47,20 +48,52 @@ fn read(text: &[u8], seek: Seek<'_, '_>) {
 
 /// Looks for records, and takes what they answer from `open`.
 struct Seek<'a, 'v> {
-    /// The members that lead to the array of records; `None` in a record.
-    members: Option<&'a [String]>,
-    field: &'a str,
+    /// The steps that are left to the records.
+    way: &'a [RecordStep],
+    /// Those that are left to the field, from a record on.
+    field: &'a [Segment],
     open: &'a mut HashSet<&'v Value>,
+}
+
+impl<'v> Seek<'_, 'v> {
+    /// The same, behind a step of the way, or one of the field.
+    fn behind(&mut self) -> Seek<'_, 'v> {
+        let (way, field) = match (self.way, self.field) {
+            ([_, way @ ..], field) => (way, field),
+            ([], field) => (&[][..], field.get(1..).unwrap_or_default()),
+        };
+        Seek { way, field, open: &mut *self.open }
+    }
+
+    fn wants_member(&self, name: &str) -> bool {
+        match (self.way.first(), self.field.first()) {
+            (Some(RecordStep::Member(member)), _) | (None, Some(Segment::Member(member))) => member == name,
+            (Some(RecordStep::Each), _) => true,
+            (None, _) => false,
+        }
+    }
+
+    fn wants_element(&self, at: usize) -> bool {
+        match (self.way.first(), self.field.first()) {
+            (Some(RecordStep::Each), _) => true,
+            (None, Some(Segment::Index(index))) => *index == at,
+            _ => false,
+        }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Seek<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        match self.members {
-            Some([]) => deserializer.deserialize_seq(self),
-            Some(_) | None => deserializer.deserialize_map(self),
+        if !self.way.is_empty() || !self.field.is_empty() {
+            return deserializer.deserialize_any(self);
         }
+        let value = <&RawValue>::deserialize(deserializer)?;
+        if let Some(value) = json_value(FieldType::Integer, value.get().as_bytes()) {
+            self.open.remove(&value);
+        }
+        Ok(())
     }
 }
 
@@ -71,26 +104,51 @@ impl<'de> Visitor<'de> for Seek<'_, '_> {
         f.write_str("records")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<(), A::Error> {
-        while records.next_element_seed(Seek { members: None, field: self.field, open: &mut *self.open })?.is_some() {}
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
+        for at in 0.. {
+            let found = match self.wants_element(at) {
+                true => elements.next_element_seed(self.behind())?.is_some(),
+                false => elements.next_element::<IgnoredAny>()?.is_some(),
+            };
+            if !found {
+                break;
+            }
+        }
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
         while let Some(name) = members.next_key::<String>()? {
-            match self.members {
-                Some([next, rest @ ..]) if *next == name => {
-                    members.next_value_seed(Seek { members: Some(rest), field: self.field, open: &mut *self.open })?;
-                }
-                None if self.field == name => {
-                    let value: &RawValue = members.next_value()?;
-                    if let Some(value) = json_value(FieldType::Integer, value.get().as_bytes()) {
-                        self.open.remove(&value);
-                    }
-                }
-                Some(_) | None => drop(members.next_value::<IgnoredAny>()?),
+            match self.wants_member(&name) {
+                true => members.next_value_seed(self.behind())?,
+                false => drop(members.next_value::<IgnoredAny>()?),
             }
         }
+        Ok(())
+    }
+
+    // A path that leads nowhere answers nothing.
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
         Ok(())
     }
 }

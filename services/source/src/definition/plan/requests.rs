@@ -2,25 +2,30 @@
 //!
 //! What goes wrong here is an upstream's doing or a value's; no secret is ever in an error.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use minijinja::Value;
+use url::Url;
 
 use crate::{
-    Env, Item, ItemDraft, ItemError, JobContext, Params, Rejection, Request, RequestBody, Row, Upload,
+    Credentials, Env, Item, ItemDraft, ItemError, JobContext, Page, PageParts, Params, Rejection, Request, RequestBody,
+    Row, Upload,
     definition::{
         Definition,
-        model::{BodyTemplate, JsonTemplate, Level, Origin, RequestTemplate},
-        plan::listing,
-        template::{MAX_NAME_BYTES, RenderError, Template, cut_name},
+        model::{Auth, BodyTemplate, JsonTemplate, Level, Origin, RequestTemplate},
+        plan::{
+            listing,
+            names::{Names, Of},
+            pager::Pager,
+        },
+        template::{Destination, MAX_NAME_BYTES, RenderError, Template, cut_name},
     },
     hash::sha256_hex,
     item::Values,
-    params::{Param, ParamKind, readable},
+    params::{Param, ParamKind},
 };
 
-/// What stands for a value from the environment where a path is shown.
-const HIDDEN: &str = "hidden";
 /// Hex digits of the hash in the key of a batch.
 const KEY_DIGITS: usize = 12;
 
@@ -55,13 +60,23 @@ impl Definition {
         Ok(Some(list.iter().map(draft).collect()))
     }
 
-    /// The request that lists the items of `level` (from 0, less than [`Self::levels`]) below `parent`.
+    /// The first request that lists the items of `level` (from 0, less than [`Self::levels`]) below `parent`.
     pub fn listing(&self, level: usize, job: &JobContext, parent: &ItemDraft, env: &Env) -> Result<Request, ItemError> {
+        self.listing_pages(level, job, parent)?.request(env)
+    }
+
+    /// The requests that list the items of `level` below `parent`.
+    pub fn listing_pages<'a>(
+        &'a self,
+        level: usize,
+        job: &JobContext,
+        parent: &'a ItemDraft,
+    ) -> Result<Pager<'a>, ItemError> {
         let level = self.level(level)?;
         let Origin::Listed(listing) = &level.origin else { return Err(is_not_listed(level)) };
         let what = format!("the listing of `{}`", level.set.name);
         let names = with(self.job_names(job), tables(&parent.values));
-        self.request(&what, Of::Values(&parent.values), names, &listing.request, env)
+        Pager::new(self, (&listing.request, &listing.pages), (what, Of::Values(&parent.values)), names)
     }
 
     /// The name of a level's items.
@@ -72,10 +87,27 @@ impl Definition {
     /// The items of `level` in the answer to [`Self::listing`]; each carries its parent's values too.
     pub fn expand(&self, level: usize, parent: &ItemDraft, body: &[u8]) -> Result<Vec<ItemDraft>, Rejection> {
         match self.items.levels.get(level) {
-            Some(listed @ Level { origin: Origin::Listed(listing), .. }) => {
-                listing::expand(listed, &listing.records, parent, body)
+            Some(Level { origin: Origin::Listed(_), .. }) => {
+                self.expand_page(level, parent, body, PageParts::default()).map(|(drafts, _)| drafts)
             }
             _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The items of `level`, which the upstream lists, in one page of the answer to [`Self::listing`], and what else
+    /// is wanted of the page.
+    pub fn expand_page(
+        &self,
+        level: usize,
+        parent: &ItemDraft,
+        body: &[u8],
+        parts: PageParts,
+    ) -> Result<(Vec<ItemDraft>, Page), Rejection> {
+        match self.items.levels.get(level) {
+            Some(listed @ Level { origin: Origin::Listed(listing), .. }) => {
+                listing::expand(listed, &listing.records, parent, body, parts)
+            }
+            _ => Ok(Default::default()),
         }
     }
 
@@ -96,14 +128,19 @@ impl Definition {
         }
     }
 
-    /// The request that fetches the file of a task's items: one, or at most [`Self::batch`].
+    /// The first request that fetches the file of a task's items: one, or at most [`Self::batch`].
     /// An error where the items are an upload: there a request is made of a row ([`Self::row_request`]).
     pub fn fetch(&self, job: &JobContext, items: &[Item], env: &Env) -> Result<Request, ItemError> {
+        self.fetch_pages(job, items)?.request(env)
+    }
+
+    /// The requests that fetch the file of a task's items.
+    pub fn fetch_pages<'a>(&'a self, job: &JobContext, items: &'a [Item]) -> Result<Pager<'a>, ItemError> {
         if self.upload().is_some() {
             return Err(ItemError("the requests of this source are made of the rows of an upload".into()));
         }
         let (of, names) = self.task_names(job, items)?;
-        self.request("the fetch", of, names, &self.fetch.request, env)
+        Pager::new(self, (&self.fetch.request, &self.fetch.pages), ("the fetch".to_owned(), of), names)
     }
 
     /// The request that sends a row. An error where the row has a problem, and where its values make no request.
@@ -187,7 +224,7 @@ impl Definition {
         Ok((Of::Batch(items), with(names, [("batch", batch)])))
     }
 
-    fn request(
+    pub(crate) fn request(
         &self,
         what: &str,
         of: Of<'_>,
@@ -195,17 +232,16 @@ impl Definition {
         request: &RequestTemplate,
         env: &Env,
     ) -> Result<Request, ItemError> {
-        let path = &request.path;
-        let secret = request.templates().into_iter().any(Template::is_secret);
-        if secret && let Some(name) = self.missing_env(env).next() {
+        let auth = self.auth.as_ref();
+        let secret = request.templates().into_iter().chain(auth.into_iter().flat_map(Auth::templates));
+        if secret.into_iter().any(Template::is_secret)
+            && let Some(name) = self.missing_env(env).next()
+        {
             return Err(ItemError(format!("{what} needs the environment variable `{name}`, which is not set")));
         }
-        let scope_with = |value: fn(&str) -> &str| {
-            let named = self.env_names.iter().filter_map(|name| Some((name.as_str(), value(env.get(name)?))));
-            let env = Value::from_pairs(named.collect::<Vec<_>>());
-            Value::from_pairs(with(names.clone(), [("env", env)]))
-        };
-        let scope = scope_with(|value| value);
+        let named = self.env_names.iter().filter_map(|name| Some((name.as_str(), env.get(name)?.as_str())));
+        let env = Value::from_pairs(named.collect::<Vec<_>>());
+        let scope = Value::from_pairs(with(names, [("env", env)]));
         let writer = Writer { what, of, scope: &scope };
         let query = writer.pairs(&request.query)?;
         let mut headers = writer.pairs(&request.headers)?;
@@ -215,14 +251,34 @@ impl Definition {
         {
             body.content_type = headers.swap_remove(at).1;
         }
-        let text = render(what, of, path, &scope)?;
-        let shown = if path.is_secret() {
-            // What a template can do with a value, it need not be able to do with the word in its place.
-            render(what, of, path, &scope_with(|_| HIDDEN)).unwrap_or_else(|_| path.source())
-        } else {
-            text.clone()
-        };
-        Ok(Request { method: request.method, path: text, query, headers, body, shown })
+        let text = render(what, of, &request.path, &scope)?;
+        let auth = auth.map(|auth| writer.credentials(auth)).transpose()?.unwrap_or_default();
+        let request = Request { method: request.method, query, headers, body, auth, ..self.address(request, text) };
+        Ok(request)
+    }
+
+    /// Where a request goes: an address is shown by its path alone.
+    fn address(&self, request: &RequestTemplate, text: String) -> Request {
+        match request.path.destination() {
+            Destination::Url => {
+                let shown = Url::parse(&text).map_or_else(|_| request.path.source(), |url| url.path().to_owned());
+                Request { url: Some(text), shown, ..Request::default() }
+            }
+            _ => Request { path: text.clone(), shown: text, ..Request::default() },
+        }
+    }
+
+    /// What HTTP's basic authentication makes of a user and a password, where they are from the environment.
+    pub fn encoded_secret(&self, env: &Env) -> Option<String> {
+        let Some(Auth::Basic(pair)) = &self.auth else { return None };
+        if !pair.iter().any(Template::is_secret) {
+            return None;
+        }
+        let env =
+            Value::from_pairs(env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>());
+        let scope = Value::from_pairs([("env", env)]);
+        let [user, password] = [&pair[0], &pair[1]].map(|template| template.render(&scope).ok());
+        Some(BASE64.encode(format!("{}:{}", user?, password?)))
     }
 
     pub(super) fn job_names(&self, job: &JobContext) -> Names<'static> {
@@ -243,9 +299,6 @@ impl Definition {
         Value::from_pairs(params.collect::<Vec<_>>())
     }
 }
-
-/// Names that templates see, and their values.
-type Names<'a> = Vec<(&'a str, Value)>;
 
 fn with<'a>(mut names: Names<'a>, more: impl IntoIterator<Item = (&'a str, Value)>) -> Names<'a> {
     names.extend(more);
@@ -307,6 +360,26 @@ impl Writer<'_> {
         Ok(RequestBody { content_type: content_type.to_owned(), text })
     }
 
+    fn credentials(&self, auth: &Auth) -> Result<Credentials, ItemError> {
+        let text = |template: &Template| {
+            let text = template.text(self.scope).map_err(|error| self.error(&error))?;
+            Ok::<_, ItemError>(text.unwrap_or_default())
+        };
+        let authorization = |value: String| vec![("Authorization".to_owned(), value)];
+        Ok(match auth {
+            Auth::Bearer(token) => {
+                Credentials { headers: authorization(format!("Bearer {}", text(token)?)), ..Credentials::default() }
+            }
+            Auth::Basic(pair) => {
+                let pair = format!("{}:{}", text(&pair[0])?, text(&pair[1])?);
+                let encoded = BASE64.encode(pair);
+                Credentials { headers: authorization(format!("Basic {encoded}")), ..Credentials::default() }
+            }
+            Auth::Headers(pairs) => Credentials { headers: self.pairs(pairs)?, ..Credentials::default() },
+            Auth::Query(pairs) => Credentials { query: self.pairs(pairs)?, ..Credentials::default() },
+        })
+    }
+
     /// Without the members that are one expression giving `none`.
     fn json(&self, json: &JsonTemplate) -> Result<serde_json::Value, ItemError> {
         Ok(match json {
@@ -324,28 +397,6 @@ impl Writer<'_> {
                 object.into()
             }
         })
-    }
-}
-
-/// What a text is made for, as an error shows it: the upstream's own values, cut short.
-#[derive(Debug, Clone, Copy)]
-enum Of<'a> {
-    Values(&'a Values),
-    Batch(&'a [Item]),
-    /// A row of an upload.
-    Line(u64),
-}
-
-impl fmt::Display for Of<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Values(values) => f.write_str(&readable(&serde_json::to_string(values).unwrap_or_default())),
-            Self::Line(line) => write!(f, "line {line}"),
-            Self::Batch(items) => {
-                let first = items.first().map(|item| readable(&item.key)).unwrap_or_default();
-                write!(f, "{} items from `{first}` on", items.len())
-            }
-        }
     }
 }
 

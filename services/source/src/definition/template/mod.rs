@@ -3,6 +3,7 @@
 //! A template is always the operator's text. A value from an upstream is only ever a value: it is never
 //! compiled, it cannot add a segment to a path, and it cannot leave its folder in a key.
 
+pub(crate) mod expression;
 pub(crate) mod filters;
 pub(crate) mod scope;
 pub(crate) mod template_probe;
@@ -19,6 +20,8 @@ use crate::hash::sha256_hex;
 pub(crate) enum Destination {
     /// The path of a request: each value is percent-encoded and stays within its segment.
     Path,
+    /// A whole address, such as one that an upstream gave. Where it may lead is looked at where it is sent.
+    Url,
     /// A query value or a part of a body, as it is: whoever writes the request encodes it.
     Text,
     /// A value of a JSON body: one expression alone keeps its type.
@@ -80,10 +83,15 @@ static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     base
 });
 
+/// What all templates share, to be added to.
+pub(crate) fn base_environment() -> Environment<'static> {
+    BASE.clone()
+}
+
 impl Template {
     /// Compiles a template; its syntax is all that is checked.
     pub(crate) fn compile(destination: Destination, source: &str) -> Result<Self, Error> {
-        let mut environment = BASE.clone();
+        let mut environment = base_environment();
         environment.add_template_owned(ONLY, source.to_owned())?;
         let is_expression = expression(source).is_some_and(|expression| {
             let set = format!("{{% set {VALUE} = ({expression}) %}}");
@@ -93,6 +101,11 @@ impl Template {
         let mut template = Self { environment, destination, secret: false, is_expression };
         template.secret = template.references().iter().any(|name| name == "env" || name.starts_with("env."));
         Ok(template)
+    }
+
+    /// Where it goes.
+    pub(crate) fn destination(&self) -> Destination {
+        self.destination
     }
 
     /// Its text.
@@ -129,7 +142,7 @@ impl Template {
         match self.destination {
             Destination::Json => self.json(scope).map(drop),
             Destination::Text | Destination::Header => self.text(scope).map(drop),
-            Destination::Path | Destination::Name => self.render(scope).map(drop),
+            Destination::Path | Destination::Url | Destination::Name => self.render(scope).map(drop),
         }
     }
 
@@ -175,12 +188,9 @@ impl Template {
         match self.destination {
             Destination::Path => match wrong_path(&text) {
                 None => Ok(text),
-                Some(reason) => {
-                    let shown = if self.secret { self.source() } else { text };
-                    Err(RenderError::Unfit(format!("the path `{shown}` {reason}")))
-                }
+                Some(reason) => Err(RenderError::Unfit(format!("the path `{text}` {reason}"))),
             },
-            Destination::Text | Destination::Json => Ok(text),
+            Destination::Url | Destination::Text | Destination::Json => Ok(text),
             Destination::Header => match text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
                 true => Ok(text.trim().to_owned()),
                 false => Err(RenderError::Unfit("a header's value must be one line of visible ASCII".into())),
@@ -218,7 +228,9 @@ fn write_value(destination: Destination, out: &mut Output, value: &Value) -> Res
             Err(Error::new(ErrorKind::InvalidOperation, "an empty value would leave a path segment out"))
         }
         Destination::Path => Ok(write!(out, "{}", utf8_percent_encode(&text, SEGMENT))?),
-        Destination::Text | Destination::Json | Destination::Header | Destination::Name => Ok(out.write_str(&text)?),
+        Destination::Url | Destination::Text | Destination::Json | Destination::Header | Destination::Name => {
+            Ok(out.write_str(&text)?)
+        }
     }
 }
 

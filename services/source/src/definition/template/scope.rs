@@ -14,6 +14,7 @@ use crate::{
         },
         template::{
             self, Destination, RenderError, Template,
+            expression::Expression,
             template_probe::{self, Miss, Missed},
         },
     },
@@ -32,6 +33,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) place: Section,
     /// What a request of `[fetch]` is made of.
     pub(crate) request_of: RequestOf,
+    /// What `page` has, where the request has pages.
+    pub(crate) page: Option<&'static [&'static str]>,
 }
 
 /// What a request of `[fetch]` is made of.
@@ -58,7 +61,16 @@ pub(crate) enum Section {
     Outcome,
     /// The partition.
     Partition,
+    /// An expression of `pagination`.
+    Paging,
+    /// `auth`.
+    Auth,
 }
+
+/// What an expression sees of a page.
+const PAGE: [&str; 6] = ["number", "size", "offset", "cursor", "index", "records"];
+/// Names that mean something else where there are pages.
+pub(crate) const PAGING_NAMES: [&str; 5] = ["page", "body", "headers", "status", "last"];
 
 impl Scope<'_> {
     /// Compiles a template and checks every name in it.
@@ -76,23 +88,9 @@ impl Scope<'_> {
                 return None;
             }
         };
-        let mut known = true;
         let references = template.references();
-        for reference in &references {
-            if let Some((message, help)) = self.unknown(reference) {
-                let at = text.value.find(reference).map_or(text.at, |byte| text.place(byte));
-                report.add_with_help(at, message, help);
-                known = false;
-            }
-        }
-        for (byte, filter) in filters(text.value) {
-            if !Template::has_filter(filter) {
-                let help = suggest(filter, COMMON_FILTERS);
-                report.add_with_help(text.place(byte), format!("unknown filter `{filter}`"), help);
-                known = false;
-            }
-        }
-        if !known {
+        let is_known = self.are_known(report, text, &references, destination);
+        if !(are_filters(report, text, filters(text.value)) && is_known) {
             return None;
         }
         let missed = Missed::default();
@@ -121,6 +119,49 @@ impl Scope<'_> {
         Some(template)
     }
 
+    /// Compiles an expression and checks every name in it.
+    pub(crate) fn expression(&self, report: &mut Report<'_>, text: Text<'_>) -> Option<Expression> {
+        let expression = match Expression::compile(text.value) {
+            Ok(expression) => expression,
+            Err(error) => {
+                let at = error.range().map_or(text.at, |range| text.place(range.start));
+                let help = "an expression such as `body.has_more` stands without braces";
+                report.add_with_help(at, format!("expression: {}", template::reason(&error)), help);
+                return None;
+            }
+        };
+        let is_known = self.are_known(report, text, &expression.references(), Destination::Text);
+        let filters = filters_of_expression(text.value);
+        (are_filters(report, text, filters) && is_known).then_some(expression)
+    }
+
+    /// Whether all of these names are known; the others are reported.
+    fn are_known(
+        &self,
+        report: &mut Report<'_>,
+        text: Text<'_>,
+        references: &[String],
+        destination: Destination,
+    ) -> bool {
+        let mut are_known = true;
+        for reference in references {
+            let is_env = reference == "env" || reference.starts_with("env.");
+            let unknown = match destination {
+                Destination::Path | Destination::Url if is_env => {
+                    let help = "paths are shown and stored: a secret goes into `auth`, `headers` or `query`";
+                    Some(("`env` is not offered in a path".to_owned(), help.to_owned()))
+                }
+                _ => self.unknown(reference),
+            };
+            if let Some((message, help)) = unknown {
+                let at = text.value.find(reference).map_or(text.at, |byte| text.place(byte));
+                report.add_with_help(at, message, help);
+                are_known = false;
+            }
+        }
+        are_known
+    }
+
     /// What is wrong with a name, and what would be right; `None` where it is known.
     fn unknown(&self, reference: &str) -> Option<(String, String)> {
         let (root, member) = reference.split_once('.').map_or((reference, None), |(root, member)| (root, Some(member)));
@@ -129,6 +170,19 @@ impl Scope<'_> {
             ("params" | "job" | "env", Section::Outcome) => {
                 let help = "a result is made of the row, or is a path into the answer such as `$.id`";
                 return says(format!("`{root}` is not offered in `result`"), help);
+            }
+            ("body" | "headers" | "status" | "last", Section::Paging) => return None,
+            ("page", Section::Paging) => PAGE.to_vec(),
+            ("page", Section::Listing | Section::Fetch) if self.page.is_some() => {
+                self.page.map(<[_]>::to_vec).unwrap_or_default()
+            }
+            ("page", Section::Listing | Section::Fetch) if self.items.iter().all(|set| set.name != "page") => {
+                let help = "add a `pagination`, such as { type = \"page\", size = 100 }";
+                return says("`page` is read, and there is no `pagination`".into(), help);
+            }
+            ("env", Section::Paging) => {
+                let help = "what an expression gives is shown and sent: it is made of the answer";
+                return says("`env` is not offered in an expression".into(), help);
             }
             ("params", _) => self.params.iter().map(|param| param.name.as_str()).collect(),
             ("job", Section::Key) => {
@@ -142,7 +196,7 @@ impl Scope<'_> {
                 let help = "a secret goes into the requests of [fetch] and [[items]] only: keys are seen by everybody";
                 return says("`env` is not offered here".into(), help);
             }
-            ("env", Section::Listing | Section::Fetch) => {
+            ("env", Section::Listing | Section::Fetch | Section::Auth) => {
                 return match member.map(|member| member.split_once('.').map_or(member, |(name, _)| name)) {
                     None => says("`env` is no text".into(), "name one variable, such as `env.API_KEY`"),
                     Some(name) if member != Some(name) => {
@@ -151,7 +205,7 @@ impl Scope<'_> {
                     Some(_) => None,
                 };
             }
-            ("batch", Section::Fetch) if self.request_of == RequestOf::Batch => {
+            ("batch", Section::Fetch | Section::Paging) if self.request_of == RequestOf::Batch => {
                 let member = member?;
                 return says(format!("`batch` is a list and has no `{member}`"), &self.batch_example(None));
             }
@@ -168,7 +222,7 @@ impl Scope<'_> {
             }
             ("batch", _) => return says("`batch` is not offered here".into(), "only the request of [fetch] sees it"),
             _ => match self.items.iter().find(|set| set.name == root) {
-                Some(_) if self.request_of == RequestOf::Batch && self.place == Section::Fetch => {
+                Some(_) if self.request_of == RequestOf::Batch && self.sees_batch() => {
                     let help = self.batch_example(Some(reference));
                     return says(format!("`{root}` is one item, and a batch has several"), &help);
                 }
@@ -192,6 +246,10 @@ impl Scope<'_> {
             }
             _ if root == "params" => Some((format!("there is no parameter `{member}`"), suggest(member, members))),
             _ if root == "job" => Some((format!("a job has no `{member}`"), suggest(member, members))),
+            _ if root == "page" && PAGE.contains(&member) => {
+                Some((format!("a page of this `pagination` has no `{member}`"), suggest(member, members)))
+            }
+            _ if root == "page" => Some((format!("a page has no `{member}`"), suggest(member, members))),
             _ => Some((format!("`{root}` has no field `{member}`"), suggest(member, members))),
         }
     }
@@ -210,6 +268,11 @@ impl Scope<'_> {
         }
     }
 
+    /// Whether items are seen as a batch here.
+    fn sees_batch(&self) -> bool {
+        matches!(self.place, Section::Fetch | Section::Paging)
+    }
+
     /// How a value of every item of a batch is written.
     fn batch_example(&self, value: Option<&str>) -> String {
         let last = || self.items.last().and_then(|set| Some(format!("{}.{}", set.name, set.fields.first()?.0)));
@@ -226,11 +289,16 @@ impl Scope<'_> {
         if !matches!(self.place, Section::Key | Section::Outcome) {
             roots.push("job");
         }
-        if matches!(self.place, Section::Listing | Section::Fetch) {
+        if matches!(self.place, Section::Listing | Section::Fetch | Section::Auth) {
             roots.push("env");
         }
+        if self.place == Section::Paging {
+            roots.extend(PAGING_NAMES);
+        } else if self.page.is_some() && matches!(self.place, Section::Listing | Section::Fetch) {
+            roots.push("page");
+        }
         match self.place {
-            Section::Fetch if self.request_of == RequestOf::Batch => roots.push("batch"),
+            Section::Fetch | Section::Paging if self.request_of == RequestOf::Batch => roots.push("batch"),
             Section::Partition if self.request_of != RequestOf::Item => {}
             _ => {
                 for set in self.items {
@@ -246,7 +314,7 @@ impl Scope<'_> {
     /// A value for every name, as good as any.
     fn sample(&self, references: &[String], missed: &Missed) -> Value {
         let env = references.iter().filter_map(|reference| Some((reference.strip_prefix("env.")?, "sample")));
-        let mut all: Vec<(&str, Value)> = if self.request_of == RequestOf::Batch && self.place == Section::Fetch {
+        let mut all: Vec<(&str, Value)> = if self.request_of == RequestOf::Batch && self.sees_batch() {
             vec![("batch", missed.batch(self.items))]
         } else {
             self.items.iter().map(|set| (set.name.as_str(), template_probe::item(set))).collect()
@@ -255,6 +323,9 @@ impl Scope<'_> {
         all.push(("params", template_probe::params(self.params)));
         all.push(("job", template_probe::job()));
         all.push(("env", Value::from_pairs(env.collect::<Vec<_>>())));
+        if self.page.is_some() {
+            all.push(("page", template_probe::page()));
+        }
         Value::from_pairs(all)
     }
 
@@ -268,6 +339,19 @@ impl Scope<'_> {
 const COMMON_FILTERS: [&str; 12] =
     ["slug", "lower", "upper", "replace", "trim", "default", "int", "round", "string", "length", "map", "join"];
 
+/// Whether all of these filters are known; the others are reported.
+fn are_filters(report: &mut Report<'_>, text: Text<'_>, filters: Vec<(usize, &str)>) -> bool {
+    let mut are_known = true;
+    for (byte, filter) in filters {
+        if !Template::has_filter(filter) {
+            let help = suggest(filter, COMMON_FILTERS);
+            report.add_with_help(text.place(byte), format!("unknown filter `{filter}`"), help);
+            are_known = false;
+        }
+    }
+    are_known
+}
+
 /// Mistakes that no value can make good.
 fn is_static(kind: ErrorKind) -> bool {
     use ErrorKind::{
@@ -280,9 +364,17 @@ fn is_static(kind: ErrorKind) -> bool {
 /// The filters that a template names, and where: the engine finds an unknown one only where it is reached,
 /// and a sample does not reach every branch.
 fn filters(source: &str) -> Vec<(usize, &str)> {
+    filters_within(source, false)
+}
+
+/// The same of an expression, which has no braces around it.
+fn filters_of_expression(source: &str) -> Vec<(usize, &str)> {
+    filters_within(source, true)
+}
+
+fn filters_within(source: &str, mut inside: bool) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut quote = None;
-    let mut inside = false;
     let mut bytes = source.bytes().enumerate();
     while let Some((at, byte)) = bytes.next() {
         let next = source.as_bytes().get(at + 1).copied();

@@ -41,6 +41,11 @@ pub(crate) fn previous() -> Value {
     Value::from_pairs([("to", "2024-05-01")])
 }
 
+pub(crate) fn page() -> Value {
+    let numbers = ["number", "size", "offset"].map(|name| (name, Value::from(1)));
+    Value::from_pairs(numbers.into_iter().chain([("cursor", "sample".into())]).collect::<Vec<_>>())
+}
+
 pub(crate) fn item(set: &ItemSet) -> Value {
     Value::from_pairs(fields(set))
 }
@@ -48,7 +53,8 @@ pub(crate) fn item(set: &ItemSet) -> Value {
 fn fields(set: &ItemSet) -> BTreeMap<String, Value> {
     let field = |(name, kind): &(String, FieldType)| {
         let value: Value = match kind {
-            FieldType::String => "sample".into(),
+            // No item has the last three.
+            FieldType::String | FieldType::Object | FieldType::Array | FieldType::Any => "sample".into(),
             FieldType::Integer => 1.into(),
             FieldType::Number => 1.5.into(),
             FieldType::Boolean => true.into(),

@@ -84,13 +84,15 @@ fn rows_in_many_spellings() {
     let only = Schema {
         fields: vec![Field {
             name: "n".into(),
+            path: FieldPath::member("n"),
             kind: FieldType::Integer,
             format: TimeFormat::Iso,
             constraints: Constraints::default(),
         }],
+        is_closed: false,
     };
     let statistics = Statistics { list: vec![("n".into(), Statistic::Sum(0))] };
-    let mut scanner = Scanner::new(Format::Csv, &RecordPath { members: vec![] }, &only, &statistics);
+    let mut scanner = Scanner::new(Format::Csv, &RecordPath::default(), &only, &statistics);
     scanner.push(b"n\n1\n\n2").unwrap();
     assert_eq!(scanner.finish().unwrap().records, 3);
 }
@@ -116,13 +118,14 @@ fn whole_numbers_in_every_spelling() {
         };
         let field = Field {
             name: "n".into(),
+            path: FieldPath::member("n"),
             kind: FieldType::Integer,
             format: TimeFormat::Iso,
             constraints: Constraints::default(),
         };
         let statistics = Statistics { list: vec![("n".into(), Statistic::Sum(0))] };
-        let path = RecordPath { members: vec![] };
-        let mut scanner = Scanner::new(format, &path, &Schema { fields: vec![field] }, &statistics);
+        let schema = Schema { fields: vec![field], is_closed: false };
+        let mut scanner = Scanner::new(format, &RecordPath::default(), &schema, &statistics);
         scanner.push(body.as_bytes()).unwrap();
         statistics.to_json(&scanner.finish().unwrap().totals)["n"].to_string()
     };

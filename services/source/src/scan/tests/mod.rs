@@ -1,15 +1,25 @@
 //! The scanner from outside: what it refuses and how it says so, and properties on random documents.
 
 mod accepted;
+mod pages;
+mod paths;
 mod properties;
 mod rejected;
 
-use crate::{Constraints, Decimal, Field, FieldType, Literal, Statistic, TimeFormat, scan::*};
+use crate::{
+    Constraints, Decimal, Field, FieldPath, FieldType, Literal, Statistic, TimeFormat, path::RecordStep, scan::*,
+};
 
 /// The fields of system 1, of which `accident` may be missing here, and one of each other type.
 fn schema() -> Schema {
     let required = || Constraints { required: true, ..Constraints::default() };
-    let field = |name: &str, kind, constraints| Field { name: name.into(), kind, format: TimeFormat::Iso, constraints };
+    let field = |name: &str, kind, constraints| Field {
+        name: name.into(),
+        path: FieldPath::member(name),
+        kind,
+        format: TimeFormat::Iso,
+        constraints,
+    };
     let rating = || Constraints {
         minimum: Some("-10".parse().unwrap()),
         maximum: Some("10.5".parse().unwrap()),
@@ -27,6 +37,7 @@ fn schema() -> Schema {
             field("colour", FieldType::String, colours()),
             field("day", FieldType::Date, Constraints::default()),
         ],
+        is_closed: false,
     }
 }
 
@@ -54,7 +65,8 @@ const RIGHT: &str =
     r#""departure-time":"2024-05-01T08:44:00","bus-type":"BUS-1","passengers":71,"delay":"PT1980S","accident":true"#;
 
 fn scanner(format: Format, members: &[&str]) -> Scanner {
-    let path = RecordPath { members: members.iter().map(|member| (*member).to_owned()).collect() };
+    let members = members.iter().map(|member| RecordStep::Member((*member).to_owned()));
+    let path = RecordPath { steps: members.chain([RecordStep::Each]).collect() };
     Scanner::new(format, &path, &schema(), &statistics())
 }
 

@@ -169,7 +169,7 @@ async fn store(
 
 /// The object of a task: a line for each row, checked and added up as any file is.
 async fn file(task: &Task<'_>, outcomes: Vec<RowOutcome>) -> Result<Fetched, TaskError> {
-    let mut scanner = task.definition.scanner();
+    let (mut scanner, format) = (task.definition.scanner(), task.definition.format());
     let file = blocking::compute(move || {
         let mut bytes = BytesMut::new();
         for outcome in &outcomes {
@@ -180,7 +180,15 @@ async fn file(task: &Task<'_>, outcomes: Vec<RowOutcome>) -> Result<Fetched, Tas
         let scanned = scanner.push(&bytes).and_then(|()| scanner.finish());
         let sha256 = base16ct::lower::encode_string(&Sha256::digest(&bytes));
         let len = bytes.len() as u64;
-        Fetched { body: UploadBody::Bytes(bytes), bytes: len, scanned, sha256, validators: Validators::default() }
+        Fetched {
+            body: UploadBody::Bytes(bytes),
+            bytes: len,
+            scanned,
+            sha256,
+            validators: Validators::default(),
+            format,
+            pages: None,
+        }
     });
     file.await.ok_or(TaskError::Interrupted)
 }

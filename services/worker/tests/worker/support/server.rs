@@ -96,6 +96,11 @@ impl Upstream {
         self.state.routes.lock().unwrap().insert(path.to_owned(), Arc::new(answer));
     }
 
+    /// Every request, in the order in which they came.
+    pub(crate) fn all_asked(&self) -> Vec<Asked> {
+        self.state.asked.lock().unwrap().clone()
+    }
+
     /// Every request for a path.
     pub(crate) fn asked(&self, path: &str) -> Vec<Asked> {
         self.state.asked.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
