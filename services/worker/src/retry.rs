@@ -27,6 +27,8 @@ pub(crate) enum GaveUp {
     Never { reason: String },
     /// Another worker keeps the limit of this source.
     Elsewhere,
+    /// Nobody wants it any more.
+    Cancelled,
     /// The process goes down.
     Interrupted,
 }

@@ -185,6 +185,7 @@ impl From<GaveUp> for TaskError {
             GaveUp::Later { after, reason } => Self::Retry { after, reason },
             GaveUp::Never { reason } => Self::Failed { reason },
             GaveUp::Elsewhere => Self::ThrottledElsewhere,
+            GaveUp::Cancelled => Self::Cancelled,
             GaveUp::Interrupted => Self::Interrupted,
         }
     }

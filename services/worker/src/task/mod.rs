@@ -162,7 +162,8 @@ impl Task<'_> {
         let (definition, delivery) = (self.definition, self.delivery);
         if definition.has_pages() {
             let pager = definition.fetch_pages(&self.about, items)?;
-            let wanted = WantedPages { definition, pager, items: items.len(), delivery, max_bytes };
+            let job = self.request.job;
+            let wanted = WantedPages { definition, pager, job, items: items.len(), delivery, max_bytes };
             return Ok(pages::fetch::fetch(self.context, self.throttle, wanted).await?);
         }
         let wanted = Wanted { definition, target, items: items.len(), delivery, max_bytes, known };

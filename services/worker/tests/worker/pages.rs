@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use waybill_ledger::{State, Status};
 
@@ -214,6 +215,25 @@ async fn a_worker_that_is_stopped_between_two_pages_gives_the_task_back() {
     system.run();
     assert_eq!(system.ended(job).await.records, 30);
     assert_eq!(ids(&system.data().await[0]), (0..30).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_asks_for_no_further_page() {
+    let upstream = Upstream::start().await;
+    // Pages without an end, three a second.
+    upstream.on(PATH, |asked| page(asked.nth as u64..asked.nth as u64 + 1));
+    let definition = things(&format!("{PAGE}rate = {{ requests = 1, per = \"PT0.3S\" }}\n"));
+    let mut system = System::start(&definition, upstream).await;
+    let job = system.submit().await;
+    until("the second page is asked for", || system.upstream.asked(PATH).len() == 2).await;
+    assert_eq!(system.ledger.cancel(job, Timestamp::now()).await.unwrap().state, State::Cancelled);
+    // As long as three pages would take.
+    let asked = system.upstream.asked(PATH).len();
+    let began = Instant::now();
+    until("no more are asked for", || began.elapsed() > Duration::from_secs(1)).await;
+    assert!(system.upstream.asked(PATH).len() <= asked + 1);
+    system.stop().await;
+    assert!(system.data().await.is_empty() && system.queue.dead_letters().is_empty());
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use reqwest::{Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, field::Empty};
+use waybill_ledger::JobId;
 use waybill_source::{Definition, Pager};
 
 use crate::{
@@ -36,6 +37,8 @@ const PIECE: usize = 64 << 10;
 pub(crate) struct WantedPages<'a> {
     pub(crate) definition: &'a Definition,
     pub(crate) pager: Pager<'a>,
+    /// Once it is cancelled, no further page is asked for.
+    pub(crate) job: JobId,
     /// How many items it is for: so many of the source's rate each request takes.
     pub(crate) items: usize,
     /// What it is for.
@@ -114,6 +117,10 @@ impl Download<'_> {
             let goes_on = self.wanted.pager.next(&target.query(), &head.with(&contents));
             if !goes_on.map_err(|error| self.never(format!("the upstream's answer for {} {error}", target.path)))? {
                 return Ok(None);
+            }
+            // Where it cannot be looked at, it is before anything is stored.
+            if context.is_cancelled(self.wanted.job).await.unwrap_or_default() {
+                return Err(GaveUp::Cancelled);
             }
             self.deadline += passed.again(&context.shutdown).await?;
         }
