@@ -28,7 +28,7 @@ use crate::{
         task_response::TaskState,
         upload_response::UploadResponse,
     },
-    submit::{self, NewJob},
+    submit::{self, Given, NewJob, Submitter},
     wait::Waits,
 };
 
@@ -131,6 +131,18 @@ impl JobsApi {
         submitted
     }
 
+    /// Checks what a job is given.
+    pub(crate) async fn bind(
+        &self,
+        definition: &Definition,
+        given: Given,
+        by: Submitter<'_>,
+    ) -> Result<Params, Problem> {
+        let binding = submit::bind(&self.ledger, definition, given, by, (self.now)());
+        let late = |_| Problem::unavailable("the object store", format!("it did not answer within {SUBMIT_TIMEOUT:?}"));
+        tokio::time::timeout(SUBMIT_TIMEOUT, binding).await.map_err(late).flatten()
+    }
+
     async fn submitted(&self, caller: &Caller, definition: &Definition, wanted: Wanted) -> Result<Status, Problem> {
         let Wanted { params, upload, route, key } = wanted;
         let now = (self.now)();
@@ -194,7 +206,9 @@ impl JobsApi {
         let NewJob { source, params, upload } = new;
         let definition = self.source(&source)?;
         let given = params.into_iter().map(|(name, value)| (name, value.0)).collect();
-        let (caller, params) = (Caller::of(request), submit::bind(definition, &given, "params.")?);
+        let caller = Caller::of(request);
+        let by = Submitter { caller: &caller, route: ROUTE, key: key.as_deref(), place: "params." };
+        let params = self.bind(definition, given, by).await?;
         let upload = match upload {
             Some(id) => Some(self.named_upload(&caller, definition, &id).await?),
             None if definition.upload().is_some() => return Err(error::upload_required(definition.name())),
@@ -206,12 +220,15 @@ impl JobsApi {
 
     async fn submit_csv(&self, request: &Request, body: Body) -> Result<Accepted, Problem> {
         let key = submit::idempotency_key(request)?;
-        let (definition, params) = submit::from_query(request, |name| self.source(name).map(Arc::clone))?;
+        let (definition, given) = submit::from_query(request, |name| self.source(name).map(Arc::clone))?;
         if definition.upload().is_none() {
             return Err(error::upload_not_taken(definition.name()));
         }
+        let caller = Caller::of(request);
+        let by = Submitter { caller: &caller, route: ROUTE, key: key.as_deref(), place: "" };
+        let params = self.bind(&definition, given, by).await?;
         let wanted = Wanted { params, upload: None, route: ROUTE, key };
-        let status = self.accept_file(&Caller::of(request), &definition, receive::chunks(body), wanted).await?;
+        let status = self.accept_file(&caller, &definition, receive::chunks(body), wanted).await?;
         Ok(self.answer(status, preferred_wait(request)).await)
     }
 
@@ -398,8 +415,9 @@ impl JobsApi {
         known_query(request, &["date"])?;
         let definition = self.source("buses")?;
         let given = BTreeMap::from([("date".to_owned(), date.0.0)]);
-        let (caller, params) = (Caller::of(request), submit::bind(definition, &given, "")?);
-        let wanted = Wanted { params, upload: None, route: "POST /process-request", key: None };
+        let (caller, route) = (Caller::of(request), "POST /process-request");
+        let params = self.bind(definition, given, Submitter { caller: &caller, route, key: None, place: "" }).await?;
+        let wanted = Wanted { params, upload: None, route, key: None };
         self.accept(&caller, definition, wanted, preferred_wait(request)).await
     }
 

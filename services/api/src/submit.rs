@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
+use jiff::{Timestamp, tz::TimeZone};
 use poem::Request;
 use poem_openapi::{
     Object,
@@ -13,8 +14,11 @@ use serde::{
     de::{Error, MapAccess, Visitor},
 };
 use serde_json::Value;
-use waybill_source::{Definition, ParamError, Params};
-use waybill_web::{Problem, known_query, quoted};
+use waybill_ledger::Ledger;
+use waybill_source::{DefaultsFrom, Definition, ParamError, Params};
+use waybill_web::{Caller, Problem, known_query, quoted};
+
+use crate::error;
 
 /// The header by which a client names its own request.
 pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -144,26 +148,63 @@ impl ToJSON for Scalar {
     }
 }
 
-/// Checks what a job is given. `place` is where the client wrote it: `params.`, or nothing.
-pub(crate) fn bind(definition: &Definition, given: &BTreeMap<String, String>, place: &str) -> Result<Params, Problem> {
-    definition.bind(given).map_err(|ParamError { name, expected, found }| {
-        Problem::invalid_parameter(&format!("{place}{name}"), &expected, found)
-    })
+/// Names and values, as the client wrote them.
+pub(crate) type Given = BTreeMap<String, String>;
+
+/// Who submits a job, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Submitter<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) route: &'static str,
+    /// The idempotency key.
+    pub(crate) key: Option<&'a str>,
+    /// Where the client wrote the parameters: `params.`, or nothing.
+    pub(crate) place: &'static str,
+}
+
+/// Checks what a job is given. Defaults take the place of what is missing: those of the first time where the request
+/// comes again, since the day may be another by now, and an earlier job may have ended.
+pub(crate) async fn bind(
+    ledger: &Ledger,
+    definition: &Definition,
+    mut given: Given,
+    by: Submitter<'_>,
+    now: Timestamp,
+) -> Result<Params, Problem> {
+    let wrong = |ParamError { name, expected, found }: ParamError| {
+        Problem::invalid_parameter(&format!("{}{name}", by.place), &expected, found)
+    };
+    let needs_defaults = definition.params().any(|(name, _, default)| default.is_some() && !given.contains_key(name));
+    if needs_defaults
+        && let Some(key) = by.key
+        && let Some(first) =
+            ledger.find(by.route, by.caller.name(), definition.name(), key).await.map_err(error::ledger)?
+    {
+        for (name, value) in first.params.0 {
+            given.entry(name).or_insert(value);
+        }
+    }
+    let mut from = DefaultsFrom { day: now.to_zoned(TimeZone::UTC).date(), previous: None };
+    let previous = match definition.wants_mark(&given, from).map_err(wrong)? {
+        Some(others) => ledger.mark(definition.name(), &others).await.map_err(error::ledger)?,
+        None => None,
+    };
+    from.previous = previous.as_deref();
+    definition.bind(&given, from).map_err(wrong)
 }
 
 /// The parameters of a job in a query, and its source.
 pub(crate) fn from_query(
     request: &Request,
     source: impl Fn(&str) -> Result<Arc<Definition>, Problem>,
-) -> Result<(Arc<Definition>, Params), Problem> {
+) -> Result<(Arc<Definition>, Given), Problem> {
     let given: Vec<(String, String)> = request.params().unwrap_or_default();
     let named = given.iter().find(|(name, _)| name == "source").map(|(_, value)| value.as_str());
     let expected = "the name of a source, as in `?source=relay`";
     let definition = source(named.ok_or_else(|| Problem::invalid_parameter("source", expected, "nothing"))?)?;
-    let params = definition.params().map(|(name, _)| name);
+    let params = definition.params().map(|(name, ..)| name);
     known_query(request, &std::iter::once("source").chain(params).collect::<Vec<_>>())?;
-    let params = bind(&definition, &given.into_iter().filter(|(name, _)| name != "source").collect(), "")?;
-    Ok((definition, params))
+    Ok((definition, given.into_iter().filter(|(name, _)| name != "source").collect()))
 }
 
 /// The client's own name for its request, if it gave one.

@@ -73,9 +73,18 @@ struct Fixture {
 }
 
 fn serving(store: &Store, queue: Arc<dyn Queue>) -> (TestClient<BoxEndpoint<'static, Response>>, Ledger) {
+    serving_also(store, queue, HARBOURS)
+}
+
+/// With a definition beside the shipped ones.
+fn serving_also(
+    store: &Store,
+    queue: Arc<dyn Queue>,
+    definition: &str,
+) -> (TestClient<BoxEndpoint<'static, Response>>, Ledger) {
     let ledger = Ledger::new(store.clone(), queue);
     let mut catalog = Catalog::shipped();
-    catalog.insert_text("harbours.toml", HARBOURS).unwrap();
+    catalog.insert_text("other.toml", definition).unwrap();
     let jobs = JobsApi::new(ledger.clone(), Arc::new(catalog), &Env::new(), now);
     let probes = Probes { checks: Vec::new(), warnings: Vec::new(), shutdown: CancellationToken::new() };
     (TestClient::new(poem::EndpointExt::boxed(app(jobs, probes, AppConfig::default()))), ledger)
@@ -301,6 +310,39 @@ async fn parameters_may_be_json_of_any_scalar_kind() {
             "tasks": format!("/v1/jobs/{}/tasks", answer.id()),
         })
     );
+}
+
+/// Defaults are those of the moment, save for a request that comes again under its key.
+#[tokio::test]
+async fn a_job_goes_on_where_an_earlier_one_ended_and_a_repeated_request_is_the_first() {
+    let rates = include_str!("../../source/tests/definitions/rates.toml");
+    let rates = rates.replace("2024-04-29", "{{ previous.to | default('2024-04-20') }}");
+    let mut fixture = Fixture::new().await;
+    let queue = Arc::new(waybill_queue::Embedded::new(1000));
+    (fixture.client, fixture.ledger) = serving_also(&fixture.store, queue, &rates);
+    let submit = async |key: &str, params: Value| {
+        let body = json!({ "source": "rates", "params": params }).to_string();
+        let request = fixture.client.post("/v1/jobs").content_type("application/json").body(body);
+        Answer::of(request.header("Idempotency-Key", key)).await
+    };
+    let shown = |answer: &Answer| {
+        let param = |name: &str| answer.body["params"][name].as_str().unwrap_or_default().to_owned();
+        format!("{} {} to {}", answer.status.as_u16(), param("from"), param("to"))
+    };
+    let first = submit("first", json!({})).await;
+    assert_eq!(shown(&first), "202 2024-04-20 to 2024-05-01");
+    assert_eq!(shown(&submit("second", json!({ "to": "2024-04-30" })).await), "202 2024-04-20 to 2024-04-30");
+
+    fixture.ledger.record_start(first.id(), at(1)).await.unwrap();
+    fixture.ledger.record_plan(first.id(), Plan { planned: at(1), tasks: Vec::new() }).await.unwrap();
+    assert_eq!(fixture.get(&format!("/v1/jobs/{}", first.id())).await.body["state"], "succeeded");
+    let again = submit("first", json!({})).await;
+    assert_eq!((again.id(), shown(&again).as_str()), (first.id(), "202 2024-04-20 to 2024-05-01"));
+    assert_eq!(shown(&submit("third", json!({})).await), "202 2024-05-01 to 2024-05-01");
+    let other = submit("first", json!({ "from": "2024-04-21" })).await;
+    assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let sources = fixture.get("/v1/sources/rates").await;
+    assert_eq!(sources.body["params"][1], json!({ "name": "to", "type": "date", "default": "{{ job.date }}" }));
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
-//! A bounded LRU cache. Its lock is never held across an await.
+//! A bounded LRU cache, and one of what is good enough for a moment. Their lock is never held across an await.
 
 use std::{
     hash::Hash,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use lru::LruCache;
+use tokio::time::Instant;
 
 /// The values used last, at most so many and of at most so much weight.
 #[derive(Debug)]
@@ -76,6 +78,32 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
 
     fn lock(&self) -> MutexGuard<'_, Inner<K, V>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was found a moment ago: good enough for whoever polls, though others may have changed it since.
+#[derive(Debug)]
+pub(crate) struct Recent<K: Hash + Eq, V> {
+    found: Cache<K, (Instant, V)>,
+    within: Duration,
+}
+
+impl<K: Hash + Eq, V: Clone> Recent<K, V> {
+    pub(crate) fn new(max_entries: usize, within: Duration) -> Self {
+        Self { found: Cache::new(max_entries), within }
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<V> {
+        self.found.get(key).filter(|(began, _)| began.elapsed() < self.within).map(|(_, value)| value)
+    }
+
+    /// `began` is when the look began.
+    pub(crate) fn insert(&self, key: K, began: Instant, value: V) {
+        self.found.insert(key, (began, value), 1);
+    }
+
+    pub(crate) fn remove(&self, key: &K) {
+        self.found.remove(key);
     }
 }
 

@@ -16,7 +16,7 @@ use waybill_store::{Store, StoreError};
 
 use crate::{
     Done, Failure, JobId, LedgerError, Metrics, MissingItem, Plan, Request,
-    cache::Cache,
+    cache::{Cache, Recent},
     changes::{plan::Outline, seal::Sealing, submit::MAX_PUBLISHING},
     data,
     jobs::{Ended, Fact, Jobs, Piece, slot_of},
@@ -26,7 +26,7 @@ use crate::{
         objects::SMALL,
     },
     recovery::lost::Watch,
-    views::unfinished::Seen,
+    views::{status::Summary, unfinished::Seen},
 };
 
 /// The longest reasons that are kept, in characters: of a task, and of each item that a task lacks, of which there may be
@@ -61,6 +61,12 @@ pub(crate) struct Memory {
     pub(crate) sealing: Sealing,
     /// Of sealed jobs, by number; weighed by outcomes, of about 320 bytes each.
     pub(crate) pieces: Cache<(JobId, u32), Piece>,
+    /// Summaries of jobs that succeeded. Only the end of their retention changes them.
+    pub(crate) succeeded: Recent<JobId, Summary>,
+    /// Jobs without a summary.
+    pub(crate) unended: Recent<JobId, ()>,
+    /// Jobs whose folder was listed, and all entered that its objects say.
+    pub(crate) folders: Recent<JobId, ()>,
     /// Jobs that have a summary.
     pub(crate) ended: Cache<JobId, ()>,
     /// Permits for plan messages that are being published.
@@ -88,15 +94,23 @@ pub(crate) struct Memory {
 impl Ledger {
     /// A ledger in `store`'s bucket.
     pub fn new(store: Store, queue: Arc<dyn Queue>) -> Self {
+        Self::with(store, queue, Options::default(), Sealing::default())
+    }
+
+    pub(crate) fn with(store: Store, queue: Arc<dyn Queue>, options: Options, sealing: Sealing) -> Self {
+        let interval = options.list_interval;
         let memory = Memory {
             requests: Cache::new(1_024),
             definitions: Cache::new(256),
             stored_definitions: Cache::new(256),
             plans: Cache::weighted(8, 50_000),
             outlines: Cache::weighted(256, 500_000),
-            jobs: Jobs::new(store.clone(), Options::default()),
-            sealing: Sealing::default(),
+            jobs: Jobs::new(store.clone(), options),
+            sealing,
             pieces: Cache::weighted(64, 40_000),
+            succeeded: Recent::new(1_024, interval * 60),
+            unended: Recent::new(1_024, interval),
+            folders: Recent::new(1_024, interval),
             ended: Cache::new(100_000),
             publishing: Arc::new(Semaphore::new(MAX_PUBLISHING)),
             republished_at: Cache::new(100_000),

@@ -22,7 +22,6 @@ use crate::{
     Done, Failure, JobId, Lease, Ledger, MissingItem, Outcome, Plan, Request, RowTally, Sealed, Submission,
     SubmitError, Submitted, Upload, UploadId,
     changes::seal::Sealing,
-    jobs::Jobs,
     layout::{
         keys::{self, Name},
         objects::PLAN,
@@ -119,12 +118,8 @@ pub(crate) struct Fixture {
 
 /// A ledger that looks at the journal at most so often when it is asked for a status.
 fn looking_every(list_interval: Duration, store: &Store, queue: Arc<Recording>) -> Ledger {
-    let mut ledger = Ledger::new(store.clone(), queue);
     let options = Options { list_interval, ..Options::default() };
-    let memory = Arc::get_mut(&mut ledger.memory).unwrap();
-    memory.jobs = Jobs::new(store.clone(), options);
-    memory.sealing = SEALING;
-    ledger
+    Ledger::with(store.clone(), queue, options, SEALING)
 }
 
 impl Fixture {

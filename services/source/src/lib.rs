@@ -20,14 +20,14 @@ mod upload;
 
 pub use catalog::Catalog;
 pub use definition::{
-    Definition, Diagnostic, Diagnostics, Format, Hosts, Limit, PageAnswer, Pager, PagingError, is_provenance,
+    Definition, Diagnostic, Diagnostics, Format, Hosts, Limit, Mark, PageAnswer, Pager, PagingError, is_provenance,
 };
 pub use draft::{Asked, AskedError, Draft, DraftAnswer, DraftError, Inference, InferredField, Looked, LookedRecord};
 pub use item::{Credentials, Item, ItemDraft, ItemError, Method, Request, RequestBody};
 pub use job::{Env, JobContext};
 pub use object_name::{ObjectName, Piece, item_prefix};
 pub use object_versions::{Fetch, ObjectVersions, Verdict};
-pub use params::{ParamError, Params, parse_date};
+pub use params::{DefaultsFrom, ParamError, Params, parse_date};
 pub use path::{FieldPath, RecordPath, RecordPathError, ValuePath};
 pub use record::{Constraints, Field, FieldType, Schema, TimeFormat};
 pub use scan::{Page, PageParts, Rejection, Scanned, Scanner};

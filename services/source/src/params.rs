@@ -4,7 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use minijinja::Value;
 use serde::{Deserialize, Serialize};
+
+use crate::definition::template::{Destination, Template};
 
 /// Checked parameters in canonical spelling, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,14 +32,18 @@ pub struct ParamError {
 pub(crate) struct Param {
     pub(crate) name: String,
     pub(crate) kind: ParamKind,
+    /// What stands for a value that was not given, as a template of the job's day.
+    pub(crate) default: Option<String>,
 }
 
 /// The type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ParamKind {
     Date,
+    Datetime,
     String,
     Integer,
+    Boolean,
 }
 
 /// The longest text that a parameter may be, in characters.
@@ -44,50 +52,97 @@ const MAX_CHARS: usize = 1_000;
 const YEARS: std::ops::RangeInclusive<i16> = 1900..=2199;
 
 impl ParamKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Date, Self::String, Self::Integer];
+    pub(crate) const ALL: [Self; 5] = [Self::Date, Self::Datetime, Self::String, Self::Integer, Self::Boolean];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Date => "date",
+            Self::Datetime => "datetime",
             Self::String => "string",
             Self::Integer => "integer",
+            Self::Boolean => "boolean",
         }
     }
 
-    fn expected(self) -> String {
+    pub(crate) fn expected(self) -> String {
         match self {
             Self::Date => format!("a date such as 2024-05-01, in the years {} to {}", YEARS.start(), YEARS.end()),
+            Self::Datetime => "a time such as 2024-05-01T08:00:00Z".into(),
             Self::String => "a text of 1 to 1,000 characters without control characters".into(),
             Self::Integer => "a whole number of at most 64 bits".into(),
+            Self::Boolean => "`true` or `false`".into(),
         }
     }
 
-    fn canonical(self, given: &str) -> Option<String> {
+    pub(crate) fn canonical(self, given: &str) -> Option<String> {
         match self {
             Self::Date => parse_date(given).map(|date| date.to_string()),
+            Self::Datetime => given.parse::<Timestamp>().ok().filter(is_within_years).map(second),
             Self::String => {
                 let fits = !given.is_empty() && given.chars().count() <= MAX_CHARS;
                 (fits && !given.contains(char::is_control)).then(|| given.to_owned())
             }
             Self::Integer => given.parse::<i64>().ok().map(|number| number.to_string()),
+            Self::Boolean => given.parse::<bool>().ok().map(|value| value.to_string()),
         }
     }
 }
 
 /// A day as `YYYY-MM-DD`, of the years 1900 to 2199, and nothing else: other ISO 8601 spellings of a day would be
 /// second names of one job.
-pub fn parse_date(text: &str) -> Option<jiff::civil::Date> {
+pub fn parse_date(text: &str) -> Option<Date> {
     let shape = text.len() == 10
         && text
             .bytes()
             .enumerate()
             .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
-    let date: jiff::civil::Date = shape.then(|| text.parse().ok()).flatten()?;
+    let date: Date = shape.then(|| text.parse().ok()).flatten()?;
     YEARS.contains(&date.year()).then_some(date)
 }
 
-/// Checks what a job was given: everything declared, nothing else.
-pub(crate) fn bind(declared: &[Param], given: &BTreeMap<String, String>) -> Result<Params, ParamError> {
+fn is_within_years(at: &Timestamp) -> bool {
+    YEARS.contains(&at.to_zoned(TimeZone::UTC).year())
+}
+
+/// In UTC, to the second.
+fn second(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// What defaults are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct DefaultsFrom<'a> {
+    /// `job.date`: the day of the job, in UTC.
+    pub day: Date,
+    /// `previous.to`: up to where an earlier job has come ([`crate::Definition::mark`]), if there was one.
+    pub previous: Option<&'a str>,
+}
+
+impl Param {
+    /// The value for a job that was given none; `None` where nothing can be made of what there is.
+    fn default(&self, from: DefaultsFrom<'_>) -> Option<String> {
+        let template = Template::compile(Destination::Text, self.default.as_deref()?).ok()?;
+        let job = Value::from_pairs([("date", from.day.to_string())]);
+        let previous = Value::from_pairs(from.previous.map(|to| ("to", to)));
+        template.render(&Value::from_pairs([("job", job), ("previous", previous)])).ok()
+    }
+
+    /// Whether its default is made of what an earlier job was.
+    pub(crate) fn asks_previous(&self) -> bool {
+        let template = self.default.as_deref().map(|default| Template::compile(Destination::Text, default));
+        template.is_some_and(|template| template.is_ok_and(|it| it.references().iter().any(|name| name == PREVIOUS)))
+    }
+}
+
+/// Up to where an earlier job has come.
+pub(crate) const PREVIOUS: &str = "previous.to";
+
+/// Checks what a job was given: everything declared that has no default, nothing else.
+pub(crate) fn bind(
+    declared: &[Param],
+    given: &BTreeMap<String, String>,
+    from: DefaultsFrom<'_>,
+) -> Result<Params, ParamError> {
     if let Some(name) = given.keys().find(|name| declared.iter().all(|param| param.name != **name)) {
         let known: Vec<_> = declared.iter().map(|param| format!("`{}`", param.name)).collect();
         let expected = if known.is_empty() { "no parameters".into() } else { format!("only {}", known.join(", ")) };
@@ -97,14 +152,19 @@ pub(crate) fn bind(declared: &[Param], given: &BTreeMap<String, String>) -> Resu
             found: "a parameter that this source does not take".into(),
         });
     }
-    let bound = declared.iter().map(|Param { name, kind }| {
-        let found = given.get(name);
-        match found.and_then(|text| kind.canonical(text)) {
+    let bound = declared.iter().map(|param| {
+        let Param { name, kind, .. } = param;
+        let found = given.get(name).cloned().or_else(|| param.default(from));
+        match found.as_deref().and_then(|text| kind.canonical(text)) {
             Some(value) => Ok((name.clone(), value)),
             None => Err(ParamError {
                 name: name.clone(),
                 expected: kind.expected(),
-                found: found.map_or_else(|| "nothing".into(), |text| format!("{:?}", readable(text))),
+                found: match found {
+                    Some(text) => format!("{:?}", readable(&text)),
+                    None if param.asks_previous() => "nothing, and no earlier job to go on from".into(),
+                    None => "nothing".into(),
+                },
             }),
         }
     });
@@ -123,16 +183,28 @@ pub(crate) fn readable(text: &str) -> String {
 mod tests {
     use super::*;
 
+    const FROM: DefaultsFrom<'static> = DefaultsFrom { day: jiff::civil::date(2024, 5, 16), previous: None };
+
     fn try_bind(given: &[(&str, &str)]) -> Result<String, String> {
-        let declared = ParamKind::ALL.map(|kind| Param { name: kind.as_str().into(), kind });
+        let declared = ParamKind::ALL.map(|kind| Param {
+            name: kind.as_str().into(),
+            kind,
+            default: match kind {
+                ParamKind::Datetime => Some("{{ job.date }}T02:00:00+02:00".into()),
+                ParamKind::Boolean => Some("true".into()),
+                ParamKind::Date | ParamKind::String | ParamKind::Integer => None,
+            },
+        });
         let given = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        bind(&declared, &given).map(|params| serde_json::to_string(&params).unwrap()).map_err(|error| error.to_string())
+        bind(&declared, &given, FROM)
+            .map(|params| serde_json::to_string(&params).unwrap())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn values_are_brought_into_one_spelling() {
         insta::assert_snapshot!(
-            try_bind(&[("date", "2024-02-29"), ("string", " Łódź 🚌 "), ("integer", "+007")]).unwrap(), @r#"{"date":"2024-02-29","integer":"7","string":" Łódź 🚌 "}"#);
+            try_bind(&[("date", "2024-02-29"), ("string", " Łódź 🚌 "), ("integer", "+007")]).unwrap(), @r#"{"boolean":"true","date":"2024-02-29","datetime":"2024-05-16T00:00:00Z","integer":"7","string":" Łódź 🚌 "}"#);
         assert!(
             try_bind(&[("date", "1900-01-01"), ("string", &"é".repeat(1000)), ("integer", "-9223372036854775808")])
                 .is_ok()
@@ -163,6 +235,9 @@ mod tests {
             ("string", &long),
             ("integer", "1.0"),
             ("integer", "9223372036854775808"),
+            ("datetime", "2024-05-01T08:00:00"),
+            ("datetime", "2200-01-01T00:00:00Z"),
+            ("boolean", "yes"),
             ("country", "x"),
         ];
         insta::assert_snapshot!(wrong.map(|(name, value)| with(name, value)).join("\n"), @r#"
@@ -180,9 +255,12 @@ mod tests {
         parameter `string`: expected a text of 1 to 1,000 characters without control characters, found "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
         parameter `integer`: expected a whole number of at most 64 bits, found "1.0"
         parameter `integer`: expected a whole number of at most 64 bits, found "9223372036854775808"
-        parameter `country`: expected only `date`, `string`, `integer`, found a parameter that this source does not take
+        parameter `datetime`: expected a time such as 2024-05-01T08:00:00Z, found "2024-05-01T08:00:00"
+        parameter `datetime`: expected a time such as 2024-05-01T08:00:00Z, found "2200-01-01T00:00:00Z"
+        parameter `boolean`: expected `true` or `false`, found "yes"
+        parameter `country`: expected only `date`, `datetime`, `string`, `integer`, `boolean`, found a parameter that this source does not take
         "#);
         insta::assert_snapshot!(try_bind(&[("string", "x"), ("integer", "1")]).unwrap_err(), @"parameter `date`: expected a date such as 2024-05-01, in the years 1900 to 2199, found nothing");
-        insta::assert_snapshot!(bind(&[], &BTreeMap::from([("x".into(), "1".into())])).unwrap_err(), @"parameter `x`: expected no parameters, found a parameter that this source does not take");
+        insta::assert_snapshot!(bind(&[], &BTreeMap::from([("x".into(), "1".into())]), FROM).unwrap_err(), @"parameter `x`: expected no parameters, found a parameter that this source does not take");
     }
 }

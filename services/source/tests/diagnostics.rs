@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use waybill_source::Definition;
 
 const BUSES: &str = include_str!("../sources/buses.toml");
+const RATES: &str = include_str!("definitions/rates.toml");
 const STATIONS: &str = include_str!("definitions/stations.toml");
 
 /// A definition with some of its text replaced, each once, and what is said of it.
@@ -49,6 +50,90 @@ fn unknown_keys() {
     x.toml:42:2: unknown key `stroe` in a definition
       help: did you mean `store`?
     "#);
+}
+
+/// One change each of the definition with windows, and what is said of it.
+fn rates(changes: &[(&str, &str)]) -> String {
+    changes.iter().map(|change| said(RATES, std::slice::from_ref(change))).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn windows_of_time() {
+    insta::assert_snapshot!(rates(&[
+        (", step = \"P1D\"", ""),
+        ("step = \"P1D\"", "step = \"1d\""),
+        ("step = \"P1D\"", "step = \"P0D\""),
+        ("step = \"P1D\"", "step = \"P1M1D\""),
+        ("step = \"P1D\"", "step = \"PT1H\""),
+        ("step = \"P1D\"", "step = \"P1D\", unit = \"P2D\""),
+        ("step = \"P1D\"", "step = \"P1D\", future = \"no\""),
+        ("step = \"P1D\"", "step = \"P1D\", until = \"now\""),
+        ("{{ params.to }}", "{{ params.till }}"),
+        ("{{ params.to }}", "{{ env.TO }}"),
+        ("step = \"P1D\" }", "step = \"P1D\" }\nlist = [1]"),
+        ("day.last", "day.end"),
+        ("day.from | epoch", "day.from | epoc"),
+        ("date={{ day.from }}", "date={{ job.date }}"),
+    ]), @r#"
+    x.toml:17:9: `dates` lacks `step`
+      help: how long a window is: P1D, P7D, P1M, P1Y, PT1H
+    x.toml:17:70: `1d` is no length for `step`
+      help: one unit of the calendar: P1D, P7D, P1M, P1Y, PT1H, PT15M
+    x.toml:17:70: `P0D` is no length for `step`
+      help: one unit of the calendar: P1D, P7D, P1M, P1Y, PT1H, PT15M
+    x.toml:17:70: `P1M1D` is no length for `step`
+      help: one unit of the calendar: P1D, P7D, P1M, P1Y, PT1H, PT15M
+    x.toml:17:9: `unit` is longer than `step`
+      help: `last` is `to` less a `unit`: say `unit = "PT1S"`, or what the upstream counts in
+    x.toml:33:14: the part `date` must be a date such as 2024-05-01
+      help: make it of `job.date`, or of a parameter or a field whose type is `date`
+    x.toml:17:84: `unit` is longer than `step`
+      help: `last` is `to` less a `unit`: say `unit = "PT1S"`, or what the upstream counts in
+    x.toml:17:86: `future` must be true or false, found a string
+    x.toml:17:77: unknown key `until` in `dates`
+      help: known: `from`, `to`, `step`, `unit`, `lookback`, `future`
+    x.toml:17:48: there is no parameter `till`
+      help: known: `from`, `to`
+    x.toml:17:44: `env` is not offered here
+      help: windows are in keys, which everybody sees
+    x.toml:18:8: `list` has no meaning beside `dates`
+      help: the items are windows of time, each with `from`, `to` and `last`
+    x.toml:22:89: `day` has no field `end`
+      help: known: `from`, `to`, `last`
+    x.toml:22:66: unknown filter `epoc`
+      help: known: `slug`, `lower`, `upper`, `replace`, `trim`, `default`, `int`, `round`, `string`, `length`, `map`, `join`
+    x.toml:15:1: the windows of `day` are neither in the key nor in the partition
+      help: one would take the place of another: write `{{ day.from }}` into one of them
+    "#);
+}
+
+#[test]
+fn defaults_of_parameters() {
+    insta::assert_snapshot!(rates(&[
+        ("{{ job.date }}", "{{ previous.from }}"),
+        ("{{ job.date }}", "{{ job.date"),
+        ("{{ job.date }}", "tomorrow"),
+        ("default = \"2024-04-29\"", "default = 7"),
+        ("type = \"date\", default = \"2024-04-29\"", "type = \"boolean\", default = \"yes\""),
+        ("type = \"date\", default = \"2024-04-29\"", "type = \"day\""),
+    ]), @r#"
+    x.toml:7:43: `previous.from` is not offered in `default`
+      help: a default is a text, or made of `job.date`, the day on which the job is submitted, and `previous.to`
+    x.toml:7:43: template: unexpected end of input, expected end of variable block
+    x.toml:7:43: `default` must be a date such as 2024-05-01, in the years 1900 to 2199, found "tomorrow"
+    x.toml:6:45: `default` must be a string, found an integer
+    x.toml:6:48: `default` must be `true` or `false`, found "yes"
+    x.toml:6:27: no parameter has the type `day`
+      help: known: `date`, `datetime`, `string`, `integer`, `boolean`
+    "#);
+}
+
+#[test]
+fn a_default_that_no_job_can_fill() {
+    insta::assert_snapshot!(said(RATES, &[("2024-04-29", "{{ previous.to }}"), ("from = \"{{ params.from }}", "from = \"{{ currency.code }}")]), @"
+    x.toml:6:45: `previous.to` is not offered here
+      help: it is where the windows of an earlier job ended, and needs `dates` that are made of `params` and `job` only
+    ");
 }
 
 #[test]
@@ -497,7 +582,7 @@ fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
     x.toml:2:12: `Buses` cannot be the name of a source
       help: a letter, then letters, digits and `-`, lower-case, at most 63; try `buses`
     x.toml:5:37: no parameter has the type `day`
-      help: known: `date`, `string`, `integer`
+      help: known: `date`, `datetime`, `string`, `integer`, `boolean`
     x.toml:10:12: a record path begins with `$`
       help: a path such as `$[*]` or `$.data.items[*]`
     x.toml:19:27: `city` has no field `no`

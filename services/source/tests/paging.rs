@@ -60,7 +60,11 @@ type Reply = (u64, Value, Option<&'static str>);
 /// Walks through the pages as a worker does: what was asked for, and how it ended.
 fn walk(fetch: &str, answer: impl Fn(&Request, u64) -> Reply) -> (Vec<String>, Result<(), PagingError>) {
     let definition = parse(fetch);
-    let draft = definition.fixed(0, &ItemDraft::default()).expect("a list").remove(0);
+    let draft = definition
+        .fixed(0, &JobContext::default(), &ItemDraft::default())
+        .expect("no template")
+        .expect("a list")
+        .remove(0);
     let items = [definition.item(&job().params, draft)];
     let mut pager = definition.fetch_pages(&job(), &items).expect("pages");
     let mut asked = Vec::new();
@@ -240,7 +244,11 @@ fn a_list_says_which_pages_there_are() {
     let (asked, end) = walk(list, |_, page| ([2, 0, 2][page as usize - 1], json!({ "digest": 1 }), None));
     assert_eq!((asked, end), (["id=a", "id=b", "id=2024-05-01"].map(str::to_owned).into(), Ok(())));
     let definition = parse(&list.replace("['a', 'b', params.day]", "[]"));
-    let draft = definition.fixed(0, &ItemDraft::default()).unwrap().remove(0);
+    let draft = definition
+        .fixed(0, &JobContext::default(), &ItemDraft::default())
+        .expect("no template")
+        .expect("a list")
+        .remove(0);
     let error = definition.fetch_pages(&job(), &[definition.item(&job().params, draft)]).unwrap_err();
     assert!(error.to_string().ends_with("`of` gives an empty list"), "{error}");
 }
@@ -328,7 +336,11 @@ fn credentials_are_apart_and_shown_nowhere() {
     let with_auth = |auth: &str| {
         let text = with("").replace("{ bearer = \"{{ env.KEY }}\" }", auth);
         let definition = Definition::parse("x.toml", &text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        let draft = definition.fixed(0, &ItemDraft::default()).unwrap().remove(0);
+        let draft = definition
+            .fixed(0, &JobContext::default(), &ItemDraft::default())
+            .expect("no template")
+            .expect("a list")
+            .remove(0);
         let request = definition.fetch(&job(), &[definition.item(&job().params, draft)], &env()).unwrap();
         assert!(!format!("{request:?}").contains("s3cret"));
         let waybill_source::Credentials { headers, query } = request.auth;

@@ -2,12 +2,19 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use waybill_source::{Catalog, Definition, Env, Item, ItemDraft, ItemError, JobContext, PageParts, Params, Request};
+use waybill_source::{
+    Catalog, DefaultsFrom, Definition, Env, Item, ItemDraft, ItemError, JobContext, PageParts, Params, Request,
+};
 
 const STATIONS: &str = include_str!("definitions/stations.toml");
 
 fn bind(source: &Definition, name: &str) -> Params {
-    source.bind(&BTreeMap::from([(name.into(), "2024-05-01".into())])).expect("a date")
+    source
+        .bind(
+            &BTreeMap::from([(name.into(), "2024-05-01".into())]),
+            DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None },
+        )
+        .expect("a date")
 }
 
 fn job(params: &Params) -> JobContext {
@@ -121,7 +128,7 @@ fn stations_are_planned_from_two_levels() {
     assert_eq!(items[1].values["region"]["title"], "Süd");
     assert_eq!(source.max_bytes(), 500 * 1024 * 1024);
     assert_eq!(source.timeout().as_secs(), 60);
-    assert_eq!(source.params().collect::<Vec<_>>(), [("day", "date")]);
+    assert_eq!(source.params().collect::<Vec<_>>(), [("day", "date", None)]);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use waybill_source::{
-    Catalog, Definition, Env, Format, ItemDraft, JobContext, Judgement, Limit, Method, OnUnknown, Params, Request, Row,
-    RowOutcome, RowResult, Statistics,
+    Catalog, DefaultsFrom, Definition, Env, Format, ItemDraft, JobContext, Judgement, Limit, Method, OnUnknown, Params,
+    Request, Row, RowOutcome, RowResult, Statistics,
 };
 
 const RELAY: &str = include_str!("../sources/relay.toml");
@@ -65,7 +65,7 @@ fn the_shipped_relay() {
     insta::assert_snapshot!(names(&source.schema().fields), @"line: Integer, result: String, reason: String, userId: Integer");
     insta::assert_snapshot!(source.partition(&job(), &[waybill_source::Item::default()]).unwrap(), @"job=018f3253-7a40-7c21-9d5e-6b1f0a2c4e88/date=2024-05-01");
     assert_eq!(source.date(&job()).as_deref(), Some("2024-05-01"));
-    assert_eq!(source.fixed(0, &ItemDraft::default()), None);
+    assert_eq!(source.fixed(0, &JobContext::default(), &ItemDraft::default()).unwrap(), None);
     insta::assert_snapshot!(source.listing(0, &job(), &ItemDraft::default(), &Env::new()).unwrap_err(), @"the items of `row` are uploaded by the client, not by the upstream");
     insta::assert_snapshot!(source.fetch(&job(), &[waybill_source::Item::default()], &Env::new()).unwrap_err(), @"the requests of this source are made of the rows of an upload");
     assert!(catalog.get("buses").unwrap().upload().is_none());
@@ -405,7 +405,12 @@ fn files_are_asked_for_with_headers() {
     );
     let source = Definition::parse("x.toml", &text).unwrap();
     let env = Env::from([("KEY".into(), "s3cret".into())]);
-    let params = source.bind(&BTreeMap::from([("date".into(), "2024-05-01".into())])).unwrap();
+    let params = source
+        .bind(
+            &BTreeMap::from([("date".into(), "2024-05-01".into())]),
+            DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None },
+        )
+        .unwrap();
     let job = JobContext { params, ..job() };
     let listing = source.listing(0, &job, &ItemDraft::default(), &env).unwrap();
     assert_eq!(listing.headers, [("X-Api-Key".to_owned(), "s3cret".to_owned())]);

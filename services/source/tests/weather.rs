@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use waybill_source::{Catalog, Definition, Env, Item, ItemDraft, JobContext, Limit, ObjectName, Params, Request};
+use waybill_source::{
+    Catalog, DefaultsFrom, Definition, Env, Item, ItemDraft, JobContext, Limit, ObjectName, Params, Request,
+};
 
 const WEATHER: &str = include_str!("../sources/weather.toml");
 const SECRET: &str = "s3cret/..?&";
@@ -35,12 +37,18 @@ fn parse(changes: &[(&str, &str)]) -> Definition {
 }
 
 fn job(source: &Definition, id: &str) -> JobContext {
-    let params = source.bind(&BTreeMap::from([("id".into(), id.into())])).expect("an id");
+    let params = source
+        .bind(
+            &BTreeMap::from([("id".into(), id.into())]),
+            DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None },
+        )
+        .expect("an id");
     JobContext { id: "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88".into(), date: "2024-05-01".into(), params }
 }
 
 fn items(source: &Definition) -> Vec<Item> {
-    let drafts = source.fixed(0, &ItemDraft::default()).expect("they are fixed");
+    let drafts =
+        source.fixed(0, &JobContext::default(), &ItemDraft::default()).expect("no template").expect("they are fixed");
     drafts.into_iter().map(|draft| source.item(&Params::default(), draft)).collect()
 }
 
@@ -342,7 +350,7 @@ fn fixed_items_are_of_every_type() {
         { name = \"b\", type = \"boolean\" }, { name = \"d\", type = \"date\" }, { name = \"t\", type = \"datetime\" }, { name = \"l\", type = \"duration\" }]";
     let one = "{ id = 1, n = 1.5, s = \"x\", b = true, d = 2024-05-01, t = 2024-05-01T08:44:00Z, l = \"PT1M\" }";
     let source = parse(&[("[{ name = \"id\", type = \"integer\" }]", fields), ("[1, 2, 3]", &format!("[{one}]"))]);
-    let drafts = source.fixed(0, &ItemDraft::default()).unwrap();
+    let drafts = source.fixed(0, &JobContext::default(), &ItemDraft::default()).unwrap().unwrap();
     let expected = serde_json::json!({
         "id": 1, "n": 1.5, "s": "x", "b": true, "d": "2024-05-01", "t": "2024-05-01T08:44:00Z", "l": "PT1M",
     });
@@ -354,16 +362,16 @@ fn fixed_items_and_listed_ones_multiply() {
     let above = "[[items]]\nname = \"region\"\nfields = [{ name = \"code\", type = \"string\" }]\nlist = [\"n\", \"s\"]\n\n[[items]]";
     let source = parse(&[("[[items]]", above), ("{{ city.id }}", "{{ region.code }}-{{ city.id }}")]);
     let mut keys = Vec::new();
-    for region in source.fixed(0, &ItemDraft::default()).unwrap() {
-        for draft in source.fixed(1, &region).unwrap() {
+    for region in source.fixed(0, &JobContext::default(), &ItemDraft::default()).unwrap().unwrap() {
+        for draft in source.fixed(1, &JobContext::default(), &region).unwrap().unwrap() {
             keys.push(source.item(&Params::default(), draft).key);
         }
     }
     assert_eq!(keys, ["n-1", "n-2", "n-3", "s-1", "s-2", "s-3"]);
-    assert_eq!(source.fixed(2, &ItemDraft::default()), None);
+    assert_eq!(source.fixed(2, &JobContext::default(), &ItemDraft::default()).unwrap(), None);
     let none = ItemDraft::default();
     insta::assert_snapshot!(source.listing(0, &job(&source, "x"), &none, &env()).unwrap_err(), @"the items of `region` are listed by the definition, not by the upstream");
-    assert_eq!(Catalog::shipped().get("buses").unwrap().fixed(0, &none), None);
+    assert_eq!(Catalog::shipped().get("buses").unwrap().fixed(0, &JobContext::default(), &none), Ok(None));
 }
 
 #[test]
@@ -429,7 +437,12 @@ fn a_clients_id_is_safe_in_a_partition() {
     let (long, other) = ("é/".repeat(500), format!("{}x", "é/".repeat(499)));
     assert_ne!(place(&long), place(&other));
     assert!(place(&long).len() < 230 && place(&long).matches('/').count() == 1);
-    let bind = |id: &str| source.bind(&BTreeMap::from([("id".into(), id.into())]));
+    let bind = |id: &str| {
+        source.bind(
+            &BTreeMap::from([("id".into(), id.into())]),
+            DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None },
+        )
+    };
     assert!(bind("").is_err() && bind(&"x".repeat(1_001)).is_err() && bind(&"x".repeat(10_000)).is_err());
     assert!(bind(&"🌦".repeat(1_000)).is_ok());
 }

@@ -13,7 +13,7 @@ use waybill_ledger::{
     Ledger, Submission,
     index::{self, Index, Rebuilt},
 };
-use waybill_source::{Catalog, Definition, Fetch, ObjectName, Piece};
+use waybill_source::{Catalog, DefaultsFrom, Definition, Fetch, ObjectName, Piece};
 use waybill_stats::{Collector, Range, Reason, Report, StatsApi};
 use waybill_store::{Embedded, Store, Upload, UploadBody};
 use waybill_web::{AppConfig, Probes, app};
@@ -285,7 +285,14 @@ impl Served {
     async fn submit(&self, date: &str) -> String {
         let submission = Submission {
             definition: &self.bucket.definition,
-            params: self.bucket.definition.bind(&[("date".to_owned(), date.to_owned())].into()).unwrap(),
+            params: self
+                .bucket
+                .definition
+                .bind(
+                    &[("date".to_owned(), date.to_owned())].into(),
+                    DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None },
+                )
+                .unwrap(),
             upload: None,
             idempotency_key: None,
             by: None,

@@ -13,7 +13,7 @@ use waybill_source::{Catalog, Definition, Env, Fetch, Item, JobContext};
 use waybill_store::{Store, StoreError};
 use waybill_web::{Caller, JsonBody, Problem, known_query};
 
-use crate::{JobsApi, Metrics, error, routes::Wanted};
+use crate::{JobsApi, Metrics, error, routes::Wanted, submit::Submitter};
 
 const SOURCE: &str = "weather";
 /// Whose idempotency keys are the users' ids.
@@ -98,11 +98,11 @@ impl WeatherApi {
         known_query(request, &[])?;
         let definition = self.definition()?;
         let id = collection.0.id;
-        let params = definition
-            .bind(&[("id".to_owned(), id.clone())].into())
-            .map_err(|error| Problem::invalid_parameter("id", &error.expected, &error.found))?;
+        let caller = Caller::of(request);
+        let by = Submitter { caller: &caller, route: ROUTE, key: Some(&id), place: "" };
+        let params = self.jobs.bind(definition, [("id".to_owned(), id.clone())].into(), by).await?;
         let wanted = Wanted { params, upload: None, route: ROUTE, key: Some(id.clone()) };
-        self.jobs.accept(&Caller::of(request), definition, wanted, None).await?;
+        self.jobs.accept(&caller, definition, wanted, None).await?;
         Ok(Collecting::Accepted(Json(Collection { id })))
     }
 

@@ -10,7 +10,7 @@ pub(crate) struct Source {
     name: String,
     /// One line for people.
     title: String,
-    /// What a job must be given.
+    /// What a job is given.
     params: Vec<Param>,
     /// The names of the statistics that are kept.
     statistics: Vec<String>,
@@ -25,13 +25,16 @@ pub(crate) struct Source {
     links: SourceLinks,
 }
 
-/// A named value that a job must be given.
+/// A named value that a job is given.
 #[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
 struct Param {
     name: String,
-    /// `date`, `string` or `integer`.
+    /// `date`, `datetime`, `string`, `integer` or `boolean`.
     #[oai(rename = "type")]
     kind: String,
+    /// What stands for it where it is not given: a text, or a template of the job's day. Without it, it must be given.
+    default: Option<String>,
 }
 
 /// Where to go from a source.
@@ -54,7 +57,11 @@ impl Source {
     /// A source in a list.
     pub(crate) fn brief(definition: &Definition, lacks: &[String]) -> Self {
         let name = definition.name();
-        let param = |(name, kind): (&str, &str)| Param { name: name.to_owned(), kind: kind.to_owned() };
+        let param = |(name, kind, default): (&str, &str, Option<&str>)| Param {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            default: default.map(str::to_owned),
+        };
         Self {
             name: name.to_owned(),
             title: definition.title().to_owned(),

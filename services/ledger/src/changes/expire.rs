@@ -105,7 +105,7 @@ impl Ledger {
                 self.store.delete(&keys).await?;
             }
         }
-        self.memory.requests.remove(&job);
+        self.forget(job);
         tracing::info!(%job, "deleted an expired job");
         Ok(true)
     }

@@ -3,6 +3,7 @@
 use std::{collections::BinaryHeap, sync::OnceLock};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use waybill_journal::Follower;
 
 use crate::{
@@ -172,7 +173,7 @@ impl Ledger {
     }
 
     /// One LIST of the journal of the job's slot, which many who ask at once share. Where no planning has begun, also one of
-    /// the job's folder: it tells whether the job is there.
+    /// the job's folder: it tells whether the job is there. Those who are content with what is a second old share both.
     pub(crate) async fn facts_as_of(&self, job: JobId, as_of: AsOf) -> Result<Facts, LedgerError> {
         let Some(source) = self.source(job).await? else {
             let folder = self.folder(job).await?;
@@ -183,9 +184,16 @@ impl Ledger {
         if slot.read(|slot| slot.job(job).is_some_and(|job| job.started.is_some())) {
             return Ok(Facts::of(job, true, slot));
         }
+        if as_of == AsOf::ASecondAgo && self.memory.folders.get(&job).is_some() {
+            return Ok(Facts::of(job, true, slot));
+        }
+        let began = Instant::now();
         let folder = self.folder(job).await?;
         self.adopt_seal(job, &folder, &slot).await?;
         self.adopt(&source, job, &folder, &slot).await?;
+        if folder.exists {
+            self.memory.folders.insert(job, began, ());
+        }
         Ok(Facts::of(job, folder.exists, slot))
     }
 }

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use serde_json::json;
 
 use crate::{
-    CancelError, Outcome, State,
+    CancelError, Ledger, Outcome, State,
     jobs::Fact,
     layout::keys::{self, Name},
     testing::{Fixture, at, done, failure, id, partial, plan},
@@ -245,6 +245,30 @@ async fn a_status_may_be_as_old_as_the_interval_and_a_cancellation_is_not() {
     assert_eq!(reader.status(own).await.unwrap().unwrap().state, State::Running);
     reader.record_done(own, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
     assert_eq!(reader.status(own).await.unwrap().unwrap().state, State::Succeeded);
+}
+
+/// A poll of a job that waits, and of one that succeeded, makes no request of its own within the interval.
+#[tokio::test]
+async fn what_a_poll_found_is_good_enough_for_those_of_the_same_interval() {
+    let fixture = Fixture::new().await;
+    let (queued, ended) = (id(0, 1), id(0, 2));
+    fixture.job(queued).await;
+    fixture.planned(ended, 1).await;
+    let (patient, fresh) = (fixture.looking_every(Duration::from_secs(3_600)), fixture.another());
+    let states = async |ledger: &Ledger| {
+        let state = async |job| ledger.status(job).await.unwrap().map(|status| status.state);
+        (state(queued).await, state(ended).await)
+    };
+    assert_eq!(states(&patient).await, (Some(State::Queued), Some(State::Running)));
+    fixture.ledger.record_done(ended, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
+    assert_eq!(states(&fresh).await, (Some(State::Queued), Some(State::Succeeded)));
+    assert!(matches!(patient.cancel(ended, at(5)).await, Err(CancelError::Finished(State::Succeeded))));
+    assert_eq!(states(&patient).await, (Some(State::Queued), Some(State::Succeeded)));
+    for job in [queued, ended] {
+        fixture.store.delete(&keys_under(&fixture, &keys::folder(job)).await).await.unwrap();
+    }
+    assert_eq!(states(&patient).await, (Some(State::Queued), Some(State::Succeeded)));
+    assert_eq!(states(&fresh).await, (None, None));
 }
 
 /// A worker that is behind: its job is gone.

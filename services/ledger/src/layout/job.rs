@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use waybill_source::{Item, Params};
+use waybill_source::{Item, JobContext, Params};
 
 use crate::{
     JobId,
@@ -52,6 +52,12 @@ impl Request {
             by: None,
             created: job.submitted(),
         }
+    }
+
+    /// The job as templates see it.
+    pub fn context(&self) -> JobContext {
+        let (id, date) = (self.job.to_string(), self.job.day().to_string());
+        JobContext { id, date, params: self.params.clone() }
     }
 
     /// The object that leads from the idempotency key to the job, if there is a key.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
+use waybill_source::Params;
 
 use crate::{JobId, UploadId};
 
@@ -13,6 +14,12 @@ pub(crate) const JOBS: &str = "jobs/";
 /// A definition's text, by its hash.
 pub(crate) fn definition(source: &str, hash: &str) -> String {
     format!("sources/{source}/{hash}.toml")
+}
+
+/// How far the jobs of a source have come whose other parameters are these.
+pub(crate) fn mark(source: &str, others: &Params) -> String {
+    let others = serde_json::to_string(others).expect("texts are JSON");
+    format!("marks/{source}/{}.json", base16ct::lower::encode_string(&Sha256::digest(others)))
 }
 
 /// The object that leads from a request's idempotency key to its job. Keys are scoped by route, caller and source.

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::{
     Failure, JobId, Ledger, LedgerError, MissingItem, Request, RowTally, Wait,
@@ -203,14 +204,22 @@ impl Ledger {
     }
 
     async fn intact_status(&self, job: JobId, as_of: AsOf) -> Result<Option<Status>, LedgerError> {
-        let summary = match self.summary(job).await? {
-            Some(summary) if summary.status.state == State::Succeeded => return Ok(Some(summary.status)),
-            summary => summary,
-        };
+        let may_be_old = as_of == AsOf::ASecondAgo;
+        if let Some(summary) = self.memory.succeeded.get(&job).filter(|_| may_be_old) {
+            return Ok(Some(summary.status));
+        }
+        let is_unended = may_be_old && self.memory.unended.get(&job).is_some();
+        let mut summary = if is_unended { None } else { self.look_for_summary(job).await? };
+        if let Some(summary) = summary.take_if(|summary| summary.status.state == State::Succeeded) {
+            return Ok(Some(summary.status));
+        }
         let Some(request) = self.request(job).await? else { return Ok(None) };
         let facts = self.facts_to_tell(job, as_of).await?;
         if !facts.exists {
             return Ok(None);
+        }
+        if is_unended && facts.state().is_terminal() {
+            summary = self.look_for_summary(job).await?;
         }
         if let Some(summary) = summary
             && summary.holds(&facts)
@@ -271,6 +280,34 @@ impl Ledger {
         })
     }
 
+    async fn look_for_summary(&self, job: JobId) -> Result<Option<Summary>, LedgerError> {
+        let began = Instant::now();
+        let summary = self.summary(job).await?;
+        self.remember_summary(job, began, summary.as_ref());
+        Ok(summary)
+    }
+
+    /// A summary of another state is outdated by a retry.
+    fn remember_summary(&self, job: JobId, began: Instant, summary: Option<&Summary>) {
+        match summary {
+            None => self.memory.unended.insert(job, began, ()),
+            Some(summary) => {
+                self.memory.unended.remove(&job);
+                if summary.status.state == State::Succeeded {
+                    self.memory.succeeded.insert(job, began, summary.clone());
+                }
+            }
+        }
+    }
+
+    /// Forgets a job that is not there any more.
+    pub(crate) fn forget(&self, job: JobId) {
+        self.memory.requests.remove(&job);
+        self.memory.succeeded.remove(&job);
+        self.memory.unended.remove(&job);
+        self.memory.folders.remove(&job);
+    }
+
     pub(crate) async fn summary(&self, job: JobId) -> Result<Option<Summary>, LedgerError> {
         // It is derived: what cannot be read is made again.
         self.read_intact(&keys::of(job, Name::Summary), objects::SUMMARY).await
@@ -280,7 +317,7 @@ impl Ledger {
     pub(crate) async fn is_there(&self, job: JobId) -> Result<bool, LedgerError> {
         let is_there = self.store.head(&keys::of(job, Name::Request)).await?.is_some();
         if !is_there {
-            self.memory.requests.remove(&job);
+            self.forget(job);
         }
         Ok(is_there)
     }
@@ -296,8 +333,12 @@ impl Ledger {
             // Whoever cancelled it may have died, or given up, before.
             self.tell_workers(job, cancelled).await?;
         }
+        if status.state == State::Succeeded {
+            self.set_mark(&status.request).await?;
+        }
         let summary = Summary { round: facts.round, status: status.clone() };
         self.put(&keys::of(job, Name::Summary), &summary, objects::SUMMARY).await?;
+        self.remember_summary(job, Instant::now(), Some(&summary));
         self.metrics.ended(&status.request.source, status.state);
         tracing::info!(
             %job,

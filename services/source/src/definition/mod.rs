@@ -20,6 +20,7 @@ pub use self::parse::{
     limit::Limit,
     stats::is_provenance,
 };
+pub use self::plan::mark::Mark;
 pub use self::plan::pager::{PageAnswer, Pager, PagingError};
 use crate::{
     Env, ParamError, Params, RecordPath, Scanner, Schema, Statistic, Statistics,
@@ -27,7 +28,7 @@ use crate::{
         model::{Auth, Items, Pages},
         parse::{fetch::Fetch, store::Partition},
     },
-    params::{self, Param},
+    params::{self, DefaultsFrom, Param},
     upload::Upload,
 };
 
@@ -126,14 +127,15 @@ impl Definition {
         &self.hosts
     }
 
-    /// Names, types (`date`, `string`, `integer`) of what a job must be given, in the definition's order.
-    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.params.iter().map(|param| (param.name.as_str(), param.kind.as_str()))
+    /// Names, types (`date`, `datetime`, `string`, `integer`, `boolean`) and defaults of what a job is given, in the
+    /// definition's order.
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str, Option<&str>)> {
+        self.params.iter().map(|param| (param.name.as_str(), param.kind.as_str(), param.default.as_deref()))
     }
 
-    /// Checks what a job was given and brings it into canonical spelling.
-    pub fn bind(&self, given: &BTreeMap<String, String>) -> Result<Params, ParamError> {
-        params::bind(&self.params, given)
+    /// Checks what a job was given, and brings it into canonical spelling. Defaults take the place of what is missing.
+    pub fn bind(&self, given: &BTreeMap<String, String>, from: DefaultsFrom<'_>) -> Result<Params, ParamError> {
+        params::bind(&self.params, given, from)
     }
 
     /// The names of the partition's parts: `["country", "date"]`.

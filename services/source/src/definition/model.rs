@@ -7,7 +7,10 @@ use serde_json::Value as Json;
 
 use crate::{
     FieldPath, FieldType, Method, RecordPath,
-    definition::template::{Template, expression::Expression},
+    definition::{
+        plan::windows::Windows,
+        template::{Template, expression::Expression},
+    },
 };
 
 /// All levels, and the key of an item of the last.
@@ -16,6 +19,16 @@ pub(crate) struct Items {
     pub(crate) levels: Vec<Level>,
     /// `None` where the items are made of an upload: what makes them makes their keys.
     pub(crate) key: Option<Template>,
+}
+
+impl Items {
+    /// The windows that say how far a job goes: the first that are the same for all items above them.
+    pub(crate) fn range(&self) -> Option<&Windows> {
+        self.levels.iter().find_map(|level| match &level.origin {
+            Origin::Dates(windows) if windows.is_of_job() => Some(&**windows),
+            _ => None,
+        })
+    }
 }
 
 /// One `[[items]]`.
@@ -32,6 +45,8 @@ pub(crate) enum Origin {
     Listed(Box<Listing>),
     /// The definition names them: the values of each, by field.
     Fixed(Vec<BTreeMap<String, Json>>),
+    /// They are windows of time.
+    Dates(Box<Windows>),
     /// The client uploads them.
     Uploaded,
 }

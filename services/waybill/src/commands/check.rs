@@ -13,8 +13,8 @@ pub(crate) fn run(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
         let name = file.display().to_string();
         match Definition::parse(&name, &catalog::read(file)?) {
             Ok(definition) => {
-                let params: Vec<_> =
-                    definition.params().map(|(name, kind)| format!("{name}={}", kind.to_uppercase())).collect();
+                let given = definition.params().filter(|(_, _, default)| default.is_none());
+                let params: Vec<_> = given.map(|(name, kind, _)| format!("{name}={}", kind.to_uppercase())).collect();
                 let file = definition.upload().map(|_| "--file rows.csv".to_owned());
                 let words: Vec<_> = [definition.name().to_owned()].into_iter().chain(params).chain(file).collect();
                 for warning in definition.warnings() {

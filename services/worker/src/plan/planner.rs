@@ -113,10 +113,11 @@ impl Planner<'_> {
 
     /// The items of `level` below one item of the level above.
     async fn below(&self, level: usize, parent: ItemDraft) -> Result<Vec<ItemDraft>, TaskError> {
-        if let Some(items) = self.definition.fixed(level, &parent) {
+        let job = job_context(&self.request);
+        if let Some(items) = self.definition.fixed(level, &job, &parent)? {
             return Ok(items);
         }
-        let mut pager = self.definition.listing_pages(level, &job_context(&self.request), &parent)?;
+        let mut pager = self.definition.listing_pages(level, &job, &parent)?;
         let mut target = self.target(&pager)?;
         let mut items = Vec::new();
         let mut reader = ListingReader::begin(self.context, &self.definition).await?;

@@ -22,6 +22,7 @@ use crate::{
         row_results::{self, ResultStream},
     },
     routes::Wanted,
+    submit::{Given, Submitter},
 };
 
 const SOURCE: &str = "relay";
@@ -241,10 +242,12 @@ impl RelayApi {
     async fn file(&self, request: &Request, form: FileForm) -> Result<Sent, Problem> {
         known_query(request, &[])?;
         let definition = self.jobs.source(SOURCE)?;
-        let params = crate::submit::bind(definition, &std::collections::BTreeMap::new(), "")?;
+        let caller = Caller::of(request);
+        let by = Submitter { caller: &caller, route: ROUTE, key: None, place: "" };
+        let params = self.jobs.bind(definition, Given::new(), by).await?;
         let file = form.file().await?;
         let wanted = Wanted { params, upload: None, route: ROUTE, key: None };
-        let status = self.jobs.accept_file(&Caller::of(request), definition, file.chunks(), wanted).await?;
+        let status = self.jobs.accept_file(&caller, definition, file.chunks(), wanted).await?;
         let (job, rows) = (status.request.job, status.request.upload.map_or(0, |upload| upload.rows));
         let body = if prefers_html(request) {
             let values = context! { id => job.to_string(), rows };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use minijinja::Value;
 use toml::{Spanned, de::DeTable};
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
         hosts::Hosts,
         model::{Auth, Items, Origin, RequestTemplate},
         parse::{
-            auth,
+            auth, dates,
             defaults::{self, Defaults},
             diagnostic::{Diagnostics, Report, suggest},
             fetch::{self, Fetch},
@@ -22,12 +23,13 @@ use crate::{
             stats, store,
         },
         template::{
-            Template,
+            self, Destination, Template,
             scope::{RequestOf, Scope, Section},
+            template_probe,
         },
     },
     hash::sha256_hex,
-    params::{Param, ParamKind},
+    params::{PREVIOUS, Param, ParamKind, readable},
     upload::Upload,
 };
 
@@ -53,7 +55,7 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     let name = root.string(report, "name").and_then(|text| source_name(report, text));
     let title = root.string(report, "title").and_then(|text| title(report, text));
     let base_url = root.string(report, "base_url").and_then(|text| base_url(report, text));
-    let params = root.optional("params").map_or_else(Vec::new, |node| params(report, node));
+    let (params, previous_at) = root.optional("params").map_or_else(Default::default, |node| params(report, node));
     let items_node = root.required(report, "items").and_then(|node| list(report, node, "items"));
     let hosts = root.optional("hosts").map_or_else(Hosts::default, |node| auth::read_hosts(report, node));
     let defaults =
@@ -95,6 +97,11 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     // Outer: whether there is one. Inner: whether it was read.
     let auth = auth.map_or(Some(None), |auth| auth.map(Some))?;
     let (items, fetch) = (items?, fetch?);
+    if let Some(at) = previous_at.filter(|_| items.range().is_none()) {
+        let help = "it is where the windows of an earlier job ended, and needs `dates` that are made of `params` and `job` only";
+        report.add_with_help(at, "`previous.to` is not offered here", help);
+    }
+    dates::check_names(report, items_node.unwrap_or_default(), &items, partition.as_ref()?);
     Some(Definition {
         env_names: env_names(&items, &fetch, auth.as_ref()),
         auth,
@@ -119,7 +126,7 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
 fn env_names(items: &Items, fetch: &Fetch, auth: Option<&Auth>) -> BTreeSet<String> {
     let listed = items.levels.iter().filter_map(|level| match &level.origin {
         Origin::Listed(listing) => Some(&listing.request),
-        Origin::Fixed(_) | Origin::Uploaded => None,
+        Origin::Fixed(_) | Origin::Dates(_) | Origin::Uploaded => None,
     });
     let requests = listed.chain([&fetch.request]);
     let templates = requests.flat_map(RequestTemplate::templates).chain(auth.into_iter().flat_map(Auth::templates));
@@ -166,11 +173,38 @@ fn base_url(report: &mut Report<'_>, text: Text<'_>) -> Option<String> {
     None
 }
 
-fn params(report: &mut Report<'_>, node: Node<'_, '_>) -> Vec<Param> {
-    let mut params: Vec<Param> = Vec::new();
+/// What stands for a parameter that was not given: a text, or a template of the day.
+fn default(report: &mut Report<'_>, text: Text<'_>, kind: ParamKind) -> Option<String> {
+    let template = match Template::compile(Destination::Text, text.value) {
+        Ok(template) => template,
+        Err(error) => {
+            report.add(text.at, format!("template: {}", template::reason(&error)));
+            return None;
+        }
+    };
+    if let Some(other) = template.references().iter().find(|name| !["job.date", PREVIOUS].contains(&name.as_str())) {
+        let help =
+            "a default is a text, or made of `job.date`, the day on which the job is submitted, and `previous.to`";
+        report.add_with_help(text.at, format!("`{other}` is not offered in `default`"), help);
+        return None;
+    }
+    let scope = Value::from_pairs([("job", template_probe::job()), ("previous", template_probe::previous())]);
+    let given = template.render(&scope).map_err(|error| error.to_string());
+    let wrong = match &given {
+        Ok(given) if kind.canonical(given).is_some() => return Some(text.value.to_owned()),
+        Ok(given) => format!("`default` must be {}, found {:?}", kind.expected(), readable(given)),
+        Err(error) => format!("`default`: {error}"),
+    };
+    report.add(text.at, wrong);
+    None
+}
+
+/// Also where the first default stands that is made of `previous`.
+fn params(report: &mut Report<'_>, node: Node<'_, '_>) -> (Vec<Param>, Option<usize>) {
+    let (mut params, mut previous_at): (Vec<Param>, _) = (Vec::new(), None);
     // `params = []` says the same as leaving it out.
     let entries = match node.get_ref().as_array() {
-        Some(entries) if entries.is_empty() => return params,
+        Some(entries) if entries.is_empty() => return (params, None),
         _ => list(report, node, "params").unwrap_or_default(),
     };
     for entry in entries {
@@ -196,10 +230,15 @@ fn params(report: &mut Report<'_>, node: Node<'_, '_>) -> Vec<Param> {
             } else {
                 // A parameter that was refused still counts as known, and as good for everything, so that
                 // templates are not blamed for it.
-                params.push(Param { name: name.to_owned(), kind: kind.unwrap_or(ParamKind::Date) });
+                let kind = kind.unwrap_or(ParamKind::Date);
+                let text = table.optional_string(report, "default");
+                let default = text.and_then(|text| default(report, text, kind));
+                let param = Param { name: name.to_owned(), kind, default };
+                previous_at = previous_at.or(text.filter(|_| param.asks_previous()).map(|text| text.at));
+                params.push(param);
             }
         }
         table.close(report);
     }
-    params
+    (params, previous_at)
 }

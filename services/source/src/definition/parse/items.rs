@@ -7,6 +7,7 @@ use crate::{
     definition::{
         model::{ItemSet, Items, Level, Listing, Origin},
         parse::{
+            dates,
             defaults::Defaults,
             diagnostic::Report,
             reader::{Node, Table, string},
@@ -107,6 +108,15 @@ fn origin(
     above: &Scope<'_>,
     set: &ItemSet,
 ) -> Option<Origin> {
+    if let Some(node) = table.optional("dates") {
+        for key in ["list", "fields"].into_iter().chain(REQUEST_KEYS) {
+            if let Some(other) = table.optional(key) {
+                let help = "the items are windows of time, each with `from`, `to` and `last`";
+                report.add_with_help(other.span().start, format!("`{key}` has no meaning beside `dates`"), help);
+            }
+        }
+        return dates::read(report, node, above).map(Box::new).map(Origin::Dates);
+    }
     if let Some(node) = table.optional("list") {
         for key in REQUEST_KEYS {
             if let Some(other) = table.optional(key) {
@@ -137,6 +147,9 @@ fn item_set(report: &mut Report<'_>, table: &mut Table<'_, '_>, others: &[ItemSe
         text.value.to_owned()
     });
     let mut fields: Vec<(String, FieldType)> = Vec::new();
+    if let Some(node) = table.optional("dates") {
+        return ItemSet { name: name.unwrap_or_default(), fields: dates::fields(node), ..ItemSet::default() };
+    }
     // The fields of a row are those of [record].
     let is_upload = table.optional("upload").is_some();
     let nodes = if is_upload { None } else { table.list(report, "fields") }.unwrap_or_default();

@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 pub(crate) mod batch;
 pub(crate) mod check;
+pub(crate) mod dates;
 pub(crate) mod defaults;
 pub(crate) mod diagnostic;
 pub(crate) mod fetch;

@@ -2,6 +2,8 @@
 //!
 //! What goes wrong here is an upstream's doing or a value's; no secret is ever in an error.
 
+use std::borrow::Cow;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use minijinja::Value;
 use url::Url;
@@ -33,16 +35,29 @@ impl Definition {
         self.items.levels.len()
     }
 
-    /// The items of `level` below `parent` where the definition itself lists them; `None` where the upstream
+    /// The items of `level` below `parent` where the definition itself says them; `None` where the upstream
     /// does: then [`Self::listing`] and [`Self::expand`] lead to them.
-    pub fn fixed(&self, level: usize, parent: &ItemDraft) -> Option<Vec<ItemDraft>> {
-        let Level { set, origin: Origin::Fixed(list) } = self.items.levels.get(level)? else { return None };
+    pub fn fixed(
+        &self,
+        level: usize,
+        job: &JobContext,
+        parent: &ItemDraft,
+    ) -> Result<Option<Vec<ItemDraft>>, ItemError> {
+        let Some(Level { set, origin }) = self.items.levels.get(level) else { return Ok(None) };
+        let list = match origin {
+            Origin::Fixed(list) => Cow::Borrowed(list),
+            Origin::Dates(windows) => {
+                let scope = Value::from_pairs(with(self.job_names(job), tables(&parent.values)));
+                Cow::Owned(windows.items(job, &scope)?)
+            }
+            Origin::Listed(_) | Origin::Uploaded => return Ok(None),
+        };
         let draft = |fields: &_| {
             let mut draft = parent.clone();
             draft.values.insert(set.name.clone(), Clone::clone(fields));
             draft
         };
-        Some(list.iter().map(draft).collect())
+        Ok(Some(list.iter().map(draft).collect()))
     }
 
     /// The first request that lists the items of `level` (from 0, less than [`Self::levels`]) below `parent`.
@@ -75,7 +90,7 @@ impl Definition {
             Some(Level { origin: Origin::Listed(_), .. }) => {
                 self.expand_page(level, parent, body, PageParts::default()).map(|(drafts, _)| drafts)
             }
-            _ => Ok(self.fixed(level, parent).unwrap_or_default()),
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -266,16 +281,20 @@ impl Definition {
         Some(BASE64.encode(format!("{}:{}", user?, password?)))
     }
 
-    fn job_names(&self, job: &JobContext) -> Names<'static> {
+    pub(super) fn job_names(&self, job: &JobContext) -> Names<'static> {
         let about = Value::from_pairs([("id", job.id.as_str()), ("date", job.date.as_str())]);
         vec![("params", self.params_value(&job.params)), ("job", about)]
     }
 
     fn params_value(&self, params: &Params) -> Value {
-        let params = self.params.iter().filter_map(|Param { name, kind }| {
-            let text = params.0.get(name)?;
-            let number = text.parse::<i64>().ok().filter(|_| *kind == ParamKind::Integer);
-            Some((name.as_str(), number.map_or_else(|| Value::from(text.as_str()), Value::from)))
+        let params = self.params.iter().filter_map(|Param { name, kind, .. }| {
+            let text = params.0.get(name)?.as_str();
+            let typed = match kind {
+                ParamKind::Integer => text.parse::<i64>().ok().map(Value::from),
+                ParamKind::Boolean => text.parse::<bool>().ok().map(Value::from),
+                ParamKind::Date | ParamKind::Datetime | ParamKind::String => None,
+            };
+            Some((name.as_str(), typed.unwrap_or_else(|| Value::from(text))))
         });
         Value::from_pairs(params.collect::<Vec<_>>())
     }

@@ -4,6 +4,7 @@
 //! compiled, it cannot add a segment to a path, and it cannot leave its folder in a key.
 
 pub(crate) mod expression;
+pub(crate) mod filters;
 pub(crate) mod scope;
 pub(crate) mod template_probe;
 
@@ -74,6 +75,7 @@ static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     base.set_debug(false);
     base.set_auto_escape_callback(|_| AutoEscape::None);
     base.add_filter("slug", |text: Cow<'_, str>| slug(&text));
+    filters::add(&mut base);
     let globals: Vec<_> = base.globals().map(|(name, _)| name.to_owned()).collect();
     for global in globals {
         base.remove_global(&global);

@@ -20,11 +20,13 @@ use crate::{
 const BATCH: usize = 2;
 
 pub(crate) fn params(params: &[Param]) -> Value {
-    let sample = |Param { name, kind }: &Param| {
+    let sample = |Param { name, kind, .. }: &Param| {
         let value = match kind {
             ParamKind::Date => "2024-05-01".into(),
+            ParamKind::Datetime => "2024-05-01T08:00:00Z".into(),
             ParamKind::String => "sample".into(),
             ParamKind::Integer => Value::from(1),
+            ParamKind::Boolean => Value::from(true),
         };
         (name.clone(), value)
     };
@@ -33,6 +35,10 @@ pub(crate) fn params(params: &[Param]) -> Value {
 
 pub(crate) fn job() -> Value {
     Value::from_pairs([("id", "018f3253-7a40-7c21-9d5e-6b1f0a2c4e88"), ("date", "2024-05-01")])
+}
+
+pub(crate) fn previous() -> Value {
+    Value::from_pairs([("to", "2024-05-01")])
 }
 
 pub(crate) fn page() -> Value {

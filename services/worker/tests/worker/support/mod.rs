@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use waybill_ledger::{JobId, Ledger, State, Status, Submission, TaskStatus, Upload};
 use waybill_queue::Embedded as EmbeddedQueue;
-use waybill_source::{Catalog, Definition, Env};
+use waybill_source::{Catalog, DefaultsFrom, Definition, Env};
 use waybill_store::{Embedded, Head, Store};
 use waybill_worker::{RetryPolicy, Worker};
 
@@ -159,10 +159,12 @@ impl System {
     pub(crate) async fn submit_with(&self, source: &str, upload: Option<Upload>) -> JobId {
         let definition = self.worker.catalog.get(source).unwrap();
         let value = |kind| if kind == "date" { DATE.to_owned() } else { "mine".to_owned() };
-        let given: BTreeMap<_, _> = definition.params().map(|(name, kind)| (name.to_owned(), value(kind))).collect();
+        let given: BTreeMap<_, _> = definition.params().map(|(name, kind, _)| (name.to_owned(), value(kind))).collect();
         let submission = Submission {
             definition,
-            params: definition.bind(&given).unwrap(),
+            params: definition
+                .bind(&given, DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None })
+                .unwrap(),
             upload,
             idempotency_key: None,
             route: "POST /v1/jobs",
