@@ -225,6 +225,28 @@ async fn what_cannot_be_tried_is_said() {
     assert!(typed.err.contains("empty.toml:1:1"), "{}", shown(&typed));
 }
 
+#[tokio::test]
+async fn the_examples_can_be_tried() {
+    let upstream = upstream().await;
+    let base = upstream.base_url();
+    let range = ["from=2024-05-01", "to=2024-05-20"];
+    for (file, path, key, given) in [
+        ("examples/guardian", "/guardian", "GUARDIAN_KEY", &range[..]),
+        ("examples/openaq", "/openaq/v3", "OPENAQ_API_KEY", &range[..]),
+        ("examples/openexchange", "/openexchange/api", "OXR_APP_ID", &range[..]),
+        // Where no earlier job ended: at its first day.
+        ("examples/stripe", "/stripe/v1", "STRIPE_KEY", &["to=2017-02-10"]),
+        ("weather", "", "OPENWEATHER_API_KEY", &["id=x", "--items", "3"]),
+    ] {
+        let file = format!("{}/../source/sources/{file}.toml", env!("CARGO_MANIFEST_DIR"));
+        let base = format!("{base}{path}");
+        let arguments = [&["try", &file, "--base-url", &base][..], given].concat();
+        let typed = waybill(&arguments, &[(key, "test")]).await;
+        assert_eq!(typed.code, Some(0), "{}", shown(&typed));
+        assert!(typed.out.contains("a job stores it as data/"), "{}", shown(&typed));
+    }
+}
+
 /// A server that says all that it was told, and leads to a second page with the credential in its address.
 async fn echo() -> (String, tokio::task::JoinHandle<std::io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

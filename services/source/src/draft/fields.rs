@@ -253,6 +253,12 @@ fn both(one: FieldType, other: FieldType) -> FieldType {
 }
 
 impl InferredField {
+    /// The whole of each of so many records, whatever it is.
+    pub(crate) fn whole(records: u64) -> Self {
+        let path = FieldPath::Value(ValuePath::default());
+        Self { name: "value".to_owned(), path, kind: FieldType::Any, present: records, required: false }
+    }
+
     /// As `[record]` has it: `{ name = "id", type = "integer" }`.
     pub fn to_toml(&self, with_constraints: bool) -> String {
         let quoted = write::quoted;

@@ -166,11 +166,17 @@ impl Draft {
                 Err(rejection) => rejection,
             };
             let widest = if self.format == Format::Csv { FieldType::String } else { FieldType::Any };
+            let whole = InferredField::whole(self.inference.records());
+            let is_whole = self.fields == [whole.clone()];
             let field = self.fields.iter_mut().find(|field| rejection.field.as_ref() == Some(&field.name));
             match field {
                 // A record that was not looked at may lack it.
                 Some(field) if field.required => field.required = false,
                 Some(field) if field.kind != widest => field.kind = widest,
+                // Not all records are objects.
+                None if matches!(self.format, Format::Json | Format::Ndjson) && !is_whole => {
+                    (self.fields, self.all_fields) = (vec![whole], 1);
+                }
                 _ => return Err(rejection.into()),
             }
         }

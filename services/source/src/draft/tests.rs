@@ -77,7 +77,7 @@ fn a_draft_teaches_whoever_reads_it() {
     definition(&draft);
     let text = draft.to_toml();
     assert!(!text.contains("hunter2"), "{text}");
-    insta::assert_snapshot!(text.split("[fetch]").nth(1).unwrap().split("# How hard").next().unwrap(), @r#"
+    insta::assert_snapshot!(text.split("[fetch]").nth(1).unwrap().split("# How hard").next().unwrap().trim(), @r#"
     path    = "/search"
     query   = { q = "climate", page-size = "2", page = "1" }
     headers = { Accept = "application/json" }
@@ -129,6 +129,7 @@ fn answers_of_many_shapes_make_definitions() {
         ("http://localhost:8000/x", &[], &[("content-type", "application/x-ndjson")], "{\"a\":1}\n".into()),
         ("http://localhost:8000/x", &[], &[], json!([["id", "a b"], [1, "x"], [2, "y"]]).to_string()),
         ("http://localhost:8000/x", &[], &[], json!([1, 2, 3]).to_string()),
+        ("http://localhost:8000/x", &[], &[], json!([{ "a": 1 }, null, 7]).to_string()),
         ("http://localhost:8000/x", &[], &[], json!([]).to_string()),
         ("http://localhost:8000/x", &[], &[], json!({}).to_string()),
         ("http://localhost:8000/x", &[], &[], json!({ "id": 7, "sub": { "n": 1 } }).to_string()),

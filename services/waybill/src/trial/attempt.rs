@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, process::ExitCode};
 use anyhow::{Context as _, bail};
 use serde_json::Value as Json;
 use waybill_source::{
-    Definition, Env, Inference, Item, ItemDraft, JobContext, LookedRecord, PageAnswer, PageParts, Pager, Rejection,
+    DefaultsFrom, Definition, Env, Inference, Item, ItemDraft, JobContext, LookedRecord, PageAnswer, PageParts, Pager,
+    Rejection, parse_date,
 };
 
 use crate::{
@@ -52,7 +53,9 @@ pub(crate) async fn run(flags: cli::Try) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let date = replayed.as_ref().map_or_else(today, |fixture| fixture.date().to_owned());
-    let params = definition.bind(&given)?;
+    let day = parse_date(&date).context("the fixture has no date")?;
+    // Nobody remembers an earlier job here: what stands for the first one is taken.
+    let params = definition.bind(&given, DefaultsFrom { day, previous: None })?;
     let job = JobContext { id: "try".to_owned(), date, params };
     // In a replay there are no secrets, and what stands for them is shown.
     let secrets: Vec<&str> = if replayed.is_some() { Vec::new() } else { env.values().map(String::as_str).collect() };
@@ -94,7 +97,8 @@ fn environment(definition: &Definition, is_replay: bool) -> Env {
 /// All that is missing, and the command that has it.
 fn missing(definition: &Definition, file: &str, given: &BTreeMap<String, String>, env: &Env) -> Option<String> {
     let variables: Vec<_> = definition.missing_env(env).collect();
-    let params: Vec<_> = definition.params().filter(|(name, ..)| !given.contains_key(*name)).collect();
+    let params: Vec<_> =
+        definition.params().filter(|(name, _, default)| default.is_none() && !given.contains_key(*name)).collect();
     if variables.is_empty() && params.is_empty() {
         return None;
     }
@@ -198,7 +202,7 @@ impl Attempt<'_> {
                 continue;
             }
             let name = definition.level_name(level).to_owned();
-            let (children, has_more) = match definition.fixed(level, &draft) {
+            let (children, has_more) = match definition.fixed(level, &self.job, &draft)? {
                 Some(children) => {
                     if !shown[level] {
                         out.line(&format!(
@@ -393,7 +397,10 @@ impl Attempt<'_> {
             return;
         }
         let differences = inference.differences(definition.schema());
-        out.line(&format!("[record] beside what {} have:", count(inference.records(), "record")));
+        out.line(&format!(
+            "[record] beside what {} have (members that it does not name are ignored, and stored):",
+            count(inference.records(), "record")
+        ));
         if differences.is_empty() {
             out.detail("the same fields");
         }

@@ -77,7 +77,7 @@ async fn second(asker: &mut Asker, draft: &mut Draft, first: &Answer) -> anyhow:
     let definition = Definition::parse("the draft", &draft.to_toml())?;
     let env = draft.asked().env().clone();
     let job = JobContext { id: "new".to_owned(), date: today(), params: Params::default() };
-    let item = definition.fixed(0, &ItemDraft::default()).and_then(|items| items.into_iter().next());
+    let item = definition.fixed(0, &job, &ItemDraft::default())?.and_then(|items| items.into_iter().next());
     let items = [definition.item(&job.params, item.context("the draft has no item")?)];
     let mut pager = definition.fetch_pages(&job, &items)?;
     let request = pager.request(&env)?;
