@@ -1,3 +1,5 @@
+//! Drafts of answers of many shapes: what they say, and that they are definitions.
+
 use proptest::prelude::*;
 use serde_json::json;
 use url::Url;
