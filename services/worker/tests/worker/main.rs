@@ -48,3 +48,5 @@ mod trouble;
 mod upstream_faults;
 #[cfg(test)]
 mod versions;
+#[cfg(test)]
+mod windows;
