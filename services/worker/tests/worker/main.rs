@@ -11,6 +11,8 @@ mod batches;
 mod cancelled;
 #[cfg(test)]
 mod encodings;
+#[cfg(test)]
+mod examples;
 mod house;
 #[cfg(test)]
 mod limits;

@@ -45,7 +45,7 @@ pub(crate) struct System {
     pub(crate) ledger: Ledger,
     pub(crate) upstream: Upstream,
     pub(crate) worker: Worker,
-    definition: Arc<Definition>,
+    pub(crate) definition: Arc<Definition>,
     shutdown: CancellationToken,
     running: Option<JoinHandle<anyhow::Result<()>>>,
     _folder: tempfile::TempDir,
