@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 /// Field values by `[[items]]` name.
 pub(crate) type Values = BTreeMap<String, BTreeMap<String, serde_json::Value>>;
 
-/// One thing to fetch: a city. Its values are what templates see, its key is unique within the job.
+/// One thing to fetch: a city. Its values are what templates see, its key is unique within its partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// Unique within the job and safe in an object key.
+    /// Unique within the job and its partition, and safe in an object key.
     pub key: String,
     /// Field values by `[[items]]` name: `{"city": {"id": 0, "name": "South Stephen"}}`.
     pub values: BTreeMap<String, BTreeMap<String, serde_json::Value>>,

@@ -70,6 +70,7 @@ fn object(key: &str, head: &Head) -> Option<((String, String), proto::Object)> {
         statistics: statistics(&head.metadata),
         etag: text("etag"),
         last_modified: text("last-modified"),
+        window_to: text("window-to"),
     };
     Some(((partition.to_owned(), name.item), object))
 }

@@ -50,6 +50,11 @@ pub(crate) fn metadata(from: &Provenance<'_>, scanned: &Scanned) -> Vec<(String,
             all.push(name, validator.clone());
         }
     }
+    if let [item] = from.items
+        && let Some(to) = from.definition.window_end(item)
+    {
+        all.push("window-to", to.to_owned());
+    }
     if let Some(pages) = from.pages {
         all.push("pages", pages.to_string());
     }

@@ -110,6 +110,11 @@ impl Existing {
         self.fetch.objects.iter().map(|object| object.sha256.as_str()).eq(sha256.iter().copied())
     }
 
+    /// Whether it is of the same window of time, and of more of it.
+    pub(crate) fn reaches_beyond(&self, window_end: &str) -> bool {
+        self.fetch.objects.iter().all(|object| object.window_to.as_str() > window_end)
+    }
+
     pub(crate) fn is_by(&self, job: JobId) -> bool {
         let job = job.to_string();
         self.fetch.objects.iter().all(|object| object.job == job)

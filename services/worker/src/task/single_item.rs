@@ -21,6 +21,13 @@ use crate::{
 pub(crate) async fn run(task: &Task<'_>, item: &Item) -> Result<Success, TaskError> {
     let target = task.target(std::slice::from_ref(item))?;
     let seen = task.look().await?;
+    // An open window ends with its job, and what a later job fetched of it is more.
+    if let Some(end) = task.definition.window_end(item)
+        && let Some(existing) = seen.newest.as_ref().filter(|existing| existing.reaches_beyond(end))
+        && task.still_counts(&seen, existing).await?
+    {
+        return task.unchanged(&seen, existing, Vec::new()).await;
+    }
     // What was checked by another definition has to be checked again, though it be the same bytes.
     let existing = seen.newest.as_ref().filter(|it| it.is_of(task.definition.hash()));
     let known = existing.map(Existing::validators).unwrap_or_default();

@@ -11,6 +11,8 @@ mod batches;
 mod cancelled;
 #[cfg(test)]
 mod encodings;
+#[cfg(test)]
+mod examples;
 mod house;
 #[cfg(test)]
 mod limits;
@@ -48,3 +50,5 @@ mod trouble;
 mod upstream_faults;
 #[cfg(test)]
 mod versions;
+#[cfg(test)]
+mod windows;

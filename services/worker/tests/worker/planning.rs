@@ -37,7 +37,8 @@ async fn what_is_listed_twice_is_one_item_and_only_items_without_a_key_of_their_
         Reply::json(&serde_json::json!([
             {"id": 0, "name": "A", "country": "X"}, {"id": 1, "name": "B", "country": "X"},
             {"id": 0, "name": "A", "country": "X", "mayor": "somebody"},
-            {"id": 2, "name": "C", "country": "X"}, {"id": 2, "name": "C", "country": "Y"},
+            {"id": 2, "name": "C", "country": "X"}, {"id": 3, "name": "C", "country": "X"},
+            {"id": 4, "name": "A", "country": "in another partition"},
             {"id": 3, "name": "", "country": "X"},
         ]))
     });
@@ -45,7 +46,7 @@ async fn what_is_listed_twice_is_one_item_and_only_items_without_a_key_of_their_
     let definition = definition.replace("{{ city.name | slug }}", "{{ city.name }}");
     let system = System::start(&definition, upstream).await;
     let status = system.job().await;
-    assert_eq!((status.state, status.tasks.stored, status.tasks.failed), (State::Partial, 2, 3));
+    assert_eq!((status.state, status.tasks.stored, status.tasks.failed), (State::Partial, 3, 3));
     let failures: Vec<_> = system.tasks(&status).await.into_iter().filter_map(|task| task.failure).collect();
     let expected = "two items have the key `C`: the definition's `key` must tell them apart";
     assert_eq!([&failures[0].reason, &failures[1].reason], [expected; 2]);

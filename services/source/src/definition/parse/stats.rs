@@ -18,7 +18,7 @@ const MAX_METADATA: usize = 1_500;
 /// The longest value of a statistic: an `i128` in decimal.
 const MAX_VALUE: usize = 40;
 /// What else is in an object's metadata; a statistic of such a name would take its place.
-const PROVENANCE: [&str; 12] = [
+const PROVENANCE: [&str; 14] = [
     "records",
     "bytes",
     "sha256",
@@ -29,6 +29,8 @@ const PROVENANCE: [&str; 12] = [
     "job",
     "etag",
     "last-modified",
+    "pages",
+    "window-to",
     "item",
     "url-path",
 ];

@@ -18,6 +18,7 @@ use crate::{
             listing,
             names::{Names, Of},
             pager::Pager,
+            windows,
         },
         template::{Destination, MAX_NAME_BYTES, RenderError, Template, cut_name},
     },
@@ -156,6 +157,14 @@ impl Definition {
     /// The path of [`Self::fetch`]'s requests as the definition writes it: no value is in it.
     pub fn fetch_path(&self) -> String {
         self.fetch.request.path.source()
+    }
+
+    /// Where the window of time ends that an item is, or lies in; `None` where it is none. Of two windows with the same
+    /// beginning, the end of the longer one is the greater text.
+    pub fn window_end<'a>(&self, item: &'a Item) -> Option<&'a str> {
+        let is_window = |level: &&Level| matches!(level.origin, Origin::Dates(_));
+        let innermost = self.items.levels.iter().rev().find(is_window)?;
+        item.values.get(&innermost.set.name)?.get(windows::TO)?.as_str()
     }
 
     /// The Hive-style partition of a task's object: `country=singapore/date=2024-05-01`.

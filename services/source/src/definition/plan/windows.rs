@@ -18,7 +18,8 @@ use crate::{
 /// The most windows of one level.
 const MOST: usize = 1_000_000;
 /// The names that a window has in templates.
-pub(crate) const NAMES: [&str; 3] = ["from", "to", "last"];
+pub(crate) const NAMES: [&str; 3] = ["from", TO, "last"];
+pub(crate) const TO: &str = "to";
 
 /// How a level is made of windows.
 #[derive(Debug)]

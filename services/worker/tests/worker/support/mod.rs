@@ -45,7 +45,7 @@ pub(crate) struct System {
     pub(crate) ledger: Ledger,
     pub(crate) upstream: Upstream,
     pub(crate) worker: Worker,
-    definition: Arc<Definition>,
+    pub(crate) definition: Arc<Definition>,
     shutdown: CancellationToken,
     running: Option<JoinHandle<anyhow::Result<()>>>,
     _folder: tempfile::TempDir,
@@ -159,12 +159,22 @@ impl System {
     pub(crate) async fn submit_with(&self, source: &str, upload: Option<Upload>) -> JobId {
         let definition = self.worker.catalog.get(source).unwrap();
         let value = |kind| if kind == "date" { DATE.to_owned() } else { "mine".to_owned() };
-        let given: BTreeMap<_, _> = definition.params().map(|(name, kind, _)| (name.to_owned(), value(kind))).collect();
+        let given = definition.params().map(|(name, kind, _)| (name.to_owned(), value(kind))).collect();
+        self.submit_given(source, &given, upload).await
+    }
+
+    /// A job of one of the sources that is given this.
+    pub(crate) async fn submit_given(
+        &self,
+        source: &str,
+        given: &BTreeMap<String, String>,
+        upload: Option<Upload>,
+    ) -> JobId {
+        let definition = self.worker.catalog.get(source).unwrap();
+        let from = DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None };
         let submission = Submission {
             definition,
-            params: definition
-                .bind(&given, DefaultsFrom { day: jiff::civil::date(2024, 5, 1), previous: None })
-                .unwrap(),
+            params: definition.bind(given, from).unwrap(),
             upload,
             idempotency_key: None,
             route: "POST /v1/jobs",
