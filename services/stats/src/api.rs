@@ -144,11 +144,7 @@ impl StatsApi {
             // Where the date depends on the items, the job may be of any.
             date.is_none_or(|date| range.contains(date))
         };
-        let jobs = unfinished.jobs.iter().map(|request| JobContext {
-            id: request.job.to_string(),
-            date: request.job.day().to_string(),
-            params: request.params.clone(),
-        });
+        let jobs = unfinished.jobs.iter().map(|request| request.context());
         let mut jobs: Vec<_> = jobs.filter(is_of_range).map(|job| job.id).collect();
         let more = !unfinished.is_whole || jobs.len() > JOBS_NAMED;
         jobs.truncate(JOBS_NAMED);

@@ -123,8 +123,7 @@ impl WeatherApi {
         let cities = |pending: bool| -> usize {
             tasks.iter().filter(|task| (task.state == TaskState::Pending) == pending).map(|task| task.items.len()).sum()
         };
-        let job =
-            JobContext { id: asked.job.to_string(), date: asked.job.day().to_string(), params: asked.params.clone() };
+        let job = asked.context();
         let plan = self.ledger.plan(asked.job).await.map_err(error::ledger)?;
         let data = match plan.as_deref().and_then(|plan| plan.tasks.first()) {
             Some(items) => self.data(definition, &job, items).await?,

@@ -32,10 +32,7 @@ use crate::{
         refusal::{incomplete, mask},
     },
     plan::{listing::ListingReader, upload},
-    task::{
-        job_context,
-        quarantine::{self, Report},
-    },
+    task::quarantine::{self, Report},
 };
 
 /// Listings of one level asked for at once.
@@ -106,14 +103,14 @@ impl Planner<'_> {
                 })
                 .await?;
         }
-        let (definition, job) = (self.definition.clone(), job_context(&self.request));
+        let (definition, job) = (self.definition.clone(), self.request.context());
         let tasks = blocking::compute(move || into_tasks(&definition, &job, drafts));
         tasks.await.ok_or(TaskError::Interrupted)
     }
 
     /// The items of `level` below one item of the level above.
     async fn below(&self, level: usize, parent: ItemDraft) -> Result<Vec<ItemDraft>, TaskError> {
-        let job = job_context(&self.request);
+        let job = self.request.context();
         if let Some(items) = self.definition.fixed(level, &job, &parent)? {
             return Ok(items);
         }

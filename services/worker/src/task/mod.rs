@@ -32,11 +32,6 @@ use crate::{
     task::object_versions::{Existing, ItemObjects, Seen},
 };
 
-/// A job as templates see it.
-pub(crate) fn job_context(request: &Request) -> JobContext {
-    JobContext { id: request.job.to_string(), date: request.job.day().to_string(), params: request.params.clone() }
-}
-
 /// A task that is run.
 #[derive(Debug)]
 pub(crate) struct Task<'a> {

@@ -14,7 +14,7 @@ use crate::{
         redelivery,
         work_delivery::WorkDelivery,
     },
-    task::{Task, batch, job_context, rows, single_item},
+    task::{Task, batch, rows, single_item},
 };
 
 /// Runs the task that a message asks for.
@@ -49,7 +49,7 @@ pub(crate) async fn run(
     if let Some(problem) = items.iter().find_map(|item| item.problem.clone()) {
         return Err(TaskError::Failed { reason: problem });
     }
-    let about = job_context(&request);
+    let about = request.context();
     let partition = definition.partition(&about, &items)?;
     let key = definition.object_item_key(&items)?;
     tracing::Span::current().record("item", &key);
