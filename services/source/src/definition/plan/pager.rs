@@ -83,7 +83,10 @@ pub enum PagingError {
         total: u64,
     },
     /// A server has its own, smaller size of pages.
-    #[error("has {records} records a page where `size = {size}` asks for more: say the size that the upstream has")]
+    #[error(
+        "has at most {records} records a page where `size = {size}` asks for more: say the size that the upstream has, or \
+         `total`"
+    )]
     Capped {
         /// On each page.
         records: u64,
@@ -124,6 +127,8 @@ pub struct Pager<'a> {
     list: Vec<Value>,
     /// On all pages so far.
     records: u64,
+    /// On the first page, and on the longest after it.
+    lengths: (u64, u64),
     /// By the last page that said so.
     announced: Option<u64>,
     /// Of each page, what tells it from others.
@@ -152,6 +157,7 @@ impl<'a> Pager<'a> {
             url: None,
             list: Vec::new(),
             records: 0,
+            lengths: (0, 0),
             announced: None,
             seen: Vec::new(),
             digest: None,
@@ -204,6 +210,12 @@ impl<'a> Pager<'a> {
 
     fn next_of(&mut self, pagination: &Pagination, answer: &PageAnswer<'_>) -> Result<bool, PagingError> {
         self.records += answer.records;
+        let (first, longest) = &mut self.lengths;
+        if self.index == 0 {
+            *first = answer.records
+        } else {
+            *longest = answer.records.max(*longest)
+        }
         let scope = self.answer_scope(pagination, answer, false);
         if let Some(total) = &pagination.total
             && let Some(total) = self.value(total, "total", &scope)?
@@ -224,7 +236,8 @@ impl<'a> Pager<'a> {
                 Some(total) if total > self.records => {
                     Err(PagingError::TooFew { records: self.records, pages: self.page(), total })
                 }
-                _ => Ok(false),
+                Some(_) => Ok(false),
+                None => self.check_longest(pagination).map(|()| false),
             };
         }
         self.index += 1;
@@ -245,7 +258,7 @@ impl<'a> Pager<'a> {
         match &pagination.kind {
             PageKind::Page { .. } | PageKind::Offset { .. } if answer.records == 0 || is_all => Ok(false),
             PageKind::Page { .. } => {
-                self.number += 1;
+                self.number = self.number.saturating_add(1);
                 Ok(true)
             }
             PageKind::Offset { size, .. } => {
@@ -288,6 +301,18 @@ impl<'a> Pager<'a> {
             return Err(PagingError::Capped { records, size });
         }
         Ok(())
+    }
+
+    /// Refuses what looks as if records were stepped over: more than one page, and none as long as it was asked for, or
+    /// longer than the first.
+    fn check_longest(&self, pagination: &Pagination) -> Result<(), PagingError> {
+        let PageKind::Offset { size: Some(size), .. } = pagination.kind else { return Ok(()) };
+        match self.lengths {
+            (records, longest) if longest > 0 && longest <= records && records < size => {
+                Err(PagingError::Capped { records, size })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses to ask for a page once more. `first` asked for the first.
