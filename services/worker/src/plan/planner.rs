@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use waybill_ledger::{Plan, Request};
 use waybill_source::{
-    Definition, Format, Item, ItemDraft, ObjectName, PageParts, Pager, PagingError, Params, Rejection,
+    Definition, Format, Item, ItemDraft, JobContext, ObjectName, PageParts, Pager, PagingError, Rejection,
 };
 use waybill_store::UploadBody;
 
@@ -29,7 +29,7 @@ use crate::{
     download::{
         client::Target,
         pages::answer::Contents,
-        refusal::{incomplete, mask},
+        refusal::{incomplete, mask, mask_rejection},
     },
     plan::{listing::ListingReader, upload},
     task::{
@@ -106,8 +106,8 @@ impl Planner<'_> {
                 })
                 .await?;
         }
-        let (definition, request) = (self.definition.clone(), self.request.clone());
-        let tasks = blocking::compute(move || into_tasks(&definition, &request.params, drafts));
+        let (definition, job) = (self.definition.clone(), job_context(&self.request));
+        let tasks = blocking::compute(move || into_tasks(&definition, &job, drafts));
         tasks.await.ok_or(TaskError::Interrupted)
     }
 
@@ -168,6 +168,7 @@ impl Planner<'_> {
         body: Bytes,
         rejection: Rejection,
     ) -> Result<TaskError, TaskError> {
+        let rejection = mask_rejection(rejection, &self.definition, &self.context.worker.env);
         let (source, job) = (self.definition.name(), self.request.job);
         let listed = self.definition.level_name(level);
         let sha256 = base16ct::lower::encode_string(&Sha256::digest(&body));
@@ -209,13 +210,15 @@ fn read_page(
 }
 
 /// Items in the order in which they were listed, a batch of them to a task. What is listed twice is one item; an item
-/// without a key of its own is a task of its own, which fails.
-fn into_tasks(definition: &Definition, params: &Params, drafts: Vec<ItemDraft>) -> Vec<Vec<Item>> {
+/// without a key of its own in its partition is a task of its own, which fails.
+fn into_tasks(definition: &Definition, job: &JobContext, drafts: Vec<ItemDraft>) -> Vec<Vec<Item>> {
     let mut items: Vec<Item> = Vec::with_capacity(drafts.len());
     let mut by_key = HashMap::with_capacity(drafts.len());
     for draft in drafts {
-        let mut item = definition.item(params, draft);
-        let first = *by_key.entry(item.key.clone()).or_insert(items.len());
+        let mut item = definition.item(&job.params, draft);
+        // Where it cannot be made, the task says so.
+        let partition = definition.partition(job, std::slice::from_ref(&item)).unwrap_or_default();
+        let first = *by_key.entry((partition, item.key.clone())).or_insert(items.len());
         if let Some(first) = items.get_mut(first) {
             if first.values == item.values {
                 continue;

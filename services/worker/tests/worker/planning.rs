@@ -37,8 +37,8 @@ async fn what_is_listed_twice_is_one_item_and_only_items_without_a_key_of_their_
         Reply::json(&serde_json::json!([
             {"id": 0, "name": "A", "country": "X"}, {"id": 1, "name": "B", "country": "X"},
             {"id": 0, "name": "A", "country": "X", "mayor": "somebody"},
-            {"id": 2, "name": "C", "country": "X"}, {"id": 2, "name": "C", "country": "Y"},
-            {"id": 3, "name": "", "country": "X"},
+            {"id": 2, "name": "C", "country": "X"}, {"id": 3, "name": "C", "country": "X"},
+            {"id": 4, "name": "", "country": "X"},
         ]))
     });
     let definition = BUSES.replace("{{ city.id }}-{{ city.name | slug }}", "{{ city.name | slug }}");
@@ -50,6 +50,21 @@ async fn what_is_listed_twice_is_one_item_and_only_items_without_a_key_of_their_
     let expected = "two items have the key `C`: the definition's `key` must tell them apart";
     assert_eq!([&failures[0].reason, &failures[1].reason], [expected; 2]);
     assert!(failures[2].reason.starts_with("the key cannot be made for "), "{}", failures[2].reason);
+}
+
+/// The same key in two partitions is two items.
+#[tokio::test]
+async fn windows_may_share_a_key_where_the_partition_tells_them_apart() {
+    let definition = BUSES.replace("key     = \"{{ city.id }}-{{ city.name | slug }}\"\n", "");
+    let definition = definition.replace(
+        "[fetch]\n",
+        "[[items]]\nname  = \"day\"\ndates = { from = \"2024-05-01\", to = \"2024-05-04\", step = \"P1D\" }\n\
+         key   = \"all\"\n\n[fetch]\n",
+    );
+    let definition = definition.replace("date={{ params.date }}", "date={{ day.from }}");
+    let upstream = Upstream::with_cities(1).await;
+    let system = System::start(&definition, upstream).await;
+    assert_eq!(system.good_job().await.tasks.stored, 3);
 }
 
 #[tokio::test]

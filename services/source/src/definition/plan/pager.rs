@@ -212,9 +212,9 @@ impl<'a> Pager<'a> {
         self.records += answer.records;
         let (first, longest) = &mut self.lengths;
         if self.index == 0 {
-            *first = answer.records
+            *first = answer.records;
         } else {
-            *longest = answer.records.max(*longest)
+            *longest = answer.records.max(*longest);
         }
         let scope = self.answer_scope(pagination, answer, false);
         if let Some(total) = &pagination.total
