@@ -134,6 +134,16 @@ fn a_default_that_no_job_can_fill() {
     x.toml:6:45: `previous.to` is not offered here
       help: it is where the windows of an earlier job ended, and needs `dates` that are made of `params` and `job` only
     ");
+    let hours = [
+        ("2024-04-29", "{{ previous.to | default('2024-04-29') }}"),
+        ("\"P1D\" }", "\"PT6H\", unit = \"PT1S\" }"),
+        ("key   = \"{{ currency.code }}", "key   = \"{{ currency.code }}-{{ day.from | slug }}"),
+        ("date={{ day.from }}", "date={{ params.to }}"),
+    ];
+    insta::assert_snapshot!(said(RATES, &hours), @"
+    x.toml:6:45: `previous.to` is no date here
+      help: windows that are shorter than a day end at a time: say `type = \"datetime\"`
+    ");
 }
 
 #[test]

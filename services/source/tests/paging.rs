@@ -109,6 +109,10 @@ fn numbered_pages_end_with_one_of_no_records_and_never_with_a_short_one() {
     assert_eq!(end, Ok(()));
 
     let from_zero = PAGE.replace("size = 100", "size = 100, start = 0, stop = \"page.number >= body.last_page\"");
+    // A number past all numbers is a page that was there.
+    let last = PAGE.replace("size = 100", "size = 100, start = 9223372036854775807");
+    let (_, end) = walk(&last, |_, page| (if page < 3 { 100 } else { 0 }, json!({}), None));
+    assert_eq!(end, Ok(()));
     let (asked, end) = walk(&from_zero, |_, _| (100, json!({ "last_page": 1 }), None));
     assert_eq!((asked.len(), end), (2, Ok(())));
     // What is not known stops nothing.
@@ -130,6 +134,13 @@ fn offsets_go_on_behind_the_page_or_behind_what_came() {
     // A server whose pages are smaller than that would be stepped over.
     let (asked, end) = walk(sized, |_, _| (20, json!({}), None));
     assert_eq!((asked.len(), end), (2, Err(PagingError::Capped { records: 20, size: 100 })));
+    let (_, end) = walk(sized, |_, page| ([50, 20, 0][page as usize - 1], json!({}), None));
+    assert_eq!(end, Err(PagingError::Capped { records: 50, size: 100 }), "the last of its pages may be shorter");
+    let (_, end) = walk(sized, |_, page| ([50, 0][page as usize - 1], json!({}), None));
+    assert_eq!(end, Ok(()), "one page may be all");
+    let total = sized.replace("size = 100", "size = 100, total = \"body.total\"");
+    let (_, end) = walk(&total, |_, page| ([50, 20][page as usize - 1], json!({ "total": 70 }), None));
+    assert_eq!(end, Ok(()), "as many as there are");
 }
 
 #[test]
@@ -161,6 +172,15 @@ const CURSOR: &str = r#"
 query      = { after = "{{ page.cursor }}", limit = 2 }
 pagination = { type = "cursor", next = "body.paging.next" }
 "#;
+
+/// Ids may begin with 0. Where a 0 means the end, `stop` says so.
+#[test]
+fn a_cursor_may_be_a_zero() {
+    let fetch = "query = { after = \"{{ page.cursor }}\" }\npagination = { type = \"cursor\", next = \"body.next\" }\n";
+    let next = |page: u64| [json!({ "next": 0 }), json!({ "next": "" }), json!({})][page as usize - 1].clone();
+    let (asked, end) = walk(fetch, |_, page| (1, next(page), None));
+    assert_eq!((asked, end), (["", "after=0"].map(str::to_owned).into(), Ok(())));
+}
 
 #[test]
 fn a_cursor_is_left_out_at_first_and_an_empty_page_with_a_next_goes_on() {

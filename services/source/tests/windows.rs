@@ -97,6 +97,9 @@ fn a_mark_is_shared_by_jobs_whose_other_parameters_are_the_same() {
     assert_eq!((to.as_str(), others.0["kind"].as_str(), others.0.len()), ("2024-05-02", "spot", 1));
     assert_eq!(wanted, Some(others.clone()));
     assert_eq!(mark(&[("to", "2024-05-01")]).0, Some(("2024-05-01".to_owned(), others.clone())));
+    let ahead = mark(&[("to", "2024-06-01")]).0;
+    assert_eq!(ahead, Some(("2024-05-02".to_owned(), others.clone())), "what was still to come is fetched again");
+    assert_eq!(mark(&[("from", "2024-05-03"), ("to", "2024-06-01")]).0, None, "all of it was still to come");
     assert_eq!(mark(&[("from", "2024-05-02")]), (None, None), "it has no windows, and needs no mark");
     let (other, wanted) = mark(&[("kind", "future")]);
     assert_ne!(other.as_ref().unwrap().1, others);

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
-use reqwest::{Response, StatusCode, Url};
-use waybill_source::{Definition, Env, PagingError};
+use reqwest::{Response, StatusCode};
+use waybill_source::{Definition, Env, PagingError, Rejection};
 
 use crate::{
     context::Context,
@@ -28,6 +28,11 @@ const MESSAGES: [&str; 8] = ["message", "detail", "error_description", "error", 
 /// What an upstream said in the beginning of a body.
 pub(crate) fn said_by(body: &[u8], definition: &Definition, env: &Env) -> String {
     said(&body[..body.len().min(READ)], &secrets(definition, env))
+}
+
+/// What was found in a file that is rejected, in the same way.
+pub(crate) fn mask_rejection(rejection: Rejection, definition: &Definition, env: &Env) -> Rejection {
+    Rejection { found: mask(&rejection.found, definition, env), ..rejection }
 }
 
 /// The same text with what the definition takes from the environment hidden.
@@ -121,17 +126,12 @@ fn message(value: &serde_json::Value) -> Option<&str> {
     }
 }
 
-/// The values that the definition takes from the environment, as they are and as a URL or JSON has them.
+/// The values that the definition takes from the environment, as they are and as JSON has them.
 fn secrets(definition: &Definition, env: &Env) -> BTreeSet<String> {
     let values = definition.env_names().iter().filter_map(|name| env.get(name)).filter(|value| !value.is_empty());
     let spelled = values.flat_map(|value| {
-        let mut url = Url::parse("x://x/").expect("it is one");
-        url.path_segments_mut().expect("it has a path").push(value);
-        let in_path = url.path().trim_start_matches('/').to_owned();
-        url.query_pairs_mut().append_key_only(value);
-        let in_query = url.query().unwrap_or_default().to_owned();
         let in_json = serde_json::Value::from(value.as_str()).to_string().trim_matches('"').to_owned();
-        [value.clone(), in_path, in_query, in_json]
+        [value.clone(), in_json]
     });
     spelled.chain(definition.encoded_secret(env)).collect()
 }
@@ -140,7 +140,46 @@ fn masked(text: &str, secrets: &BTreeSet<String>) -> String {
     // Longer ones first: one may be in another.
     let mut secrets: Vec<_> = secrets.iter().filter(|secret| !secret.is_empty()).collect();
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN))
+    secrets.into_iter().fold(text.to_owned(), |text, secret| {
+        // One that looks encoded itself is found as it is.
+        without(&text, secret).replace(secret.as_str(), HIDDEN)
+    })
+}
+
+fn without(text: &str, secret: &str) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(c) = rest.chars().next() {
+        let spelled = spelled(rest.as_bytes(), secret.as_bytes()).and_then(|len| rest.get(len..));
+        if spelled.is_some() {
+            shown.push_str(HIDDEN);
+        } else {
+            shown.push(c);
+        }
+        rest = spelled.unwrap_or(&rest[c.len_utf8()..]);
+    }
+    shown
+}
+
+/// How many bytes of the beginning of `text` are the secret, as it is or as a URL has it: servers and libraries differ in
+/// which bytes they encode, and in the case of the digits.
+fn spelled(text: &[u8], secret: &[u8]) -> Option<usize> {
+    let mut len = 0;
+    for byte in secret {
+        let rest = &text[len..];
+        let encoded = match rest {
+            [b'%', high, low, ..] => {
+                std::str::from_utf8(&[*high, *low]).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok())
+            }
+            _ => None,
+        };
+        len += match rest.first()? {
+            b'%' if encoded == Some(*byte) => 3,
+            b'+' if *byte == b' ' => 1,
+            first if first == byte => 1,
+            _ => return None,
+        };
+    }
+    Some(len)
 }
 
 #[cfg(test)]
@@ -149,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_was_said_is_short_plain_and_without_secrets() {
-        let secrets = BTreeSet::from(["s3cret+key".to_owned(), "s3cret%2Bkey".to_owned()]);
+        let secrets = BTreeSet::from(["s3cret+key".to_owned(), "100%".to_owned()]);
         let said = |body: &str| said(body.as_bytes(), &secrets);
         for (body, expected) in [
             (r#"{"code": 7, "message": "Invalid\nkey s3cret+key"}"#, "Invalid key hidden"),
@@ -158,6 +197,8 @@ mod tests {
             (r#"{"message": "", "error": "bad"}"#, "bad"),
             (r#"{"code": 7}"#, r#"{"code": 7}"#),
             ("<h1>\r\n Bad  Gateway</h1> ?appid=s3cret%2Bkey", "<h1> Bad Gateway</h1> ?appid=hidden"),
+            ("/s3cret%2bkey?%733cret+key&s3cret%2key", "/hidden?hidden&s3cret%2key"),
+            ("100%25, 100%", "hidden, hidden"),
             (" \n", ""),
         ] {
             assert_eq!(said(body), expected, "{body}");

@@ -29,7 +29,7 @@ use crate::{
     download::{
         client::Target,
         pages::answer::Contents,
-        refusal::{incomplete, mask},
+        refusal::{incomplete, mask, mask_rejection},
     },
     plan::{listing::ListingReader, upload},
     task::quarantine::{self, Report},
@@ -165,6 +165,7 @@ impl Planner<'_> {
         body: Bytes,
         rejection: Rejection,
     ) -> Result<TaskError, TaskError> {
+        let rejection = mask_rejection(rejection, &self.definition, &self.context.worker.env);
         let (source, job) = (self.definition.name(), self.request.job);
         let listed = self.definition.level_name(level);
         let sha256 = base16ct::lower::encode_string(&Sha256::digest(&body));

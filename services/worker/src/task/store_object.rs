@@ -8,7 +8,7 @@ use waybill_store::{Head, Upload, UploadBody};
 
 use crate::{
     delivery::outcome::{Object, TaskError},
-    download::model::Fetched,
+    download::{model::Fetched, refusal::mask_rejection},
     task::{
         Task,
         metadata::{Provenance, metadata},
@@ -57,6 +57,7 @@ impl Task<'_> {
         let scanned = match scanned {
             Ok(scanned) => scanned,
             Err(rejection) => {
+                let rejection = mask_rejection(rejection, self.definition, &self.context.worker.env);
                 let report = Report {
                     job,
                     task: Some(self.number),

@@ -150,3 +150,20 @@ async fn credentials_are_sent_with_every_page_and_shown_nowhere() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_shown_of_a_rejected_file_has_no_secret() {
+    let definition = BUSES.replace("[[items]] ", "auth = { query = { key = \"{{ env.KEY }}\" } }\n\n[[items]] ");
+    for path in ["/cities".to_owned(), file(0)] {
+        let upstream = Upstream::with_cities(1).await;
+        upstream.on(&path, |_| Reply::body(format!("<p>no: {KEY}</p>")));
+        let mut system = System::stopped(&definition, upstream, PATIENCE).await;
+        system.worker.env.insert("KEY".to_owned(), KEY.to_owned());
+        system.run();
+        let status = system.job().await;
+        assert!(System::reason(&status).contains("<p>no: hidden</p>"), "{}", System::reason(&status));
+        let quarantine = system.objects("quarantine/").await;
+        let report = quarantine.iter().find(|object| object.key.ends_with(".report.json")).unwrap();
+        assert!(String::from_utf8_lossy(&report.body).contains("<p>no: hidden</p>"));
+    }
+}

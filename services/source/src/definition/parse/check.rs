@@ -101,6 +101,12 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
         let help = "it is where the windows of an earlier job ended, and needs `dates` that are made of `params` and `job` only";
         report.add_with_help(at, "`previous.to` is not offered here", help);
     }
+    if let Some(at) = previous_at.filter(|_| items.range().is_some_and(|windows| !windows.step.is_of_days()))
+        && params.iter().any(|param| param.asks_previous() && param.kind == ParamKind::Date)
+    {
+        let help = "windows that are shorter than a day end at a time: say `type = \"datetime\"`";
+        report.add_with_help(at, "`previous.to` is no date here", help);
+    }
     dates::check_names(report, items_node.unwrap_or_default(), &items, partition.as_ref()?);
     Some(Definition {
         env_names: env_names(&items, &fetch, auth.as_ref()),

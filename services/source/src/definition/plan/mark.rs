@@ -1,6 +1,7 @@
 //! How far a job goes, for a later one that goes on there: `previous.to` in the default of a parameter.
 //!
-//! The mark of a job that succeeded is where its windows end. Jobs whose other parameters are the same share one.
+//! The mark of a job that succeeded is where its windows end, but never later than the day on which it was made: what was
+//! still to come then is fetched again. Jobs whose other parameters are the same share one.
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,7 @@ use std::{
 
 use minijinja::{
     Value,
-    value::{Object, Serde},
+    value::{Object, Serde, ValueKind},
 };
 use serde_json::Value as Json;
 use url::Url;
@@ -83,7 +83,10 @@ pub enum PagingError {
         total: u64,
     },
     /// A server has its own, smaller size of pages.
-    #[error("has {records} records a page where `size = {size}` asks for more: say the size that the upstream has")]
+    #[error(
+        "has at most {records} records a page where `size = {size}` asks for more: say the size that the upstream has, or \
+         `total`"
+    )]
     Capped {
         /// On each page.
         records: u64,
@@ -124,6 +127,8 @@ pub struct Pager<'a> {
     list: Vec<Value>,
     /// On all pages so far.
     records: u64,
+    /// On the first page, and on the longest after it.
+    lengths: (u64, u64),
     /// By the last page that said so.
     announced: Option<u64>,
     /// Of each page, what tells it from others.
@@ -154,6 +159,7 @@ impl<'a> Pager<'a> {
             url: None,
             list: Vec::new(),
             records: 0,
+            lengths: (0, 0),
             announced: None,
             seen: Vec::new(),
             digest: None,
@@ -219,6 +225,12 @@ impl<'a> Pager<'a> {
 
     fn next_of(&mut self, pagination: &Pagination, answer: &PageAnswer<'_>) -> Result<bool, PagingError> {
         self.records += answer.records;
+        let (first, longest) = &mut self.lengths;
+        if self.index == 0 {
+            *first = answer.records;
+        } else {
+            *longest = answer.records.max(*longest);
+        }
         let scope = self.answer_scope(pagination, answer, false);
         if let Some(total) = &pagination.total
             && let Some(total) = self.value(total, "total", &scope)?
@@ -240,7 +252,8 @@ impl<'a> Pager<'a> {
                 Some(total) if total > self.records => {
                     Err(PagingError::TooFew { records: self.records, pages: self.page(), total })
                 }
-                _ => Ok(false),
+                Some(_) => Ok(false),
+                None => self.check_longest(pagination).map(|()| false),
             };
         }
         self.index += 1;
@@ -261,7 +274,7 @@ impl<'a> Pager<'a> {
         match &pagination.kind {
             PageKind::Page { .. } | PageKind::Offset { .. } if answer.records == 0 || is_all => Ok(false),
             PageKind::Page { .. } => {
-                self.number += 1;
+                self.number = self.number.saturating_add(1);
                 Ok(true)
             }
             PageKind::Offset { size, .. } => {
@@ -274,7 +287,7 @@ impl<'a> Pager<'a> {
                 Ok(self.cursor.is_some())
             }
             PageKind::Cursor { next } => {
-                let next = self.value(next, "next", scope)?.filter(Value::is_true);
+                let next = self.value(next, "next", scope)?.filter(leads_on);
                 if let Some(next) = &next {
                     self.check_new(hash(&next.to_string()), hash(&""))?;
                 }
@@ -283,7 +296,7 @@ impl<'a> Pager<'a> {
             }
             PageKind::Link { next } => {
                 let next = match next {
-                    Some(next) => self.value(next, "next", scope)?.filter(Value::is_true).map(|next| next.to_string()),
+                    Some(next) => self.value(next, "next", scope)?.filter(leads_on).map(|next| next.to_string()),
                     None => answer.headers.get("link").and_then(|links| signs::next_link(links)).map(str::to_owned),
                 };
                 let Some(next) = next else { return Ok(false) };
@@ -304,6 +317,18 @@ impl<'a> Pager<'a> {
             return Err(PagingError::Capped { records, size });
         }
         Ok(())
+    }
+
+    /// Refuses what looks as if records were stepped over: more than one page, and none as long as it was asked for, or
+    /// longer than the first.
+    fn check_longest(&self, pagination: &Pagination) -> Result<(), PagingError> {
+        let PageKind::Offset { size: Some(size), .. } = pagination.kind else { return Ok(()) };
+        match self.lengths {
+            (records, longest) if longest > 0 && longest <= records && records < size => {
+                Err(PagingError::Capped { records, size })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses to ask for a page once more. `first` asked for the first.
@@ -427,6 +452,11 @@ fn check_whole(pages: &Pages, query: &[(String, String)], answer: &PageAnswer<'_
     let query = if full.is_some() { &[] } else { query };
     let link = answer.headers.get("link").map(String::as_str);
     signs::more(link, query, answer.body, answer.records).map_or(Ok(()), |seen| Err(PagingError::More(seen)))
+}
+
+/// Whether a value of `next` leads to another page. A record's id may be 0.
+fn leads_on(next: &Value) -> bool {
+    next.kind() == ValueKind::Number || next.is_true()
 }
 
 fn hash(value: &(impl std::hash::Hash + ?Sized)) -> u64 {

@@ -81,9 +81,11 @@ impl Windows {
         [&self.from, &self.to].into_iter().flat_map(Template::references).collect()
     }
 
-    /// Where the last of them ends, if there is one.
+    /// Up to where they are over on the day on which the job is made, if one of them begins before that: the last of them
+    /// ends there, or later.
     pub(crate) fn end(&self, job: &JobContext, scope: &Value) -> Result<Option<String>, ItemError> {
         let (from, to) = self.bounds(job, scope)?;
+        let to = parse_date(&job.date).map(DateTime::from).map_or(to, |today| today.min(to));
         let first = self.lookback.before(from).and_then(|from| self.step.start(self.step.index(from)));
         Ok(first.filter(|first| *first < to).map(|_| self.shown(to)))
     }
