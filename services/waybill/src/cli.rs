@@ -74,9 +74,9 @@ pub(crate) enum Command {
     /// Try a definition on the real API, and store nothing: requests, records, paging, mistakes
     ///
     /// Shows each request, the first item of each level, the first records as the schema reads them, why paging goes on
-    /// or stops, and where the records and [record] differ. The exit status is 0 only if all is well. Values of the
-    /// environment are never shown. With --save the answers become a test: --replay tries the definition on them without
-    /// network and credentials.
+    /// or stops, and where the records differ from what the definition says of them. The exit status is 0 only if all is
+    /// well. Values of the environment are never shown. With --save the answers become a test: --replay tries the
+    /// definition on them without network and credentials.
     Try(Try),
     /// Print what the journals of a source say, as JSON lines: its objects, or what happened to jobs
     Journal(Journal),
