@@ -2,13 +2,17 @@
 //!
 //! A value leaves this room in one spelling only, so that equal jobs compare equal.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
 use minijinja::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::definition::template::{Destination, Template};
+use crate::definition::template::Template;
 
 /// Checked parameters in canonical spelling, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +32,12 @@ pub struct ParamError {
 }
 
 /// A parameter as the definition declares it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Param {
     pub(crate) name: String,
     pub(crate) kind: ParamKind,
     /// What stands for a value that was not given, as a template of the job's day.
-    pub(crate) default: Option<String>,
+    pub(crate) default: Option<Arc<Template>>,
 }
 
 /// The type of a parameter.
@@ -77,7 +81,7 @@ impl ParamKind {
     pub(crate) fn canonical(self, given: &str) -> Option<String> {
         match self {
             Self::Date => parse_date(given).map(|date| date.to_string()),
-            Self::Datetime => given.parse::<Timestamp>().ok().filter(is_within_years).map(second),
+            Self::Datetime => parse_time(given).map(write_time),
             Self::String => {
                 let fits = !given.is_empty() && given.chars().count() <= MAX_CHARS;
                 (fits && !given.contains(char::is_control)).then(|| given.to_owned())
@@ -100,13 +104,20 @@ pub fn parse_date(text: &str) -> Option<Date> {
     YEARS.contains(&date.year()).then_some(date)
 }
 
-fn is_within_years(at: &Timestamp) -> bool {
-    YEARS.contains(&at.to_zoned(TimeZone::UTC).year())
+/// A time with its offset, of the same years, in UTC.
+fn parse_time(text: &str) -> Option<DateTime> {
+    let at = text.parse::<Timestamp>().ok()?.to_zoned(TimeZone::UTC).datetime();
+    YEARS.contains(&at.year()).then_some(at)
 }
 
-/// In UTC, to the second.
-fn second(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+/// A date, or a time with its offset, in UTC.
+pub(crate) fn parse_instant(text: &str) -> Option<DateTime> {
+    parse_date(text).map(DateTime::from).or_else(|| parse_time(text))
+}
+
+/// A time in UTC, to the second.
+pub(crate) fn write_time(at: DateTime) -> String {
+    format!("{}Z", at.strftime("%Y-%m-%dT%H:%M:%S"))
 }
 
 /// What defaults are made of.
@@ -121,7 +132,7 @@ pub struct DefaultsFrom<'a> {
 impl Param {
     /// The value for a job that was given none; `None` where nothing can be made of what there is.
     fn default(&self, from: DefaultsFrom<'_>) -> Option<String> {
-        let template = Template::compile(Destination::Text, self.default.as_deref()?).ok()?;
+        let template = self.default.as_ref()?;
         let job = Value::from_pairs([("date", from.day.to_string())]);
         let previous = Value::from_pairs(from.previous.map(|to| ("to", to)));
         template.render(&Value::from_pairs([("job", job), ("previous", previous)])).ok()
@@ -129,8 +140,7 @@ impl Param {
 
     /// Whether its default is made of what an earlier job was.
     pub(crate) fn asks_previous(&self) -> bool {
-        let template = self.default.as_deref().map(|default| Template::compile(Destination::Text, default));
-        template.is_some_and(|template| template.is_ok_and(|it| it.references().iter().any(|name| name == PREVIOUS)))
+        self.default.as_ref().is_some_and(|template| template.references().iter().any(|name| name == PREVIOUS))
     }
 }
 
@@ -182,6 +192,7 @@ pub(crate) fn readable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definition::template::Destination;
 
     const FROM: DefaultsFrom<'static> = DefaultsFrom { day: jiff::civil::date(2024, 5, 16), previous: None };
 
@@ -190,10 +201,11 @@ mod tests {
             name: kind.as_str().into(),
             kind,
             default: match kind {
-                ParamKind::Datetime => Some("{{ job.date }}T02:00:00+02:00".into()),
-                ParamKind::Boolean => Some("true".into()),
+                ParamKind::Datetime => Some("{{ job.date }}T02:00:00+02:00"),
+                ParamKind::Boolean => Some("true"),
                 ParamKind::Date | ParamKind::String | ParamKind::Integer => None,
-            },
+            }
+            .map(|default| Arc::new(Template::compile(Destination::Text, default).unwrap())),
         });
         let given = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         bind(&declared, &given, FROM)

@@ -57,10 +57,10 @@ impl Source {
     /// A source in a list.
     pub(crate) fn brief(definition: &Definition, lacks: &[String]) -> Self {
         let name = definition.name();
-        let param = |(name, kind, default): (&str, &str, Option<&str>)| Param {
+        let param = |(name, kind, default): (&str, &str, Option<String>)| Param {
             name: name.to_owned(),
             kind: kind.to_owned(),
-            default: default.map(str::to_owned),
+            default,
         };
         Self {
             name: name.to_owned(),

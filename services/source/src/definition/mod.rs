@@ -129,8 +129,10 @@ impl Definition {
 
     /// Names, types (`date`, `datetime`, `string`, `integer`, `boolean`) and defaults of what a job is given, in the
     /// definition's order.
-    pub fn params(&self) -> impl Iterator<Item = (&str, &str, Option<&str>)> {
-        self.params.iter().map(|param| (param.name.as_str(), param.kind.as_str(), param.default.as_deref()))
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str, Option<String>)> {
+        self.params.iter().map(|param| {
+            (param.name.as_str(), param.kind.as_str(), param.default.as_ref().map(|default| default.source()))
+        })
     }
 
     /// Checks what a job was given, and brings it into canonical spelling. Defaults take the place of what is missing.

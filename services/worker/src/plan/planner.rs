@@ -28,7 +28,7 @@ use crate::{
     },
     download::{
         client::Target,
-        pages::answer::Contents,
+        pages::{self, answer::Contents},
         refusal::{incomplete, mask, mask_rejection},
     },
     plan::{listing::ListingReader, upload},
@@ -149,12 +149,7 @@ impl Planner<'_> {
 
     /// Where a page of a listing is asked for.
     fn target(&self, pager: &Pager<'_>) -> Result<Target, TaskError> {
-        let env = &self.context.worker.env;
-        let target = self.context.upstream.target(&self.definition, &pager.request(env)?);
-        let mut target = target.map_err(|reason| TaskError::Failed { reason })?;
-        // An address that an upstream gave may repeat what it was sent.
-        target.path = mask(&target.path, &self.definition, env);
-        Ok(target)
+        pages::target(self.context, &self.definition, pager).map_err(|reason| TaskError::Failed { reason })
     }
 
     /// Keeps a listing that cannot be used, as a file is kept.

@@ -1,6 +1,6 @@
 //! Turns the text of a definition into a [`Definition`], or into all of its mistakes.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use minijinja::Value;
 use toml::{Spanned, de::DeTable};
@@ -180,7 +180,7 @@ fn base_url(report: &mut Report<'_>, text: Text<'_>) -> Option<String> {
 }
 
 /// What stands for a parameter that was not given: a text, or a template of the day.
-fn default(report: &mut Report<'_>, text: Text<'_>, kind: ParamKind) -> Option<String> {
+fn default(report: &mut Report<'_>, text: Text<'_>, kind: ParamKind) -> Option<Template> {
     let template = match Template::compile(Destination::Text, text.value) {
         Ok(template) => template,
         Err(error) => {
@@ -197,7 +197,7 @@ fn default(report: &mut Report<'_>, text: Text<'_>, kind: ParamKind) -> Option<S
     let scope = Value::from_pairs([("job", template_probe::job()), ("previous", template_probe::previous())]);
     let given = template.render(&scope).map_err(|error| error.to_string());
     let wrong = match &given {
-        Ok(given) if kind.canonical(given).is_some() => return Some(text.value.to_owned()),
+        Ok(given) if kind.canonical(given).is_some() => return Some(template),
         Ok(given) => format!("`default` must be {}, found {:?}", kind.expected(), readable(given)),
         Err(error) => format!("`default`: {error}"),
     };
@@ -238,7 +238,7 @@ fn params(report: &mut Report<'_>, node: Node<'_, '_>) -> (Vec<Param>, Option<us
                 // templates are not blamed for it.
                 let kind = kind.unwrap_or(ParamKind::Date);
                 let text = table.optional_string(report, "default");
-                let default = text.and_then(|text| default(report, text, kind));
+                let default = text.and_then(|text| default(report, text, kind)).map(Arc::new);
                 let param = Param { name: name.to_owned(), kind, default };
                 previous_at = previous_at.or(text.filter(|_| param.asks_previous()).map(|text| text.at));
                 params.push(param);

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::civil::DateTime;
 use minijinja::Value;
 use serde_json::Value as Json;
 
 use crate::{
     ItemError, JobContext,
     definition::{plan::calendar::Step, template::Template},
-    params::{parse_date, readable},
+    params::{parse_date, parse_instant, readable, write_time},
 };
 
 /// The most windows of one level.
@@ -51,7 +51,7 @@ impl Windows {
     fn bounds(&self, job: &JobContext, scope: &Value) -> Result<(DateTime, DateTime), ItemError> {
         let bound = |name: &str, template: &Template| {
             let text = template.render(scope).map_err(|error| ItemError(format!("`dates.{name}`: {error}")))?;
-            parse(&text).ok_or_else(|| {
+            parse_instant(&text).ok_or_else(|| {
                 let found = readable(&text);
                 let expected = "expected a date such as 2024-05-01, or a time such as 2024-05-01T08:00:00Z";
                 ItemError(format!("`dates.{name}`: {expected}, found {found:?}"))
@@ -113,27 +113,15 @@ impl Windows {
         let [from, to, last] = [
             self.shown(window.from),
             self.shown(window.to),
-            if self.unit.is_of_days() { self.shown(last) } else { time(last) },
+            if self.unit.is_of_days() { self.shown(last) } else { write_time(last) },
         ];
         NAMES.into_iter().map(str::to_owned).zip([from, to, last].map(Json::from)).collect()
     }
 
     /// As templates see it: a date where windows begin at midnight.
     fn shown(&self, at: DateTime) -> String {
-        if self.step.is_of_days() { at.date().to_string() } else { time(at) }
+        if self.step.is_of_days() { at.date().to_string() } else { write_time(at) }
     }
-}
-
-fn time(at: DateTime) -> String {
-    format!("{}Z", at.strftime("%Y-%m-%dT%H:%M:%S"))
-}
-
-/// A date, or a time with its offset.
-pub(crate) fn parse(text: &str) -> Option<DateTime> {
-    parse_date(text).map(DateTime::from).or_else(|| {
-        let at = text.parse::<Timestamp>().ok()?.to_zoned(TimeZone::UTC).datetime();
-        parse_date(&at.date().to_string()).map(|_| at)
-    })
 }
 
 #[cfg(test)]

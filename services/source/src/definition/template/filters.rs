@@ -10,7 +10,7 @@ use jiff::{
 };
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-use crate::definition::plan::windows;
+use crate::params::parse_instant;
 
 pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_filter("date", |text: Cow<'_, str>, format: Cow<'_, str>| date(&text, &format));
@@ -34,7 +34,7 @@ fn milliseconds(text: &str) -> Result<i64, Error> {
 }
 
 fn time(text: &str) -> Result<DateTime, Error> {
-    windows::parse(text).ok_or_else(|| {
+    parse_instant(text).ok_or_else(|| {
         wrong(format!("expected a date such as 2024-05-01, or a time such as 2024-05-01T08:00:00Z, found {text:?}"))
     })
 }

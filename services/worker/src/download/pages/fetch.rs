@@ -19,10 +19,11 @@ use crate::{
         content_encoding::Decoder,
         fetch::Answer,
         pages::{
+            self,
             answer::{Contents, Head},
             sink::{Ended, PagesSink},
         },
-        refusal::{mask, refusal},
+        refusal::{incomplete, mask, refusal},
     },
     limits::throttle::{Passed, Throttle},
     metrics::Counts,
@@ -108,14 +109,15 @@ impl Download<'_> {
         let context = self.context;
         let counts = context.counts(self.wanted.definition.name());
         loop {
-            let target = self.target()?;
+            let target = pages::target(context, self.wanted.definition, &self.wanted.pager);
+            let target = target.map_err(|reason| GaveUp::Never { reason })?;
             let (head, contents) = match self.page(&target, passed).await? {
                 Page::Whole(head, contents) => (head, contents),
                 Page::Last(answer) => return Ok(Some(answer)),
             };
             counts.records.inc_by(contents.records);
             let goes_on = self.wanted.pager.next(&target.query(), &head.with(&contents));
-            if !goes_on.map_err(|error| self.never(format!("the upstream's answer for {} {error}", target.path)))? {
+            if !goes_on.map_err(|error| self.never(&incomplete(&target.path, &error).to_string()))? {
                 return Ok(None);
             }
             // Where it cannot be looked at, it is before anything is stored.
@@ -126,18 +128,8 @@ impl Download<'_> {
         }
     }
 
-    /// Where this page is asked for.
-    fn target(&self) -> Result<Target, GaveUp> {
-        let (definition, context) = (self.wanted.definition, self.context);
-        let request = self.wanted.pager.request(&context.worker.env).map_err(|error| self.never(error.to_string()))?;
-        let mut target = context.upstream.target(definition, &request).map_err(|reason| self.never(reason))?;
-        // An address that an upstream gave may repeat what it was sent.
-        target.path = mask(&target.path, definition, &context.worker.env);
-        Ok(target)
-    }
-
-    fn never(&self, reason: String) -> GaveUp {
-        GaveUp::Never { reason: mask(&reason, self.wanted.definition, &self.context.worker.env) }
+    fn never(&self, reason: &str) -> GaveUp {
+        GaveUp::Never { reason: mask(reason, self.wanted.definition, &self.context.worker.env) }
     }
 
     /// One page, with all its tries.
