@@ -90,6 +90,12 @@ pub(crate) fn attempt(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
+/// The id of an attempt that began at this second.
+pub(crate) fn attempt_at(second: i64) -> Uuid {
+    let seconds = u64::try_from(at(second).as_second()).unwrap();
+    Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, 0))
+}
+
 /// The first word of a worker's lease, until this second.
 pub(crate) fn lease(worker: &str, second: i64) -> Lease {
     let id = Uuid::from_u128(worker.bytes().fold(0, |id, byte| id * 256 + u128::from(byte)));

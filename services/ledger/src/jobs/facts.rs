@@ -87,6 +87,12 @@ impl Facts {
         *self.activity.get_or_init(|| self.look(Job::activity))
     }
 
+    /// The latest time that its facts name, by the clocks of whoever entered them. Only recovery asks: it goes through all
+    /// outcomes.
+    pub(crate) fn latest(&self) -> Option<Timestamp> {
+        self.look(Job::latest)
+    }
+
     /// Tasks that have not ended, from this number on.
     pub(crate) fn pending(&self, from: u32) -> Vec<u32> {
         let total = self.planned.map_or(0, |(_, total)| total);

@@ -125,6 +125,13 @@ impl Work {
         (self.round, self.attempts.len(), self.leases.len(), waits, self.rows())
     }
 
+    /// The latest time that it names: of an attempt, or until when it is leased or waits.
+    pub(crate) fn latest(&self) -> Option<Timestamp> {
+        let of_attempts = self.attempts.keys().filter_map(began);
+        let of_leases = self.leases.values().map(|lease| lease.until);
+        of_attempts.chain(of_leases).chain(self.wait.as_ref().map(|(_, until, _)| *until)).max()
+    }
+
     /// How the rows of a task have ended so far: what the worker says that is farthest.
     pub(crate) fn rows(&self) -> Option<RowTally> {
         self.leases.values().filter_map(|lease| lease.rows).max()
@@ -147,6 +154,12 @@ impl Work {
     pub(crate) fn told_wait(&self, task: Option<u32>) -> Option<Wait> {
         self.wait.as_ref().map(|(_, until, reason)| Wait { task, until: *until, reason: reason.clone() })
     }
+}
+
+/// When an attempt began: its id says so.
+fn began(attempt: &Uuid) -> Option<Timestamp> {
+    let (seconds, nanoseconds) = attempt.get_timestamp()?.to_unix();
+    Timestamp::new(seconds.try_into().ok()?, nanoseconds.try_into().ok()?).ok()
 }
 
 impl Ledger {

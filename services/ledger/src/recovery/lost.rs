@@ -34,10 +34,17 @@ impl Watch {
     }
 }
 
+/// Whether the facts of a job say by themselves that nothing has happened for so long: whoever begins to look need not
+/// watch the job for all of that time. A clock that is ahead only makes them say it later.
+fn is_older(latest: Option<Timestamp>, than: SignedDuration, now: Timestamp) -> bool {
+    latest.is_some_and(|latest| now.duration_since(latest) >= than)
+}
+
 impl Ledger {
     /// Whether nothing has happened to a job for so long, with none of its messages on its queue: neither a new fact
     /// of the job, nor a look at the queue that found anything which may be the job's. Doubled with every time that the
-    /// job was sent again.
+    /// job was sent again. Where the facts are old enough, the looks at the queue need only go back as far as messages are in
+    /// workers' hands with nothing said of them.
     pub(crate) async fn is_lost(
         &self,
         job: JobId,
@@ -57,7 +64,9 @@ impl Ledger {
         }
         watch.seen = true;
         self.memory.watched.insert(job, watch, 1);
-        watch.still_since.is_some_and(|since| pass.now.duration_since(since) >= watch.lost_after(lost_after))
+        let Some(still) = watch.still_since.map(|since| pass.now.duration_since(since)) else { return false };
+        still >= watch.lost_after(lost_after)
+            || watch.sent == 0 && still >= pass.lost_after && is_older(facts.latest(), lost_after, pass.now)
     }
 
     /// A queue that other jobs keep full must not hide what was lost from it. It is first in, first out: once as many
@@ -112,8 +121,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Outcome,
-        testing::{Fixture, at, attempt, done, id, lease, plan},
+        Outcome, Wait,
+        testing::{Fixture, at, attempt, attempt_at, done, id, lease, plan},
     };
 
     /// A job whose tasks were all sent.
@@ -252,6 +261,28 @@ mod tests {
         assert_eq!(sends(&fixture.another(), 0, 1_200).await, [(960, 2)]);
         fixture.ledger.record_done(job, 0, 0, &done(Outcome::Stored, 3)).await.unwrap();
         assert_eq!(sends(&fixture.another(), 0, 150).await, [(120, 1)]);
+    }
+
+    /// Housekeepers change, and none of them looks for as long as a task may wait in a delay queue.
+    #[tokio::test]
+    async fn another_housekeeper_goes_on_from_what_the_facts_say() {
+        let fixture = Fixture::new().await;
+        let job = id(0, 1);
+        sent(&fixture, job, 2).await;
+        fixture.ledger.record_attempt(job, Some(0), 0, attempt_at(10)).await.unwrap();
+        let wait = Wait { task: Some(0), until: at(40), reason: "500".to_owned() };
+        fixture.ledger.record_wait(job, 0, 2, wait).await.unwrap();
+        for second in [0, 300, 600] {
+            assert_eq!(sends(&fixture.another(), second, second + 300).await, []);
+        }
+        // 16 minutes after the wait was over, not after its first look.
+        assert_eq!(sends(&fixture.another(), 900, 1_200).await, [(1_020, 2)]);
+        // However old the facts are, what workers have in hand is waited for; and what was sent again is left its time.
+        let late = fixture.another();
+        assert_eq!(sends(&late, 3_000, 4_900).await, [(3_120, 2)]);
+        // A clock that is ahead does not hide anything for longer than looks would.
+        fixture.ledger.record_attempt(job, Some(0), 0, attempt_at(99_000)).await.unwrap();
+        assert_eq!(sends(&fixture.another(), 5_000, 6_000).await, [(5_960, 2)]);
     }
 
     /// It is the planner's message that is sent then: it knows how far it was, and the plan may be large.
