@@ -12,21 +12,40 @@ pub struct Catalog {
     by_name: BTreeMap<String, Arc<Definition>>,
 }
 
-/// File name and text of each definition inside the binary.
+/// File name and text of each definition inside the binary that asks an upstream.
 const SHIPPED: [(&str, &str); 3] = [
     ("buses.toml", include_str!("../sources/buses.toml")),
     ("relay.toml", include_str!("../sources/relay.toml")),
     ("weather.toml", include_str!("../sources/weather.toml")),
 ];
 
+/// The same of those that load a file into a table.
+const SHIPPED_TABLES: [(&str, &str); 6] = [
+    ("author.toml", include_str!("../sources/author.toml")),
+    ("book.toml", include_str!("../sources/book.toml")),
+    ("movie.toml", include_str!("../sources/movie.toml")),
+    ("review.toml", include_str!("../sources/review.toml")),
+    ("stream.toml", include_str!("../sources/stream.toml")),
+    ("user.toml", include_str!("../sources/user.toml")),
+];
+
 impl Catalog {
-    /// The definitions shipped inside the binary.
+    /// The definitions shipped inside the binary that ask an upstream.
     pub fn shipped() -> Self {
-        let mut catalog = Self::default();
-        for (file, text) in SHIPPED {
-            catalog.insert_text(file, text).expect("what is shipped is parsed in a test");
+        Self::default().with_shipped(&SHIPPED)
+    }
+
+    /// The same, and those that load a file into a table: for a process that has tables. The operator's own come later.
+    #[must_use]
+    pub fn with_tables(self) -> Self {
+        self.with_shipped(&SHIPPED_TABLES)
+    }
+
+    fn with_shipped(mut self, shipped: &[(&str, &str)]) -> Self {
+        for (file, text) in shipped {
+            self.insert_text(file, text).expect("what is shipped is parsed in a test");
         }
-        catalog
+        self
     }
 
     /// Adds a definition; one of the same name takes the place of the shipped one.
@@ -57,8 +76,12 @@ mod tests {
 
     #[test]
     fn what_is_shipped_parses() {
-        let names: Vec<_> = Catalog::shipped().iter().map(|source| source.name().to_owned()).collect();
-        assert_eq!(names, ["buses", "relay", "weather"]);
+        let names = |catalog: &Catalog| catalog.iter().map(|source| source.name()).collect::<Vec<_>>().join(" ");
+        assert_eq!(names(&Catalog::shipped()), "buses relay weather");
+        let catalog = Catalog::shipped().with_tables();
+        assert_eq!(names(&catalog), "author book buses movie relay review stream user weather");
+        let tables = catalog.iter().filter(|definition| definition.table().is_some()).count();
+        assert_eq!(tables, SHIPPED_TABLES.len());
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod path;
 mod record;
 mod scan;
 mod stats;
+mod table;
 mod upload;
 
 pub use catalog::Catalog;
@@ -33,6 +34,7 @@ pub use record::{Constraints, Field, FieldType, Schema, TimeFormat};
 pub use scan::{Page, PageParts, Rejection, Scanned, Scanner};
 pub use stats::decimal::Decimal;
 pub use stats::{Literal, Statistic, Statistics, Totals};
+pub use table::{Cell, Column, ColumnType, Mode, RowReader, Table, TableRow, Unreadable};
 pub use upload::{
     Columns, Judgement, OnUnknown, OutcomeError, Row, RowBatch, RowOutcome, RowResult, Upload, UploadCheck,
     UploadError, UploadSplitter, UploadSummary,

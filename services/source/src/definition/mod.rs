@@ -11,6 +11,7 @@ pub(crate) mod template;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,17 +24,18 @@ pub use self::parse::{
 pub use self::plan::mark::Mark;
 pub use self::plan::pager::{PageAnswer, Pager, PagingError};
 use crate::{
-    Env, ParamError, Params, RecordPath, Scanner, Schema, Statistic, Statistics,
+    Env, ParamError, Params, RecordPath, Scanner, Schema, Statistic, Statistics, Table,
     definition::{
         model::{Auth, Items, Pages},
         parse::{fetch::Fetch, store::Partition},
     },
     params::{self, DefaultsFrom, Param},
+    table::load::Load,
     upload::Upload,
 };
 
 /// How an upstream's file is spelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// One JSON document; the records are the elements at a path.
@@ -62,6 +64,15 @@ impl Format {
             Self::Csv => "csv",
         }
     }
+
+    /// The media type of its files.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Json | Self::Rows => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv",
+        }
+    }
 }
 
 /// A checked definition. It cannot be made but by [`Definition::parse`], so whoever holds one may rely
@@ -77,13 +88,22 @@ pub struct Definition {
     hash: String,
     params: Vec<Param>,
     items: Items,
-    fetch: Fetch,
+    work: Work,
     schema: Schema,
     upload: Option<Upload>,
     statistics: Statistics,
     partition: Partition,
     env_names: BTreeSet<String>,
     warnings: Vec<Diagnostic>,
+}
+
+/// What the tasks of a source do.
+#[derive(Debug)]
+enum Work {
+    /// They fetch items, or send the rows of an upload.
+    Fetch(Box<Fetch>),
+    /// They load an upload into a table.
+    Load(Arc<Load>),
 }
 
 impl Definition {
@@ -112,7 +132,7 @@ impl Definition {
         &self.hash
     }
 
-    /// The upstream's address, where the operator names no other; no `/` at its end.
+    /// The upstream's address, where the operator names no other; no `/` at its end. Empty where an upload is loaded.
     pub fn base_url(&self) -> &str {
         &self.base_url
     }
@@ -150,28 +170,59 @@ impl Definition {
         self.upload.as_ref()
     }
 
+    /// The table that the records are loaded into.
+    pub fn table(&self) -> Option<&Table> {
+        self.load().map(|load| &load.table)
+    }
+
+    /// The format of the file that the client uploads, where it is loaded into a table.
+    pub fn loads_upload(&self) -> Option<Format> {
+        self.load().map(|load| load.format)
+    }
+
+    pub(crate) fn load(&self) -> Option<&Arc<Load>> {
+        match &self.work {
+            Work::Load(load) => Some(load),
+            Work::Fetch(_) => None,
+        }
+    }
+
+    /// What is fetched, or sent; `None` where an upload is loaded.
+    fn requests(&self) -> Option<&Fetch> {
+        match &self.work {
+            Work::Fetch(fetch) => Some(fetch),
+            Work::Load(_) => None,
+        }
+    }
+
     /// How the objects are spelled: as the upstream's file is. Many pages of JSON become one object of NDJSON. Where the
-    /// items are an upload, the objects are the outcomes of its rows, as NDJSON.
+    /// items are an upload, the objects are the outcomes of its rows, as NDJSON; a load has none.
     pub fn format(&self) -> Format {
-        match self.fetch.format {
+        match self.answer_format() {
             Format::Json | Format::Rows if self.has_pages() => Format::Ndjson,
             format => format,
         }
     }
 
-    /// How an answer is spelled.
+    /// How an answer is spelled, or an upload that is loaded.
     pub fn answer_format(&self) -> Format {
-        self.fetch.format
+        match &self.work {
+            Work::Fetch(fetch) => fetch.format,
+            Work::Load(load) => load.format,
+        }
     }
 
     /// Whether an object is made of several answers.
     pub fn has_pages(&self) -> bool {
-        matches!(self.fetch.pages, Pages::Several(_))
+        self.requests().is_some_and(|fetch| matches!(fetch.pages, Pages::Several(_)))
     }
 
     /// Where the records are in a JSON file, of format `json` or `rows`.
     pub fn record_path(&self) -> &RecordPath {
-        &self.fetch.records
+        match &self.work {
+            Work::Fetch(fetch) => &fetch.records,
+            Work::Load(load) => &load.records,
+        }
     }
 
     /// What a record of an object must look like. Where the items are an upload, a record is the outcome of a row.
@@ -194,16 +245,16 @@ impl Definition {
         self.record_path() == other.record_path() && self.statistics.list.iter().all(is_kept)
     }
 
-    /// How hard the upstream may be worked, over all workers together.
+    /// How hard the upstream may be worked, over all workers together. Of loads one runs at a time: a table has one writer.
     pub fn limit(&self) -> Limit {
-        self.fetch.limit
+        self.requests().map_or(Limit::Concurrency(1), |fetch| fetch.limit)
     }
 
     /// The most items of one task; 1 where there are no batches. Where the items are an upload, the most rows.
     pub fn batch(&self) -> usize {
         match &self.upload {
             Some(upload) => upload.rules.batch,
-            None => self.fetch.batch.as_ref().map_or(1, |batch| batch.size),
+            None => self.requests().and_then(|fetch| fetch.batch.as_ref()).map_or(1, |batch| batch.size),
         }
     }
 
@@ -218,19 +269,24 @@ impl Definition {
         self.env_names.iter().map(String::as_str).filter(move |name| !is_set(name))
     }
 
-    /// For one file, whole. Where the items are an upload, for one row, all its tries included.
+    /// For one file, whole. Where the items are an upload, for one row, all its tries included. A load makes no request:
+    /// nought.
     pub fn timeout(&self) -> Duration {
-        self.fetch.timeout
+        self.requests().map_or(Duration::ZERO, |fetch| fetch.timeout)
     }
 
-    /// The largest file accepted. Where the items are an upload, the largest answer to a row.
+    /// The largest file accepted. Where the items are an upload, the largest answer to a row. A load makes no request:
+    /// nought.
     pub fn max_bytes(&self) -> u64 {
-        self.fetch.max_bytes
+        self.requests().map_or(0, |fetch| fetch.max_bytes)
     }
 
     /// A scanner for one answer of this source's upstream.
     pub fn scanner(&self) -> Scanner {
-        Scanner::new(self.fetch.format, self.record_path(), &self.schema, &self.statistics)
-            .max_record(self.fetch.max_record)
+        let max_record = match &self.work {
+            Work::Fetch(fetch) => fetch.max_record,
+            Work::Load(load) => load.max_record,
+        };
+        Scanner::new(self.answer_format(), self.record_path(), &self.schema, &self.statistics).max_record(max_record)
     }
 }

@@ -203,7 +203,7 @@ fn row(
         return Err(wrong(cells[0].at, columns_wanted(columns.len())).saying(found));
     }
     sheet.row.clear();
-    if sheet.rows.is_some() {
+    if !sheet.kept.is_nothing() {
         sheet.begin_row();
     }
     for (cell, field) in cells.iter().zip(columns) {
@@ -211,7 +211,7 @@ fn row(
         let (column, text) = (&sheet.shape.fields[field], cell.text(bytes));
         if let Some(value) = column.cell(cell.at, &text).map_err(|stop| stop.in_field(field))? {
             sheet.row.set(field, value);
-            if let Some(values) = sheet.rows.as_mut().and_then(|rows| rows.last_mut()) {
+            if let Some(values) = sheet.kept.row() {
                 values[field] = column.item_value(value, &text);
             }
         }

@@ -43,7 +43,7 @@ pub(crate) fn file_kind(head: &[u8]) -> Option<&'static str> {
 }
 
 /// A text of the file as a rejection quotes it.
-pub(super) fn quoted(text: &[u8]) -> String {
+pub(crate) fn quoted(text: &[u8]) -> String {
     format!("\"{}\"", shown(text))
 }
 

@@ -14,7 +14,8 @@
 //! | `trie`, `nested` | one record whose fields lie deeper |
 //! | `json`, `ndjson`, `csv`, `rows` | from record to record |
 //! | `body`, `page` | what is kept of a page, where it is wanted |
-//! | `row` | one row of an upload by itself |
+//! | `row`, `fields` | one record by itself |
+//! | `kept` | the values of records, where they are wanted |
 //! | `accumulator` | the adding up |
 //! | `error`, `excerpt` | why a file is not accepted |
 
@@ -24,7 +25,9 @@ mod compiled_schema;
 mod csv;
 mod error;
 mod excerpt;
+mod fields;
 mod json;
+mod kept;
 mod ndjson;
 mod nested;
 mod object;
@@ -44,9 +47,10 @@ use serde_json::Value as Json;
 pub use self::page::{Page, PageParts};
 pub(crate) use self::{
     csv::first_rows,
-    excerpt::{excerpt as shown, file_kind},
+    excerpt::{excerpt as shown, file_kind, quoted},
+    fields::{FieldReader, Given},
     row::{Header, RowReader, read_header},
-    time::{check_pattern, is_datetime},
+    time::{COMMON, check_pattern, is_date, is_datetime},
     value::json_value,
 };
 use crate::{
@@ -57,7 +61,8 @@ use crate::{
         compiled_schema::CompiledSchema,
         error::{Found, ScanError, Step, ended},
         excerpt::{EXCERPT_BYTES, excerpt},
-        object::{RecordSink, Values},
+        kept::{Kept, Values},
+        object::RecordSink,
         page::{Capture, csv_object, rows_object},
         trie::Trie,
     },
@@ -213,13 +218,14 @@ impl Scanner {
     ) -> Result<(Values, Page), Rejection> {
         let mut scanner = Self::new(format, path, schema, &Statistics::default()).for_page(parts);
         scanner.sheet.shape.fields.iter_mut().for_each(|column| column.is_text = true);
-        scanner.sheet.rows = Some(Vec::new());
+        scanner.sheet.kept = Kept::Values(Vec::new());
         let page = scanner.push(document).and_then(|()| scanner.end_page()).map_err(|rejection| {
             let before = &document[..document.len().min(rejection.offset as usize)];
             rejection.after_lines(memchr::memchr_iter(b'\n', before).count() as u64)
         })?;
-        let mut rows = scanner.sheet.rows.unwrap_or_default();
-        rows.truncate(scanner.sheet.tally.records() as usize);
+        let records = scanner.sheet.tally.records() as usize;
+        let Kept::Values(mut rows) = scanner.sheet.kept else { return Ok((Vec::new(), page)) };
+        rows.truncate(records);
         Ok((rows, page))
     }
 
@@ -415,6 +421,6 @@ impl Scanner {
     }
 }
 
-fn shown_size(bytes: usize) -> String {
+pub(crate) fn shown_size(bytes: usize) -> String {
     if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{bytes} bytes") }
 }

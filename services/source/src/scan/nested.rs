@@ -2,8 +2,6 @@
 //!
 //! A path that leads nowhere, because a member is missing, null or of another type, is no value, as in RFC 9535.
 
-use serde_json::Value as Json;
-
 use crate::{
     FieldType,
     scan::{
@@ -12,11 +10,11 @@ use crate::{
         csv::columns_wanted,
         error::{Step, missing, wrong},
         excerpt::quoted,
+        kept::Kept,
         object::RecordSink,
         skip::Skip,
         token::{after_space, literal, name},
         trie::{ROOT, Trie},
-        value::json_value,
     },
 };
 
@@ -25,12 +23,11 @@ impl RecordSink {
     #[inline(never)]
     pub(super) fn nested(&mut self, bytes: &[u8], pos: usize, depth: usize, name: Option<&str>) -> Step<usize> {
         self.row.clear();
-        if self.rows.is_some() {
+        if !self.kept.is_nothing() {
             self.begin_row();
         }
         let Some(trie) = &mut self.shape.trie else { return self.object(bytes, pos, depth) };
-        let values = self.rows.as_mut().and_then(|rows| rows.last_mut());
-        let mut walk = Walk { bytes, columns: &self.shape.fields, trie, row: &mut self.row, values };
+        let mut walk = Walk { bytes, columns: &self.shape.fields, trie, row: &mut self.row, kept: &mut self.kept };
         let end = walk.value(ROOT, pos, depth)?;
         if let Some(name) = name {
             walk.names(name, pos)?;
@@ -46,8 +43,7 @@ struct Walk<'a> {
     columns: &'a [Column],
     trie: &'a mut Trie,
     row: &'a mut Row,
-    /// The values by field, where they are wanted.
-    values: Option<&'a mut Vec<Option<Json>>>,
+    kept: &'a mut Kept,
 }
 
 impl Walk<'_> {
@@ -74,8 +70,8 @@ impl Walk<'_> {
             FieldType::Object | FieldType::Array | FieldType::Any => self.composite(field, pos, depth, end)?,
             _ => column.read(self.bytes, pos, field, self.row)?,
         };
-        if let Some(values) = &mut self.values {
-            values[field] = json_value(column.kind, &self.bytes[pos..end]);
+        if !self.kept.is_nothing() {
+            self.kept.keep(field, column.kind, self.bytes, pos..end);
         }
         Ok(end)
     }
@@ -206,7 +202,7 @@ impl Walk<'_> {
                 return Err(stop.saying(format!("the name {}", quoted(name.as_bytes()))));
             };
             self.row.set(*field, value);
-            if let Some(values) = &mut self.values {
+            if let Some(values) = self.kept.row() {
                 values[*field] = column.item_value(value, name.as_bytes());
             }
         }

@@ -1,19 +1,14 @@
 //! One record: a JSON object, its members in any order. What is here runs once for every record of every file.
 
-use serde_json::Value as Json;
-
 use crate::scan::{
     accumulator::Accumulator,
     compiled_schema::{CompiledSchema, Row},
     error::{Step, missing, wrong},
+    kept::Kept,
     page::Capture,
     skip::Skip,
     token::{after_space, name},
-    value::json_value,
 };
-
-/// The values of records, one row each, by field.
-pub(crate) type Values = Vec<Vec<Option<Json>>>;
 
 /// Reads records: what one looks like, where its values lie, and where they are added up.
 #[derive(Debug)]
@@ -21,8 +16,7 @@ pub(super) struct RecordSink {
     pub(super) shape: CompiledSchema,
     pub(super) row: Row,
     pub(super) tally: Accumulator,
-    /// The values of all records, where they are wanted.
-    pub(super) rows: Option<Values>,
+    pub(super) kept: Kept,
     /// What else is wanted of a page.
     pub(super) capture: Option<Box<Capture>>,
     /// Which field came last behind each field, and at the end of the list the one that came first: writers
@@ -34,7 +28,7 @@ impl RecordSink {
     pub(super) fn new(shape: CompiledSchema, tally: Accumulator) -> Self {
         let fields = shape.fields.len();
         let next = (1..fields + 1).chain([0]).collect();
-        Self { row: Row::new(fields), shape, tally, rows: None, capture: None, next }
+        Self { row: Row::new(fields), shape, tally, kept: Kept::Nothing, capture: None, next }
     }
 
     /// Reads the record at `pos`, inside `depth` other containers and a member of this name, and says where it ends.
@@ -50,7 +44,7 @@ impl RecordSink {
     /// not added up yet: what stands behind it may still be wrong.
     pub(super) fn object(&mut self, bytes: &[u8], pos: usize, depth: usize) -> Step<usize> {
         self.row.clear();
-        if self.rows.is_some() {
+        if !self.kept.is_nothing() {
             self.begin_row();
         }
         let mut last = self.shape.fields.len();
@@ -71,8 +65,8 @@ impl RecordSink {
                         self.row.seen |= 1 << field;
                         last = field;
                         let end = self.shape.fields[field].read(bytes, value, field, &mut self.row)?;
-                        if self.rows.is_some() {
-                            self.keep_value(field, &bytes[value..end]);
+                        if !self.kept.is_nothing() {
+                            self.kept.keep(field, self.shape.fields[field].kind, bytes, value..end);
                         }
                         end
                     }
@@ -97,20 +91,7 @@ impl RecordSink {
     #[cold]
     #[inline(never)]
     pub(super) fn begin_row(&mut self) {
-        let (records, fields) = (self.tally.records() as usize, self.shape.fields.len());
-        if let Some(rows) = &mut self.rows {
-            // What was read of the record before it broke off is read again.
-            rows.truncate(records);
-            rows.push(vec![None; fields]);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn keep_value(&mut self, field: usize, json: &[u8]) {
-        if let Some(row) = self.rows.as_mut().and_then(|rows| rows.last_mut()) {
-            row[field] = json_value(self.shape.fields[field].kind, json);
-        }
+        self.kept.begin(self.tally.records() as usize, self.shape.fields.len());
     }
 
     /// The record in the row was read to its end, which is at `pos`.

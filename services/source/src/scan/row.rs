@@ -89,7 +89,8 @@ impl Column {
     }
 }
 
-fn said(stop: &ScanError, row: &[u8]) -> String {
+/// What is wrong with a row, in words.
+pub(super) fn said(stop: &ScanError, row: &[u8]) -> String {
     let rest = row.get(stop.at..).unwrap_or_default();
     let rest = rest.strip_suffix(b"\n").unwrap_or(rest);
     let found = match &stop.found {

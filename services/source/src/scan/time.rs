@@ -10,7 +10,7 @@ use jiff::{
 use crate::TimeFormat;
 
 /// `2024-05-01`, a day that there is.
-pub(super) fn is_date(text: &[u8]) -> bool {
+pub(crate) fn is_date(text: &[u8]) -> bool {
     let [year @ .., b'-', m1, m2, b'-', d1, d2] = text else { return false };
     let (&[y1, y2, y3, y4], Some(month), Some(day)) = (year, pair(*m1, *m2), pair(*d1, *d2)) else { return false };
     let (Some(century), Some(of_century)) = (pair(y1, y2), pair(y3, y4)) else { return false };
@@ -69,7 +69,7 @@ fn is_offset(text: &[u8]) -> bool {
 }
 
 /// Forms that mean one thing only, beside those of ISO 8601.
-const COMMON: [&str; 12] = [
+pub(crate) const COMMON: [&str; 12] = [
     "%Y-%m-%d %H:%M:%S %z",
     "%Y/%m/%d %H:%M:%S",
     "%Y/%m/%d %H:%M",

@@ -90,9 +90,8 @@ impl Column {
                 let allowed = |values: &Vec<String>| values.iter().any(|value| value.as_bytes() == text);
                 self.one_of.as_ref().is_none_or(allowed).then(|| self.text_value(text))?
             }
-            FieldType::Integer | FieldType::Number if self.is_text => {
-                json_number(self.kind, text).map(|_| Value::Text)?
-            }
+            FieldType::Number if self.is_text => is_number(text).then_some(Value::Text)?,
+            FieldType::Integer if self.is_text => json_number(self.kind, text).map(|_| Value::Text)?,
             FieldType::Integer => Value::Number(integer(text)?),
             FieldType::Number => Value::Number(decimal(text)?),
             FieldType::Boolean => Value::Truth(boolean(text)?),

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use memchr::memchr_iter;
 
 use crate::{
-    Schema, UploadError,
+    Field, Schema, UploadError,
     scan::{Header, UNIT_BYTES, read_header},
     upload::row_ends::{RowEnds, RowSpan},
 };
@@ -27,22 +27,28 @@ impl Columns {
         })?;
         let mut of = Vec::with_capacity(schema.fields.len());
         for field in &schema.fields {
-            let mut found = names.iter().enumerate().filter(|(_, name)| **name == field.name).map(|(at, _)| at);
+            let key = column_name(field);
+            let mut found = names.iter().enumerate().filter(|(_, name)| *name == key).map(|(at, _)| at);
             of.push(found.next());
             if found.next().is_some() {
-                return Err(UploadError::DuplicateColumn { name: field.name.clone() });
+                return Err(UploadError::DuplicateColumn { name: key.to_owned() });
             }
         }
         // Where no column is known, nothing of a row would be read.
         let none = of.iter().all(Option::is_none);
         let lacks =
             schema.fields.iter().zip(&of).filter(|(field, at)| at.is_none() && (field.constraints.required || none));
-        let missing: Vec<_> = lacks.map(|(field, _)| field.name.clone()).collect();
+        let missing: Vec<_> = lacks.map(|(field, _)| column_name(field).to_owned()).collect();
         if !missing.is_empty() {
             return Err(UploadError::MissingColumns { missing, found: names, separator });
         }
         Ok(Self { count: names.len(), of })
     }
+}
+
+/// The column that a field is.
+fn column_name(field: &Field) -> &str {
+    field.path.as_member().unwrap_or(&field.name)
 }
 
 impl fmt::Display for Columns {
@@ -93,6 +99,11 @@ impl ColumnsThenRows {
         self.ends.line()
     }
 
+    /// Where the row begins that has not ended.
+    pub(crate) fn row_offset(&self) -> u64 {
+        self.ends.row_offset()
+    }
+
     /// Tells each row that ends in `bytes`, the next of the file.
     pub(crate) fn push(&mut self, bytes: &[u8], mut on_row: impl FnMut(RowSpan, &Columns)) -> Result<(), UploadError> {
         if self.columns.is_none() {
@@ -127,9 +138,9 @@ impl ColumnsThenRows {
             (None, Some(_)) => Ok(()),
             (None, None) => {
                 let required = self.schema.fields.iter().filter(|field| field.constraints.required);
-                let mut expected: Vec<_> = required.map(|field| field.name.clone()).collect();
+                let mut expected: Vec<_> = required.map(|field| column_name(field).to_owned()).collect();
                 if expected.is_empty() {
-                    expected = self.schema.fields.iter().map(|field| field.name.clone()).collect();
+                    expected = self.schema.fields.iter().map(|field| column_name(field).to_owned()).collect();
                 }
                 Err(UploadError::Empty { expected })
             }

@@ -23,6 +23,7 @@ pub use self::{
     row_batch::RowBatch,
     splitter::UploadSplitter,
 };
+pub(crate) use self::{columns::ColumnsThenRows, row_ends::RowSpan};
 use crate::{
     Constraints, Field, FieldPath, FieldType, Schema, TimeFormat,
     definition::parse::rows::{Kept, RowRules},

@@ -64,6 +64,11 @@ impl RowEnds {
         self.line
     }
 
+    /// Where the row begins that has not ended.
+    pub(crate) fn row_offset(&self) -> u64 {
+        self.row_offset
+    }
+
     /// How long the row is so far that has not ended.
     pub(crate) fn open_length(&self) -> u64 {
         self.offset - self.row_offset

@@ -8,7 +8,7 @@ use toml::{Spanned, de::DeTable};
 use crate::{
     FieldType,
     definition::{
-        Definition,
+        Definition, Work,
         hosts::Hosts,
         model::{Auth, Items, Origin, RequestTemplate},
         parse::{
@@ -16,7 +16,7 @@ use crate::{
             defaults::{self, Defaults},
             diagnostic::{Diagnostics, Report, suggest},
             fetch::{self, Fetch},
-            items,
+            items, load,
             reader::{Node, Table, Text, list},
             record,
             shapes::{MAX_NAME, identifier},
@@ -54,6 +54,10 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
     let mut root = Table::root(document.get_ref());
     let name = root.string(report, "name").and_then(|text| source_name(report, text));
     let title = root.string(report, "title").and_then(|text| title(report, text));
+    if load::is_load(&mut root) {
+        return load::build(report, text, root, (name, title));
+    }
+    load::refuse_table(report, &mut root);
     let base_url = root.string(report, "base_url").and_then(|text| base_url(report, text));
     let (params, previous_at) = root.optional("params").map_or_else(Default::default, |node| params(report, node));
     let items_node = root.required(report, "items").and_then(|node| list(report, node, "items"));
@@ -120,7 +124,7 @@ fn build(report: &mut Report<'_>, text: &str, document: &Spanned<DeTable<'_>>) -
         hash: sha256_hex(text.as_bytes()),
         params,
         items,
-        fetch,
+        work: Work::Fetch(Box::new(fetch)),
         schema: schema?,
         upload,
         statistics: statistics.unwrap_or_default(),

@@ -21,14 +21,15 @@ impl Definition {
     /// Indices of the items that no record of `body` answers, ascending; none where there is no `match`. The
     /// body is one that [`Self::scanner`] accepted: of any other, what can be read of it counts.
     pub fn unanswered(&self, items: &[Item], body: &[u8]) -> Vec<usize> {
-        let Some(Batch { record, item: (set, field), .. }) = &self.fetch.batch else { return Vec::new() };
+        let Some(fetch) = self.requests() else { return Vec::new() };
+        let Some(Batch { record, item: (set, field), .. }) = &fetch.batch else { return Vec::new() };
         let values: Vec<_> = items.iter().map(|item| item.values.get(set).and_then(|set| set.get(field))).collect();
         let mut open: HashSet<&Value> = values.iter().copied().flatten().collect();
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
         let FieldPath::Value(field) = record else { return Vec::new() };
         match self.format() {
             Format::Json | Format::Rows => {
-                read(body, Seek { way: &self.fetch.records.steps, field: &field.segments, open: &mut open });
+                read(body, Seek { way: &fetch.records.steps, field: &field.segments, open: &mut open });
             }
             Format::Ndjson | Format::Csv => {
                 for line in body.split(|byte| *byte == b'\n') {

@@ -423,7 +423,7 @@ impl<'a> Pager<'a> {
 impl Definition {
     /// Why the only answer to a fetch without pages is not all there is. `query` is that of the request.
     pub fn check_whole(&self, query: &[(String, String)], answer: &PageAnswer<'_>) -> Result<(), PagingError> {
-        check_whole(&self.fetch.pages, query, answer)
+        self.requests().map_or(Ok(()), |fetch| check_whole(&fetch.pages, query, answer))
     }
 }
 

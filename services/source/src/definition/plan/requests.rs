@@ -140,8 +140,9 @@ impl Definition {
         if self.upload().is_some() {
             return Err(ItemError("the requests of this source are made of the rows of an upload".into()));
         }
+        let fetch = self.requests().ok_or_else(is_loaded)?;
         let (of, names) = self.task_names(job, items)?;
-        Pager::new(self, (&self.fetch.request, &self.fetch.pages), ("the fetch".to_owned(), of), names)
+        Pager::new(self, (&fetch.request, &fetch.pages), ("the fetch".to_owned(), of), names)
     }
 
     /// The request that sends a row. An error where the row has a problem, and where its values make no request.
@@ -150,13 +151,15 @@ impl Definition {
         if let Some(problem) = &row.problem {
             return Err(ItemError(problem.clone()));
         }
+        let fetch = self.requests().ok_or_else(is_loaded)?;
         let names = with(self.job_names(job), [(upload.name(), row_value(upload, row))]);
-        self.request("the request", Of::Line(row.line), names, &self.fetch.request, env)
+        self.request("the request", Of::Line(row.line), names, &fetch.request, env)
     }
 
-    /// The path of [`Self::fetch`]'s requests as the definition writes it: no value is in it.
+    /// The path of [`Self::fetch`]'s requests as the definition writes it: no value is in it. Empty where an upload is
+    /// loaded.
     pub fn fetch_path(&self) -> String {
-        self.fetch.request.path.source()
+        self.requests().map_or_else(String::new, |fetch| fetch.request.path.source())
     }
 
     /// Where the window of time ends that an item is, or lies in; `None` where it is none. Of two windows with the same
@@ -226,7 +229,7 @@ impl Definition {
         if self.upload().is_some() {
             return Ok((Of::Values(&first.values), names));
         }
-        if self.fetch.batch.is_none() {
+        if self.requests().is_none_or(|fetch| fetch.batch.is_none()) {
             return Ok((Of::Values(&first.values), with(names, tables(&first.values))));
         }
         let batch = items.iter().map(|item| Value::from_pairs(tables(&item.values).collect::<Vec<_>>())).collect();
@@ -426,6 +429,10 @@ fn scalar(value: &serde_json::Value) -> Value {
         },
         serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => Value::UNDEFINED,
     }
+}
+
+fn is_loaded() -> ItemError {
+    ItemError("the upload of this source is loaded into a table, without a request".into())
 }
 
 fn is_not_listed(level: &Level) -> ItemError {

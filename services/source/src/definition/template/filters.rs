@@ -9,6 +9,7 @@ use jiff::{
     tz::{Offset, TimeZone},
 };
 use minijinja::{Environment, Error, ErrorKind, Value};
+use sha1::{Digest, Sha1};
 
 use crate::params::parse_instant;
 
@@ -17,6 +18,7 @@ pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_filter("epoch", |text: Cow<'_, str>| milliseconds(&text).map(|time| time.div_euclid(1_000)));
     environment.add_filter("epoch_ms", |text: Cow<'_, str>| milliseconds(&text));
     environment.add_filter("base64", |text: Cow<'_, str>| STANDARD.encode(text.as_bytes()));
+    environment.add_filter("sha1", |text: Cow<'_, str>| base16ct::lower::encode_string(&Sha1::digest(text.as_bytes())));
     environment.add_filter("json", |value: Value| {
         serde_json::to_string(&value).map_err(|_| wrong("this value cannot be written as JSON".into()))
     });
@@ -68,6 +70,7 @@ mod tests {
             "{{ day | epoch }} {{ time | epoch }} {{ time | epoch_ms }}",
             "{{ user | base64 }}",
             "{{ list | json }}",
+            "{{ user | sha1 }}",
         ].map(said).join("\n"), @r#"
         01.05.2024
         2024/05/01 06:30
@@ -76,6 +79,7 @@ mod tests {
         1714521600 1714545000 1714545000000
         YTpi
         ["x","\"y\""]
+        dcea6d9ccd3d20ba1549f6d9b5dde60742158882
         "#);
     }
 }

@@ -150,8 +150,16 @@ impl Template {
     /// text.
     pub(crate) fn json(&self, scope: &Value) -> Result<serde_json::Value, RenderError> {
         match self.value(scope)? {
-            Some(value) => serde_json::to_value(value)
-                .map_err(|_| RenderError::Unfit("the value of an expression cannot be written as JSON".into())),
+            Some(value) => as_json(value),
+            None => self.render(scope).map(serde_json::Value::from),
+        }
+    }
+
+    /// The same for a cell of a table, where an expression may give nothing.
+    pub(crate) fn cell(&self, scope: &Value) -> Result<serde_json::Value, RenderError> {
+        match self.evaluate(scope)? {
+            Some(value) if value.is_undefined() => Ok(serde_json::Value::Null),
+            Some(value) => as_json(value),
             None => self.render(scope).map(serde_json::Value::from),
         }
     }
@@ -166,15 +174,20 @@ impl Template {
 
     /// The value of one expression alone.
     fn value(&self, scope: &Value) -> Result<Option<Value>, RenderError> {
+        match self.evaluate(scope)? {
+            Some(value) if value.is_undefined() => Err(Error::from(ErrorKind::UndefinedError).into()),
+            value => Ok(value),
+        }
+    }
+
+    /// The same, where it may be undefined.
+    fn evaluate(&self, scope: &Value) -> Result<Option<Value>, RenderError> {
         if !self.is_expression {
             return Ok(None);
         }
         let template = self.environment.get_template(VALUE).expect("compiled when the template was made");
         let captured = template.render_captured(scope.clone()).map_err(|error| self.shown(error))?;
-        match captured.state().lookup(VALUE).filter(|value| !value.is_undefined()) {
-            Some(value) => Ok(Some(value)),
-            None => Err(Error::from(ErrorKind::UndefinedError).into()),
-        }
+        Ok(Some(captured.state().lookup(VALUE).unwrap_or_default()))
     }
 
     /// The engine's details may repeat a value.
@@ -207,6 +220,11 @@ impl Template {
 /// What went wrong, without the engine's own names and line numbers.
 pub(crate) fn reason(error: &Error) -> String {
     error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
+}
+
+fn as_json(value: Value) -> Result<serde_json::Value, RenderError> {
+    let unfit = |_| RenderError::Unfit("the value of an expression cannot be written as JSON".into());
+    serde_json::to_value(value).map_err(unfit)
 }
 
 fn write_value(destination: Destination, out: &mut Output, value: &Value) -> Result<(), Error> {

@@ -65,6 +65,8 @@ pub(crate) enum Section {
     Paging,
     /// `auth`.
     Auth,
+    /// A column of `[table]`.
+    Table,
 }
 
 /// What an expression sees of a page.
@@ -171,6 +173,9 @@ impl Scope<'_> {
                 let help = "a result is made of the row, or is a path into the answer such as `$.id`";
                 return says(format!("`{root}` is not offered in `result`"), help);
             }
+            ("params" | "job" | "env", Section::Table) => {
+                return says(format!("`{root}` is not offered in [table]"), "a row is made of its `record` alone");
+            }
             ("body" | "headers" | "status" | "last", Section::Paging) => return None,
             ("page", Section::Paging) => PAGE.to_vec(),
             ("page", Section::Listing | Section::Fetch) if self.page.is_some() => {
@@ -241,6 +246,7 @@ impl Scope<'_> {
         // A table named without a member is `{{ city["id"] }}`, or a mistake that rendering a sample shows.
         let member = member.filter(|member| !members.contains(member))?;
         match member.split_once('.') {
+            Some((field, _)) if self.is_composite(root, field) => None,
             Some((field, _)) if members.contains(&field) => {
                 Some((format!("`{root}.{field}` is a single value"), format!("write `{root}.{field}`")))
             }
@@ -252,6 +258,12 @@ impl Scope<'_> {
             _ if root == "page" => Some((format!("a page has no `{member}`"), suggest(member, members))),
             _ => Some((format!("`{root}` has no field `{member}`"), suggest(member, members))),
         }
+    }
+
+    /// Whether a field has members of its own, of which nothing is known.
+    fn is_composite(&self, set: &str, field: &str) -> bool {
+        let mut fields = self.items.iter().filter(|known| known.name == set).flat_map(|known| &known.fields);
+        fields.any(|(name, kind)| name == field && kind.is_composite())
     }
 
     /// What is wrong with a name that the items of a batch do not have.
@@ -283,10 +295,10 @@ impl Scope<'_> {
     /// Every name that stands alone, once: a set whose name was refused may be empty or one of two.
     fn roots(&self) -> Vec<&str> {
         let mut roots = Vec::new();
-        if self.place != Section::Outcome {
+        if !matches!(self.place, Section::Outcome | Section::Table) {
             roots.push("params");
         }
-        if !matches!(self.place, Section::Key | Section::Outcome) {
+        if !matches!(self.place, Section::Key | Section::Outcome | Section::Table) {
             roots.push("job");
         }
         if matches!(self.place, Section::Listing | Section::Fetch | Section::Auth) {

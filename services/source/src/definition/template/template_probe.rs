@@ -53,8 +53,9 @@ pub(crate) fn item(set: &ItemSet) -> Value {
 fn fields(set: &ItemSet) -> BTreeMap<String, Value> {
     let field = |(name, kind): &(String, FieldType)| {
         let value: Value = match kind {
-            // No item has the last three.
-            FieldType::String | FieldType::Object | FieldType::Array | FieldType::Any => "sample".into(),
+            FieldType::String | FieldType::Any => "sample".into(),
+            FieldType::Object => Value::from_pairs(Vec::<(&str, Value)>::new()),
+            FieldType::Array => Value::from(Vec::<Value>::new()),
             FieldType::Integer => 1.into(),
             FieldType::Number => 1.5.into(),
             FieldType::Boolean => true.into(),

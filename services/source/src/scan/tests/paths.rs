@@ -209,7 +209,7 @@ type Read = Result<(Values, Page, Vec<u8>), Rejection>;
 fn read<'a>(path: &RecordPath, schema: &Schema, pieces: impl IntoIterator<Item = &'a [u8]>) -> Read {
     let parts = PageParts { body: true, last: true, lines: true };
     let mut scanner = Scanner::new(Format::Json, path, schema, &Statistics::default()).for_page(parts);
-    scanner.sheet.rows = Some(Vec::new());
+    scanner.sheet.kept = Kept::Values(Vec::new());
     let mut lines = Vec::new();
     for piece in pieces {
         scanner.push(piece)?;
@@ -217,7 +217,7 @@ fn read<'a>(path: &RecordPath, schema: &Schema, pieces: impl IntoIterator<Item =
     }
     let page = scanner.end_page()?;
     lines.extend(&page.lines);
-    let mut rows = scanner.sheet.rows.unwrap_or_default();
+    let Kept::Values(mut rows) = scanner.sheet.kept else { panic!("values are kept") };
     rows.truncate(page.scanned.records as usize);
     Ok((rows, Page { lines: Vec::new(), ..page }, lines))
 }

@@ -12,7 +12,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::duration::iso_duration;
-pub(crate) use self::number::{Whole, number_end, parse, whole};
+pub(crate) use self::number::{Whole, number_end, parse, scaled, whole};
 
 /// How many parts a whole has: nine decimals.
 pub(crate) const ONE: i128 = 1_000_000_000;

@@ -80,6 +80,11 @@ pub(crate) enum Whole {
 }
 
 pub(crate) fn whole(number: &[u8]) -> Whole {
+    scaled(number, 0)
+}
+
+/// The same of the number times 10 to the power of `places`.
+pub(crate) fn scaled(number: &[u8], places: u32) -> Whole {
     let (negative, unsigned) = match number.strip_prefix(b"-") {
         Some(rest) => (true, rest),
         None => (false, number),
@@ -87,7 +92,7 @@ pub(crate) fn whole(number: &[u8]) -> Whole {
     let mantissa = unsigned.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or_default();
     let exponent = exponent(unsigned.get(mantissa.len() + 1..).unwrap_or_default());
     // So many digits are left of the point.
-    let mut left = mantissa.iter().take_while(|byte| **byte != b'.').count() as i64 + exponent;
+    let mut left = mantissa.iter().take_while(|byte| **byte != b'.').count() as i64 + exponent + i64::from(places);
     let mut magnitude = Some(0_i128);
     for digit in mantissa.iter().filter(|byte| **byte != b'.').map(|byte| i128::from(byte - b'0')) {
         if left > 0 {
@@ -141,6 +146,22 @@ mod tests {
             ("1000000000000000000000000000000000000000000", Whole::TooLarge),
         ] {
             assert_eq!(whole(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn places_move_the_point() {
+        for (text, places, expected) in [
+            ("1.25", 2, Whole::Value(125)),
+            ("-1.2", 2, Whole::Value(-120)),
+            ("1.250", 2, Whole::Value(125)),
+            ("1.255", 2, Whole::Fraction),
+            ("125e-2", 2, Whole::Value(125)),
+            ("1e3", 2, Whole::Value(100_000)),
+            ("0.00", 38, Whole::Value(0)),
+            ("1e38", 2, Whole::TooLarge),
+        ] {
+            assert_eq!(scaled(text.as_bytes(), places), expected, "{text}");
         }
     }
 }
