@@ -62,7 +62,7 @@ impl<V: View> Journal<V> {
         let entries = self.bucket.list(&self.prefix, start_after, self.options.page).await?;
         let full = entries.len() >= self.options.page;
         let next = entries.last().filter(|_| full).map(|entry| entry.key.clone());
-        let listed = entries.into_iter().map(|Entry { key, size, etag }| {
+        let listed = entries.into_iter().map(|Entry { key, size, etag, .. }| {
             let name = key.strip_prefix(&*self.prefix).and_then(Name::parse);
             Listed { key, name, size, etag }
         });

@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Poll,
+    time::SystemTime,
 };
 
 use async_trait::async_trait;
@@ -173,6 +174,7 @@ impl Bucket for Model {
                     "{:x}",
                     stored.body.iter().fold(7_u64, |sum, byte| sum * 31 % 1_000_003 + u64::from(*byte))
                 ),
+                modified: SystemTime::UNIX_EPOCH,
             };
             after.take(limit).map(entry).collect()
         };

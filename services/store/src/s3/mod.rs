@@ -17,8 +17,9 @@ pub(crate) use self::config::behavior;
 use std::{
     collections::HashMap,
     fmt,
+    ops::Range,
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use aws_sdk_s3::Client;
@@ -85,6 +86,8 @@ pub struct Entry {
     pub size: u64,
     /// As the store gives it, without quotes.
     pub etag: String,
+    /// When it was written, by the store's clock.
+    pub modified: SystemTime,
 }
 
 /// An object's headers.
@@ -238,6 +241,21 @@ impl Store {
     /// [`StoreError::TooLarge`] where it is over `limit` bytes; else as any call.
     pub async fn get(&self, key: &str, limit: usize) -> Result<Option<Bytes>, StoreError> {
         self.read(key, limit).boxed().await
+    }
+
+    /// Reads a range of an object, or all of it, and what a listing would say of the object; `None` where there is none.
+    /// The range may end after the object does.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] where it is over `limit` bytes, [`StoreError::Refused`] where the object ends before the
+    /// range begins; else as any call.
+    pub async fn get_entry(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+        limit: usize,
+    ) -> Result<Option<(Entry, Bytes)>, StoreError> {
+        self.read_entry(key, range, limit).boxed().await
     }
 
     /// Reads an object's headers; `None` where there is none.

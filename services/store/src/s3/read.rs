@@ -1,8 +1,11 @@
 //! Reading, listing, deleting.
 
+use std::{ops::Range, time::SystemTime};
+
 use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     operation::list_objects_v2::ListObjectsV2Output,
+    primitives::DateTime,
     types::{Delete, EncodingType, ObjectIdentifier},
 };
 use bytes::{Bytes, BytesMut};
@@ -21,7 +24,17 @@ pub(super) const PAGE: usize = 1_000;
 
 impl Store {
     pub(super) async fn read(&self, key: &str, limit: usize) -> Result<Option<Bytes>, StoreError> {
-        self.read_body(key, None, limit).await
+        Ok(self.read_body(key, None, limit).await?.map(|(_, bytes)| bytes))
+    }
+
+    pub(super) async fn read_entry(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+        limit: usize,
+    ) -> Result<Option<(Entry, Bytes)>, StoreError> {
+        let range = range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+        self.read_body(key, range, limit).await
     }
 
     pub(super) async fn read_part(&self, key: &str, offset: u64, len: usize) -> Result<Option<Bytes>, StoreError> {
@@ -29,10 +42,15 @@ impl Store {
             return Ok(Some(Bytes::new()));
         }
         let range = format!("bytes={offset}-{}", offset.saturating_add(len as u64 - 1));
-        self.read_body(key, Some(range), len).await
+        Ok(self.read_body(key, Some(range), len).await?.map(|(_, bytes)| bytes))
     }
 
-    async fn read_body(&self, key: &str, range: Option<String>, limit: usize) -> Result<Option<Bytes>, StoreError> {
+    async fn read_body(
+        &self,
+        key: &str,
+        range: Option<String>,
+        limit: usize,
+    ) -> Result<Option<(Entry, Bytes)>, StoreError> {
         const OPERATION: &str = "GetObject";
         let too_large = || StoreError::TooLarge { key: key.to_owned(), limit };
         let call = self.inner.client.get_object().bucket(&self.inner.bucket).key(key).set_range(range);
@@ -45,6 +63,14 @@ impl Store {
         if size > limit {
             return Err(too_large());
         }
+        // `bytes 0-9/100`: of a range, the length is that of the range.
+        let whole = object.content_range().and_then(|range| range.rsplit('/').next()?.parse().ok());
+        let entry = Entry {
+            key: key.to_owned(),
+            size: whole.unwrap_or(size as u64),
+            etag: unquoted(object.e_tag.take()),
+            modified: time(object.last_modified),
+        };
         let unavailable =
             |reason: String| StoreError::Unavailable { operation: OPERATION, key: key.to_owned(), reason };
         let collect = async {
@@ -69,7 +95,7 @@ impl Store {
         if bytes.len() < size {
             return Err(unavailable(format!("the body ended after {} of {size} bytes", bytes.len())));
         }
-        Ok(Some(bytes))
+        Ok(Some((entry, bytes)))
     }
 
     pub(super) async fn read_head(&self, key: &str) -> Result<Option<Head>, StoreError> {
@@ -101,6 +127,7 @@ impl Store {
                 key: decode(object.key.unwrap_or_default()),
                 size: u64::try_from(object.size.unwrap_or(0)).unwrap_or(0),
                 etag: unquoted(object.e_tag),
+                modified: time(object.last_modified),
             }));
             token = page.next_continuation_token;
             if token.is_none() {
@@ -211,6 +238,11 @@ fn decoder(page: &ListObjectsV2Output) -> impl Fn(String) -> String + use<> {
         // AWS writes a space as `+`, and a plus as `%2B`.
         percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
     }
+}
+
+/// S3 always says when an object was written; without that it is as old as can be.
+fn time(modified: Option<DateTime>) -> SystemTime {
+    modified.and_then(|modified| modified.try_into().ok()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn unquoted(etag: Option<String>) -> String {

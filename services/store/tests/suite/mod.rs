@@ -2,12 +2,17 @@
 //!
 //! Each function is one promise; `contract!` makes a test of each for one kind of store.
 
-use std::{collections::BTreeSet, io::Write, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aws_sdk_s3::Client;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use waybill_store::{Created, Embedded, Store, StoreError, Upload, UploadBody};
+use waybill_store::{Created, Embedded, Entry, Store, StoreError, Upload, UploadBody};
 
 /// A store with an empty bucket of its own.
 pub(crate) struct Subject {
@@ -328,6 +333,15 @@ pub(crate) async fn ranges_are_ranges(subject: &Subject) {
     assert_eq!(writer.get_range("r", 7, 0).await.unwrap().unwrap(), "");
     assert_eq!(writer.get_range("none", 7, 1).await.unwrap(), None);
     assert!(matches!(writer.get_range("r", 700_000, 1).await, Err(StoreError::Refused { .. })));
+    let listed = writer.list("r", None, 1).await.unwrap().remove(0);
+    for (range, part) in [(None, bytes.clone()), (Some(699_000..800_000), bytes.slice(699_000..))] {
+        let read = writer.get_entry("r", range, 700_000).await.unwrap().unwrap();
+        // A listing has its times to the millisecond, and a header to the second.
+        let age = listed.modified.duration_since(read.0.modified).unwrap_or_default();
+        assert!(age < Duration::from_secs(1) && read.0.modified > SystemTime::UNIX_EPOCH, "{read:?}");
+        assert_eq!(read, (Entry { modified: read.0.modified, ..listed.clone() }, part));
+    }
+    assert_eq!(writer.get_entry("none", None, 1).await.unwrap(), None);
     let beyond = client.get_object().bucket(bucket).key("r").range("bytes=700000-").send().await;
     assert_eq!(beyond.unwrap_err().raw_response().unwrap().status().as_u16(), 416);
 }
