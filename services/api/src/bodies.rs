@@ -1,4 +1,4 @@
-//! Bodies that are files: a CSV alone, or in place of JSON.
+//! Bodies that are files: alone, or in place of JSON.
 
 use poem::{Body, Request, RequestBody, Result};
 use poem_openapi::{
@@ -6,21 +6,38 @@ use poem_openapi::{
     payload::{ParsePayload, Payload},
     registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry},
 };
+use waybill_source::Format;
 use waybill_web::{JsonBody, Problem};
 
 use crate::submit::NewJob;
 
-const CSV: &str = "text/csv";
-
-/// A CSV file, which is read as it arrives.
+/// A file, which is read as it arrives.
 #[derive(Debug)]
-pub(crate) struct CsvBody(pub(crate) Body);
+pub(crate) struct FileBody {
+    body: Body,
+    content_type: Option<String>,
+}
 
-/// A job to be made: in JSON, or as the file whose rows are its items.
+impl FileBody {
+    fn take(request: &Request, body: &mut RequestBody) -> Result<Self> {
+        Ok(Self { body: body.take()?, content_type: request.content_type().map(str::to_owned) })
+    }
+
+    /// What is in it, if it is spelled so.
+    pub(crate) fn spelled(self, format: Format) -> Result<Body, Problem> {
+        let expected = format.media_type();
+        if media_type(self.content_type.as_deref()) != expected {
+            return Err(Problem::unsupported_media_type(expected, self.content_type.as_deref()));
+        }
+        Ok(self.body)
+    }
+}
+
+/// A job to be made: in JSON, or as its file. A file that is JSON is sent before, and named.
 #[derive(Debug)]
 pub(crate) enum JobBody {
     Json(NewJob),
-    Csv(Body),
+    File(FileBody),
 }
 
 /// A file in the documentation.
@@ -29,8 +46,13 @@ pub(crate) fn file_schema(description: &'static str) -> MetaSchemaRef {
     MetaSchemaRef::Inline(Box::new(MetaSchema { description: Some(description), ..file }))
 }
 
-fn csv_media_type() -> MetaMediaType {
-    MetaMediaType { content_type: CSV, schema: file_schema("A CSV in UTF-8, whose first line names its columns.") }
+fn file_media_type(format: Format) -> MetaMediaType {
+    let description = match format {
+        Format::Csv => "A CSV in UTF-8, whose first line names its columns.",
+        Format::Ndjson => "A JSON object a line.",
+        Format::Json | Format::Rows => "A JSON document with the records.",
+    };
+    MetaMediaType { content_type: format.media_type(), schema: file_schema(description) }
 }
 
 /// The media type of a body, in lower case and without its parameters.
@@ -38,21 +60,19 @@ pub(crate) fn media_type(content_type: Option<&str>) -> String {
     content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-impl<'a> ApiExtractor<'a> for CsvBody {
+impl<'a> ApiExtractor<'a> for FileBody {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
 
     type ParamType = ();
     type ParamRawType = ();
 
     fn request_meta() -> Option<MetaRequest> {
-        Some(MetaRequest { description: None, content: vec![csv_media_type()], required: true })
+        let content = [Format::Csv, Format::Json, Format::Ndjson].map(file_media_type).into();
+        Some(MetaRequest { description: None, content, required: true })
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        if media_type(request.content_type()) != CSV {
-            return Err(Problem::unsupported_media_type(CSV, request.content_type()).into());
-        }
-        Ok(Self(body.take()?))
+        Self::take(request, body)
     }
 }
 
@@ -69,17 +89,23 @@ impl<'a> ApiExtractor<'a> for JobBody {
     fn request_meta() -> Option<MetaRequest> {
         let json =
             MetaMediaType { content_type: JsonBody::<NewJob>::CONTENT_TYPE, schema: JsonBody::<NewJob>::schema_ref() };
-        Some(MetaRequest { description: None, content: vec![json, csv_media_type()], required: true })
+        let content = vec![json, file_media_type(Format::Csv), file_media_type(Format::Ndjson)];
+        Some(MetaRequest { description: None, content, required: true })
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         match request.content_type() {
-            of if media_type(of) == CSV => Ok(Self::Csv(body.take()?)),
+            of if [Format::Csv, Format::Ndjson].map(Format::media_type).contains(&media_type(of).as_str()) => {
+                Ok(Self::File(FileBody::take(request, body)?))
+            }
             Some(of) if JsonBody::<NewJob>::check_content_type(of) => {
                 let JsonBody(new) = <JsonBody<NewJob> as ParsePayload>::from_request(request, body).await?;
                 Ok(Self::Json(new))
             }
-            other => Err(Problem::unsupported_media_type("application/json or text/csv", other).into()),
+            other => {
+                let expected = "application/json, text/csv or application/x-ndjson";
+                Err(Problem::unsupported_media_type(expected, other).into())
+            }
         }
     }
 }

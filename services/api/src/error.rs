@@ -1,8 +1,10 @@
 //! Maps the ledger's errors to HTTP problems.
 
+use std::fmt;
+
 use poem::http::StatusCode;
 use waybill_ledger::{CancelError, JobId, LedgerError, RetryError, SubmitError, UploadId};
-use waybill_source::UploadError;
+use waybill_source::Definition;
 use waybill_web::Problem;
 
 /// The type of the problem where an idempotency key came before, with another body.
@@ -36,12 +38,19 @@ pub(crate) fn lacking(source: &str, variable: &str) -> Problem {
 }
 
 /// A file that is not what its source takes.
-pub(crate) fn upload(error: &UploadError) -> Problem {
+pub(crate) fn upload(error: impl fmt::Display) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-upload", error.to_string())
 }
 
 /// A job without the file that its source takes.
-pub(crate) fn upload_required(source: &str) -> Problem {
+pub(crate) fn upload_required(definition: &Definition) -> Problem {
+    let source = definition.name();
+    if definition.loads_upload().is_some() {
+        let detail = format!("a job of the source `{source}` loads a file, and this one comes without");
+        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "upload-required", detail)
+            .at("upload")
+            .expecting("the id of an upload, as `POST /v1/uploads` answers it");
+    }
     let detail = format!("the items of the source `{source}` are the rows of a CSV, and this job comes without one");
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "upload-required", detail).at("upload").expecting(format!(
         "the CSV as the body (`Content-Type: text/csv`, `?source={source}`), or the id of an upload"

@@ -6,6 +6,7 @@ mod bodies;
 mod clients;
 mod error;
 mod id;
+mod load_check;
 mod metrics;
 mod receive;
 mod responses;
@@ -20,6 +21,14 @@ pub use clients::{
 };
 pub use metrics::Metrics;
 pub use routes::JobsApi;
+use waybill_web::Uploads;
 
-/// The paths that files are POSTed to.
-pub const UPLOAD_PATHS: &[&str] = &["/v1/jobs", "/v1/uploads", "/api/v1/file"];
+/// The routes that files are POSTed to.
+pub fn uploads() -> Uploads {
+    Uploads {
+        paths: &["/v1/jobs", "/v1/uploads", "/api/v1/file"],
+        // On the others it is a request.
+        json_paths: &["/v1/uploads"],
+        ..Uploads::default()
+    }
+}

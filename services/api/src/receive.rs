@@ -13,11 +13,11 @@ use tokio::{
     time::Instant,
 };
 use waybill_ledger::{Ledger, Upload, UploadId};
-use waybill_source::{Definition, UploadCheck, UploadSummary};
+use waybill_source::{Definition, Format, UploadCheck};
 use waybill_store::StoreError;
 use waybill_web::Problem;
 
-use crate::{error, id::Ids};
+use crate::{error, id::Ids, load_check::LoadCheck};
 
 /// Uploads at once in this process. Each takes two parts of 8 MiB.
 const MAX_UPLOADS: usize = 4;
@@ -48,14 +48,50 @@ impl From<StoreError> for Refused {
 /// An upload's check and hash so far.
 struct Checking {
     chunks: Chunks,
-    check: UploadCheck,
+    check: Check,
     sha256: Sha256,
 }
 
 /// What is known of a file that is whole.
 struct Checked {
-    found: UploadSummary,
+    rows: Option<u64>,
     sha256: String,
+}
+
+/// What a file is checked for.
+enum Check {
+    /// Its rows are sent.
+    Rows(Box<UploadCheck>),
+    Load(Box<LoadCheck>),
+}
+
+impl Check {
+    fn new(definition: &Definition) -> Self {
+        match definition.loads_upload() {
+            Some(_) => Self::Load(Box::new(LoadCheck::new(definition))),
+            None => Self::Rows(Box::new(UploadCheck::new(definition))),
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        match self {
+            Self::Rows(check) => check.push(bytes).map_err(error::upload),
+            Self::Load(check) => check.push(bytes).map_err(error::upload),
+        }
+    }
+
+    /// Its rows, where they are counted.
+    fn finish(self) -> Result<Option<u64>, Problem> {
+        match self {
+            Self::Rows(check) => Ok(Some(check.finish().map_err(error::upload)?.rows)),
+            Self::Load(check) => check.finish().map(|()| None).map_err(error::upload),
+        }
+    }
+}
+
+/// How the files are spelled that a source takes; `None` where it takes none.
+pub(crate) fn file_format(definition: &Definition) -> Option<Format> {
+    definition.loads_upload().or_else(|| definition.upload().map(|_| Format::Csv))
 }
 
 impl Receiver {
@@ -63,7 +99,7 @@ impl Receiver {
         Self { ledger, ids, now, slots: Arc::new(Semaphore::new(MAX_UPLOADS)) }
     }
 
-    /// Receives a file of rows for a source. Once this returns, a job may name the upload.
+    /// Receives a file for a source. Once this returns, a job may name the upload.
     ///
     /// # Errors
     /// 503 where too many uploads are under way, 422 where the file is not what the source takes, and whatever is wrong
@@ -78,17 +114,18 @@ impl Receiver {
         let begun = Instant::now();
         let id = UploadId::new(self.ids.fresh((self.now)()));
         let checked = OnceLock::new();
-        let checking = Checking { chunks, check: UploadCheck::new(definition), sha256: Sha256::new() };
+        let checking = Checking { chunks, check: Check::new(definition), sha256: Sha256::new() };
+        let format = file_format(definition).ok_or_else(|| error::upload_not_taken(definition.name()))?;
         // Boxed, since a stream that borrows makes a future that no route can be.
         let chunks = stream::unfold(Some(checking), |state| next(state, &checked)).boxed();
-        let bytes = self.ledger.write_upload(id, chunks).boxed().await.map_err(|Refused(problem)| problem)?;
-        let Some(Checked { found, sha256 }) = checked.into_inner() else {
+        let bytes = self.ledger.write_upload(id, format, chunks).boxed().await.map_err(|Refused(problem)| problem)?;
+        let Some(Checked { rows, sha256 }) = checked.into_inner() else {
             return Err(Problem::internal("an upload was written that was not checked to its end"));
         };
-        let upload = Upload { id, source: definition.name().to_owned(), bytes, rows: found.rows, sha256, by };
+        let upload = Upload { id, source: definition.name().to_owned(), format, bytes, rows, sha256, by };
         if let Err(error) = self.ledger.record_upload(&upload).await {
             // It may be recorded all the same, so both go.
-            if let Err(error) = self.ledger.delete_upload(id).await {
+            if let Err(error) = self.ledger.delete_upload(&upload).await {
                 tracing::warn!(upload = %id, %error, "failed to delete an upload that could not be recorded");
             }
             return Err(error::ledger(error));
@@ -124,16 +161,16 @@ async fn next(
                 state.sha256.update(&chunk);
                 Some((Ok(chunk), Some(state)))
             }
-            Err(wrong) => Some((Err(Refused(error::upload(&wrong))), None)),
+            Err(wrong) => Some((Err(Refused(wrong)), None)),
         },
         Some(Err(problem)) => Some((Err(Refused(problem)), None)),
         None => match state.check.finish() {
-            Ok(found) => {
+            Ok(rows) => {
                 let sha256 = base16ct::lower::encode_string(&state.sha256.finalize());
-                drop(checked.set(Checked { found, sha256 }));
+                drop(checked.set(Checked { rows, sha256 }));
                 None
             }
-            Err(wrong) => Some((Err(Refused(error::upload(&wrong))), None)),
+            Err(wrong) => Some((Err(Refused(wrong)), None)),
         },
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use poem::{Body, Request};
+use poem::Request;
 use poem_openapi::{
     ApiResponse, OpenApi,
     param::{Header, Path, Query},
@@ -15,7 +15,7 @@ use waybill_source::{Catalog, Definition, Env, Params};
 use waybill_web::{Caller, Date, Id, Problem, known_query, preferred_wait, quoted};
 
 use crate::{
-    bodies::{CsvBody, JobBody},
+    bodies::{FileBody, JobBody},
     error,
     id::Ids,
     metrics::Metrics,
@@ -119,13 +119,14 @@ impl JobsApi {
         self.is_configured(definition)?;
         let upload = self.receiver.receive(definition, caller.name().map(str::to_owned), chunks).await?;
         let id = upload.id;
-        let submitted = self.submitted(caller, definition, Wanted { upload: Some(upload), ..wanted }).await;
+        let wanted = Wanted { upload: Some(upload.clone()), ..wanted };
+        let submitted = self.submitted(caller, definition, wanted).await;
         let is_named = match &submitted {
             Ok(status) => status.request.upload.as_ref().is_some_and(|upload| upload.id == id),
             // After any other error the job may exist.
             Err(problem) => problem.kind != error::KEY_REUSED,
         };
-        if !is_named && let Err(error) = self.ledger.delete_upload(id).await {
+        if !is_named && let Err(error) = self.ledger.delete_upload(&upload).await {
             tracing::warn!(upload = %id, %error, "failed to delete an upload that no job names");
         }
         submitted
@@ -185,7 +186,7 @@ impl JobsApi {
 
     /// The upload that a job names, if the caller may name it.
     async fn named_upload(&self, caller: &Caller, definition: &Definition, id: &str) -> Result<Upload, Problem> {
-        if definition.upload().is_none() {
+        if receive::file_format(definition).is_none() {
             return Err(error::upload_not_taken(definition.name()));
         }
         let expected = "the id of an upload, as `POST /v1/uploads` answers it";
@@ -211,19 +212,18 @@ impl JobsApi {
         let params = self.bind(definition, given, by).await?;
         let upload = match upload {
             Some(id) => Some(self.named_upload(&caller, definition, &id).await?),
-            None if definition.upload().is_some() => return Err(error::upload_required(definition.name())),
+            None if receive::file_format(definition).is_some() => return Err(error::upload_required(definition)),
             None => None,
         };
         let wanted = Wanted { params, upload, route: ROUTE, key };
         self.accept(&caller, definition, wanted, preferred_wait(request)).await
     }
 
-    async fn submit_csv(&self, request: &Request, body: Body) -> Result<Accepted, Problem> {
+    async fn submit_file(&self, request: &Request, file: FileBody) -> Result<Accepted, Problem> {
         let key = submit::idempotency_key(request)?;
         let (definition, given) = submit::from_query(request, |name| self.source(name).map(Arc::clone))?;
-        if definition.upload().is_none() {
-            return Err(error::upload_not_taken(definition.name()));
-        }
+        let format = receive::file_format(&definition).ok_or_else(|| error::upload_not_taken(definition.name()))?;
+        let body = file.spelled(format)?;
         let caller = Caller::of(request);
         let by = Submitter { caller: &caller, route: ROUTE, key: key.as_deref(), place: "" };
         let params = self.bind(&definition, given, by).await?;
@@ -326,9 +326,12 @@ impl JobsApi {
     /// It is done later, by whichever worker is free. The same `Idempotency-Key` with the same body is the
     /// same job, however often it is sent. Each API key has idempotency keys of its own.
     ///
-    /// Where the source takes an upload, the job names one that was sent before, or the CSV itself is the body: then
-    /// `source` and the job's other parameters stand in the query. A file of at most 10 GB, read as it arrives; a job
+    /// Where the source takes an upload, the job names one that was sent before, or the CSV or NDJSON itself is the body:
+    /// then `source` and the job's other parameters stand in the query. A file of at most 10 GB, read as it arrives; a job
     /// exists once it is whole and its header line has the columns that the source needs.
+    ///
+    /// A source with a table loads the upload. The job is `partial` where rows were left out since they are not as the
+    /// definition says: `rows` counts them, and `errors` names the first, and the report of them in the bucket.
     ///
     /// With `Prefer: wait=60` the answer comes when the job has ended, with 200, or after 60 seconds, with 202; at most
     /// 300 are waited.
@@ -342,7 +345,7 @@ impl JobsApi {
         /// How many seconds the client would wait for the job's end: `wait=60`.
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
-        /// The source's name, where the body is a CSV; its other parameters follow, by name.
+        /// The source's name, where the body is a file; its other parameters follow, by name.
         source: Query<Option<String>>,
         body: JobBody,
     ) -> Result<Accepted, Problem> {
@@ -350,29 +353,29 @@ impl JobsApi {
         let _documented = (idempotency_key, prefer, source);
         match body {
             JobBody::Json(new) => self.submit_json(request, new).await,
-            JobBody::Csv(file) => self.submit_csv(request, file).await,
+            JobBody::File(file) => self.submit_file(request, file).await,
         }
     }
 
     /// Send a file for a job
     ///
-    /// A CSV in UTF-8 of at most 10 GB, whose header line has the columns that the source needs. A job that names it may be
-    /// submitted within a day, by the same API key.
+    /// A file of at most 10 GB, of the type that the source takes: a CSV in UTF-8, whose header line has the columns that the
+    /// source needs; JSON or NDJSON, where the source loads such. A job that names it may be submitted within a day, by the
+    /// same API key.
     #[oai(path = "/v1/uploads", method = "post", operation_id = "upload")]
     async fn upload(
         &self,
         request: &Request,
         /// The source's name.
         source: Query<String>,
-        file: CsvBody,
+        file: FileBody,
     ) -> Result<Received, Problem> {
         known_query(request, &["source"])?;
         let definition = self.source(&source)?;
-        if definition.upload().is_none() {
-            return Err(error::upload_not_taken(definition.name()));
-        }
+        let format = receive::file_format(definition).ok_or_else(|| error::upload_not_taken(definition.name()))?;
+        let body = file.spelled(format)?;
         let by = Caller::of(request).name().map(str::to_owned);
-        let upload = self.receiver.receive(definition, by, receive::chunks(file.0)).await?;
+        let upload = self.receiver.receive(definition, by, receive::chunks(body)).await?;
         let location = format!("/v1/uploads/{}", upload.id);
         Ok(Received::Upload(Json(upload.into()), location))
     }
@@ -493,8 +496,8 @@ impl JobsApi {
         known_query(request, &[])?;
         let job = job_id(&id)?;
         let asked = self.ledger.request(job).await.map_err(error::ledger)?.ok_or_else(|| error::unknown(job))?;
-        if asked.upload.is_none() {
-            let detail = format!("job {job} has no rows of an upload; its tasks name its objects");
+        if asked.upload.as_ref().is_none_or(|upload| upload.rows.is_none()) {
+            let detail = format!("job {job} has sent no rows of an upload; its tasks name its objects, or its table");
             return Err(Problem::not_found(detail).at("id"));
         }
         Ok(RowResults::Lines(row_results::lines(self.ledger.clone(), job).await?))

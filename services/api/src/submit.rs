@@ -35,7 +35,7 @@ pub(crate) struct NewJob {
     #[serde(default, deserialize_with = "params")]
     #[oai(default)]
     pub(crate) params: BTreeMap<String, Scalar>,
-    /// The id of the upload whose rows are the job's items, where the source takes one.
+    /// The id of the upload whose rows are the job's items, or that is loaded, where the source takes one.
     #[serde(default)]
     pub(crate) upload: Option<String>,
 }

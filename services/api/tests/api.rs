@@ -145,7 +145,18 @@ impl Fixture {
     fn done_with(task: u32, outcome: Outcome) -> Done {
         let object = format!("data/buses/country=chile/date=2024-05-01/{task}-city-{task}.json");
         let (finished, missing) = (at(5), Vec::new());
-        Done { outcome, object, bytes: 1_000, records: 10, seconds: 0.25, attempts: 1, finished, missing, rows: None }
+        Done {
+            outcome,
+            object,
+            bytes: 1_000,
+            records: 10,
+            seconds: 0.25,
+            attempts: 1,
+            finished,
+            missing,
+            rows: None,
+            quarantine: None,
+        }
     }
 
     async fn done(&self, job: JobId, task: u32, outcome: Outcome) {
@@ -418,7 +429,7 @@ async fn bad_requests_make_no_job() {
     insta::assert_snapshot!(submit(r#"["buses"]"#).await, @"422 /problems/invalid-body [-] the body is JSON, but no object");
 
     let form = fixture.client.post("/v1/jobs").content_type("application/x-www-form-urlencoded").body("source=buses");
-    insta::assert_snapshot!(Answer::of(form).await.problem(), @r#"415 /problems/unsupported-media-type [Content-Type] header `Content-Type`: expected application/json or text/csv, found "application/x-www-form-urlencoded""#);
+    insta::assert_snapshot!(Answer::of(form).await.problem(), @r#"415 /problems/unsupported-media-type [Content-Type] header `Content-Type`: expected application/json, text/csv or application/x-ndjson, found "application/x-www-form-urlencoded""#);
     let large = json!({ "source": "buses", "params": { "date": "x".repeat(1 << 20) } }).to_string();
     let large = fixture.client.post("/v1/jobs").content_type("application/json").body(large);
     insta::assert_snapshot!(Answer::of(large).await.problem(), @"413 /problems/payload-too-large [-] the body is too large; expected at most 1048576 bytes");
@@ -990,7 +1001,7 @@ async fn every_route_is_documented() {
           "type": "string"
         },
         "upload": {
-          "description": "The id of the upload whose rows are the job's items, where the source takes one.",
+          "description": "The id of the upload whose rows are the job's items, or that is loaded, where the source takes one.",
           "type": "string"
         }
       },

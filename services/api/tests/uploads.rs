@@ -21,8 +21,8 @@ async fn a_job_takes_its_file_as_the_body() {
     assert_eq!(answer.header("location"), format!("/v1/jobs/{}", job["id"].as_str().unwrap()));
     let job = job["id"].as_str().unwrap().parse().unwrap();
     let upload = fixture.ledger.request(job).await.unwrap().unwrap().upload.clone().unwrap();
-    assert_eq!((upload.rows, upload.bytes, upload.by), (2, ROWS.len() as u64, None));
-    let bytes = fixture.ledger.read_upload(upload.id, 0, 1_000).await.unwrap().unwrap();
+    assert_eq!((upload.rows, upload.bytes, upload.by.as_deref()), (Some(2), ROWS.len() as u64, None));
+    let bytes = fixture.ledger.read_upload(&upload, 0, 1_000).await.unwrap().unwrap();
     assert_eq!(bytes, ROWS);
     assert_eq!(fixture.get(&format!("/v1/jobs/{job}"), JSON).await.json()["rows"]["total"], 2);
 }
@@ -86,11 +86,70 @@ async fn a_file_is_sent_first_and_named_later() {
     422 /problems/upload-not-taken: the source `buses` takes no file: leave it out (`--file`, `upload`), and submit its job in JSON
     422 /problems/upload-not-taken: the source `buses` takes no file: leave it out (`--file`, `upload`), and submit its job in JSON
     400 /problems/invalid-parameter: parameter `source`: expected the name of a source, as in `?source=relay`, found nothing
-    404 /problems/unknown-source: there is no source called "x"; expected one of `buses`, `relay`, `weather`
+    404 /problems/unknown-source: there is no source called "x"; expected one of `author`, `book`, `buses`, `movie`, `relay`, `review`, `stream`, `user`, `weather`
     400 /problems/invalid-parameter: parameter `date`: unknown; this route has only `source`
-    415 /problems/unsupported-media-type: header `Content-Type`: expected application/json or text/csv, found "image/png"
+    415 /problems/unsupported-media-type: header `Content-Type`: expected application/json, text/csv or application/x-ndjson, found "image/png"
     415 /problems/unsupported-media-type: header `Content-Type`: expected text/csv, found none
     "#);
+}
+
+#[tokio::test]
+async fn a_file_that_is_loaded_is_received_in_its_format() {
+    let fixture = Fixture::new().await;
+    let post = async |path: &str, content_type: &str, body: &'static str| {
+        Answer::of(fixture.client.post(path).content_type(content_type).body(body)).await
+    };
+    let sent = post("/v1/uploads?source=author", JSON, "[{\"metadata\":{\"name\":\"a\"}}]").await;
+    let upload = sent.json();
+    let id = upload["id"].as_str().unwrap();
+    assert_eq!((sent.status, upload.get("rows")), (201, None), "{}", sent.text);
+    let job = fixture.post_json("/v1/jobs", json!({"source": "author", "upload": id})).await;
+    assert_eq!((job.status, &job.json()["links"]["result"]), (202, &json!(null)), "{}", job.text);
+    let result = format!("/v1/jobs/{}/result", job.json()["id"].as_str().unwrap());
+    assert_eq!(fixture.get(&result, JSON).await.status, 404);
+    let movies = post("/v1/jobs?source=movie", "text/csv; charset=utf-8", "size_mb,title\n1,a\n").await;
+    assert_eq!(movies.status, 202, "{}", movies.text);
+    let keys: Vec<_> = fixture.left().await.into_iter().filter(|key| key.starts_with("uploads/")).collect();
+    let mut names: Vec<_> = keys.iter().map(|key| key.split_once('.').unwrap().1).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["csv", "file.json", "json", "json"]);
+    for key in keys.iter().filter(|key| key.ends_with(".file.json")) {
+        assert_eq!(fixture.store.head(key).await.unwrap().unwrap().size, 27);
+    }
+
+    let mut refused = String::new();
+    for (path, content_type, body) in [
+        ("/v1/uploads?source=author", "text/csv", "name\na\n"),
+        ("/v1/uploads?source=author", JSON, "name\na\n"),
+        ("/v1/uploads?source=author", JSON, ""),
+        ("/v1/uploads?source=movie", JSON, "[]"),
+        ("/v1/uploads?source=movie", "text/csv", "name\na\n"),
+        ("/v1/jobs?source=movie", "application/x-ndjson", "{}"),
+        ("/v1/jobs?source=movie", "text/csv", ""),
+    ] {
+        refused += &(post(path, content_type, body).await.problem() + "\n");
+    }
+    refused += &fixture.post_json("/v1/jobs", json!({"source": "movie"})).await.problem();
+    insta::assert_snapshot!(refused, @r#"
+    415 /problems/unsupported-media-type: header `Content-Type`: expected application/json, found "text/csv"
+    422 /problems/invalid-upload: record 1, byte 0: expected an array of records, found name
+    422 /problems/invalid-upload: record 1, byte 0: expected an array of records, found end of file
+    415 /problems/unsupported-media-type: header `Content-Type`: expected text/csv, found "application/json"
+    422 /problems/invalid-upload: the header line lacks `title`, `duration_mins`, `original_language`, `size_mb`, and has `name`: names must be equal to the letter
+    415 /problems/unsupported-media-type: header `Content-Type`: expected text/csv, found "application/x-ndjson"
+    422 /problems/invalid-upload: the file is empty: its first line must name the columns `title`
+    422 /problems/upload-required: a job of the source `movie` loads a file, and this one comes without
+    "#);
+    assert_eq!(fixture.left().await.iter().filter(|key| key.starts_with("uploads/")).count(), 4);
+}
+
+#[tokio::test]
+async fn only_the_beginning_of_a_loaded_file_is_read() {
+    let fixture = Fixture::new().await;
+    let rows = "title,size_mb\n".to_owned() + &"a,x\n".repeat(20_000) + "\"";
+    assert!(rows.len() > 65_536);
+    let answer = fixture.post_csv("/v1/jobs?source=movie", rows).await;
+    assert_eq!(answer.status, 202, "its rows are the load's matter: {}", answer.text);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use waybill_journal::Options;
 use waybill_queue::{Consumer, Lock, Message, Queue, QueueError, QueueName};
-use waybill_source::{Catalog, Definition, Item, Params};
+use waybill_source::{Catalog, Definition, Format, Item, Params};
 use waybill_store::{Embedded, Store};
 
 use crate::{
@@ -60,6 +60,7 @@ pub(crate) fn done(outcome: Outcome, second: i64) -> Done {
         finished: at(second),
         missing: Vec::new(),
         rows: None,
+        quarantine: None,
     }
 }
 
@@ -72,7 +73,8 @@ pub(crate) fn partial(second: i64) -> Done {
 /// What is known of an upload of that number.
 pub(crate) fn upload(number: u64) -> Upload {
     let id = UploadId::new(id(0, number).into());
-    Upload { id, source: "relay".to_owned(), bytes: 9, rows: 1, sha256: "5".repeat(64), by: None }
+    let (source, format) = ("relay".to_owned(), Format::Csv);
+    Upload { id, source, format, bytes: 9, rows: Some(1), sha256: "5".repeat(64), by: None }
 }
 
 pub(crate) fn failure(reason: &str, second: i64) -> Failure {

@@ -37,6 +37,8 @@ pub struct AppConfig {
     pub registry: Arc<Registry>,
     /// Routes that take files.
     pub uploads: Uploads,
+    /// Routes whose POST changes nothing: a key that may read may use them.
+    pub reads: &'static [&'static str],
     /// Pages for people.
     pub pages: Pages,
     /// Who counts requests by path.
@@ -56,9 +58,9 @@ pub fn app<A: OpenApi + 'static>(apis: A, probes: Probes, front: AppConfig) -> i
     let docs = service.swagger_ui_html().replace("Swagger UI</title>", "Waybill</title>");
     let docs = page("text/html; charset=utf-8", docs.replace(&service.spec(), &document));
     let spec = page("application/json", document);
-    let AppConfig { keys, metrics, registry, uploads, pages, hits } = front;
+    let AppConfig { keys, metrics, registry, uploads, reads, pages, hits } = front;
     let choices = Choices::of::<A>();
-    let guard = Arc::new(Guard { choices, keys, metrics, uploads, pages, hits, limit: TIME_LIMIT });
+    let guard = Arc::new(Guard { choices, keys, metrics, uploads, reads, pages, hits, limit: TIME_LIMIT });
     let routes = Route::new()
         .at("/docs", only_get("/docs", docs))
         .at("/openapi.json", only_get("/openapi.json", spec))

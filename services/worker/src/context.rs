@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use waybill_ledger::{JobId, LedgerError, index::Index};
@@ -20,6 +21,9 @@ use crate::{
 
 /// How often it is asked whether a job is cancelled, however many of its tasks run.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
+/// Loads of tables at once: each takes as much memory as it may.
+const LOADS_AT_ONCE: usize = 1;
 
 /// What planning and tasks need. One per worker.
 #[derive(Debug)]
@@ -38,12 +42,14 @@ pub(crate) struct Context {
     pub(crate) deadline: CancellationToken,
     /// Jobs that were not cancelled at that time.
     uncancelled: Mutex<HashMap<JobId, Instant>>,
-    /// By source.
+    /// By source; of those alone that have an upstream.
     gates: HashMap<String, Arc<Throttle>>,
     /// By source.
     counts: HashMap<String, Arc<Counts>>,
     /// Of every other source.
     unknown: Arc<Counts>,
+    /// Permits to load a table.
+    pub(crate) loads: Semaphore,
     /// After a lost connection the broker redelivers work that this process still runs.
     in_flight: InFlight,
 }
@@ -58,7 +64,8 @@ impl Context {
             let waits = counts.get(it.name()).unwrap_or(&unknown).limiter_wait.clone();
             Arc::new(Throttle::new(it.limit(), waits))
         };
-        let gates = worker.catalog.iter().map(|it| (it.name().to_owned(), throttle(it))).collect();
+        let is_asked = |it: &&Arc<Definition>| it.loads_upload().is_none();
+        let gates = worker.catalog.iter().filter(is_asked).map(|it| (it.name().to_owned(), throttle(it))).collect();
         let name = Uuid::now_v7().to_string();
         let deadline = CancellationToken::new();
         let index = Index::new(worker.store.clone(), deadline.clone());
@@ -73,6 +80,7 @@ impl Context {
             gates,
             counts,
             unknown,
+            loads: Semaphore::new(LOADS_AT_ONCE),
             in_flight: InFlight::default(),
         })
     }

@@ -28,8 +28,9 @@ use waybill_source::{Catalog, Env};
 use waybill_store::Store;
 
 pub use metrics::Metrics;
+pub use task::load::{Load, LoadError, Loaded, Loader, RejectedRow};
 
-/// What a worker needs; nothing in it is optional.
+/// What a worker needs.
 #[derive(Debug, Clone)]
 pub struct Worker {
     /// The state of jobs.
@@ -45,6 +46,8 @@ pub struct Worker {
     /// What the definitions' requests are made of, by the names that they use. Secret: shown nowhere. A source
     /// that lacks one is not served.
     pub env: Env,
+    /// What loads tables; none where this worker loads none, and leaves that to others.
+    pub loader: Option<Arc<dyn Loader>>,
     /// How often and how patiently a failed request is tried again.
     pub retry: RetryPolicy,
     /// How often the housekeeper looks.

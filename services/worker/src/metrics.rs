@@ -38,7 +38,7 @@ const TASKS: [&str; 10] = [
 /// The same of a planning.
 const PLANS: [&str; 4] = ["cancelled", "failed", "planned", "retried"];
 /// What the housekeeper does; each is shown from the start.
-const ACTIONS: [&str; 9] = [
+const ACTIONS: [&str; 10] = [
     "failed",
     "hits_day_merged",
     "job_expired",
@@ -47,6 +47,7 @@ const ACTIONS: [&str; 9] = [
     "lost_object_entered",
     "message_sent_again",
     "superseded_object_removed",
+    "table_file_deleted",
     "upload_aborted",
 ];
 

@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
+use waybill_queue::QueueName;
+
 use crate::{
-    consumers::{plans, source},
+    consumers::{serial, source},
     context::Context,
     maintenance::housekeeper,
 };
@@ -20,7 +22,7 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) async fn serve(context: Arc<Context>, deadline: Duration) {
     let mut loops = JoinSet::new();
     for _ in 0..PLANS_AT_ONCE {
-        loops.spawn(plans::run(context.clone()));
+        loops.spawn(serial::run(context.clone(), QueueName::Plans));
     }
     for definition in context.worker.catalog.iter() {
         source::serve(&context, definition, &mut loops);

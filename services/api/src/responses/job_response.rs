@@ -21,7 +21,8 @@ pub(crate) enum JobState {
     Running,
     /// Every task ended well.
     Succeeded,
-    /// Some tasks ended well, the others failed; or items are missing that the upstream does not have.
+    /// Some tasks ended well, the others failed; or items are missing that the upstream does not have, or rows that were left
+    /// out of a table.
     Partial,
     /// No task ended well, or the planning failed.
     Failed,
@@ -92,11 +93,11 @@ struct TaskCounts {
 /// Rows of an upload by outcome, as far as their tasks have ended.
 #[derive(Debug, Object)]
 struct Rows {
-    /// All of them, without the header.
+    /// All of them, without the header; of a file that is loaded, those that were read.
     total: u64,
-    /// Sent, and accepted by the upstream.
+    /// Sent, and accepted by the upstream; or loaded.
     done: u64,
-    /// Failed their checks, or refused by the upstream.
+    /// Failed their checks, or refused by the upstream; or left out by the load.
     errors: u64,
     /// Sent perhaps: the answer was lost. A retry sends them again.
     unknown: u64,
@@ -119,7 +120,7 @@ struct JobError {
     items: Vec<String>,
     /// In words.
     reason: String,
-    /// Where the refused file and its report are, in the bucket.
+    /// Where the refused file and its report are, in the bucket; or the report of rows that were left out of a table.
     #[oai(nullable)]
     quarantine: Option<String>,
 }
@@ -145,7 +146,7 @@ struct Links {
     this: String,
     /// Its tasks.
     tasks: String,
-    /// How its rows ended, where it has an upload.
+    /// How its rows ended, where those of an upload are sent.
     result: Option<String>,
     /// The statistics of its date, where the source keeps any by date.
     statistics: Option<String>,
@@ -161,11 +162,12 @@ impl Job {
         let is_retryable = status.is_retryable();
         let Status { request, state, started, finished, tasks, bytes, records, rows, errors, waits } = status;
         let rows = rows.zip(request.upload.as_ref()).map(|(rows, upload)| Rows {
-            total: upload.rows,
+            total: upload.rows.unwrap_or(rows.done + rows.errors + rows.unknown),
             done: rows.done,
             errors: rows.errors,
             unknown: rows.unknown,
         });
+        let are_rows_counted = request.upload.as_ref().is_some_and(|upload| upload.rows.is_some());
         let seconds = started.map(|started| seconds(started, finished.unwrap_or(now)));
         let rate = seconds.filter(|seconds| *seconds > 0.0);
         let errors = errors.into_iter().map(|error| JobError {
@@ -187,7 +189,7 @@ impl Job {
             created: Moment(request.created),
             started: started.map(Moment),
             finished: finished.map(Moment),
-            eta_seconds: seconds.and_then(|seconds| match &rows {
+            eta_seconds: seconds.and_then(|seconds| match rows.as_ref().filter(|_| are_rows_counted) {
                 Some(rows) => {
                     eta(state, rows.total, rows.total.saturating_sub(rows.done + rows.errors + rows.unknown), seconds)
                 }
@@ -223,7 +225,7 @@ impl Links {
         Self {
             this: location(request.job),
             tasks: format!("{}/tasks", location(request.job)),
-            result: request.upload.is_some().then(|| action("result")),
+            result: request.upload.as_ref().is_some_and(|upload| upload.rows.is_some()).then(|| action("result")),
             statistics: date.map(|date| format!("/v1/stats/{}?from={date}&to={date}", request.source)),
             retry: is_retryable.then(|| action("retry")),
             cancel: (!state.is_terminal()).then(|| action("cancel")),

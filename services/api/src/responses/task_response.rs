@@ -27,7 +27,7 @@ pub(crate) struct Task {
     /// Its items' keys.
     items: Vec<String>,
     state: TaskState,
-    /// The key of its object in the bucket, new or as it was.
+    /// The key of its object in the bucket, new or as it was; of a load the table's folder.
     #[oai(nullable)]
     object: Option<String>,
     /// The object's size.
@@ -39,7 +39,7 @@ pub(crate) struct Task {
     /// Why it failed, in words.
     #[oai(nullable)]
     reason: Option<String>,
-    /// Where the refused file and its report are, in the bucket.
+    /// Where the refused file and its report are, in the bucket; or the report of rows that were left out of a table.
     #[oai(nullable)]
     quarantine: Option<String>,
     /// How many attempts were made.
@@ -59,6 +59,7 @@ impl From<TaskStatus> for Task {
         let attempts = done.as_ref().map(|done| done.attempts).or(failure.as_ref().map(|failure| failure.attempts));
         let finished = done.as_ref().map(|done| done.finished).or(failure.as_ref().map(|failure| failure.finished));
         let (reason, quarantine) = failure.map(|failure| (failure.reason, failure.quarantine)).unzip();
+        let left_out = done.as_ref().and_then(|done| done.quarantine.as_deref()).map(str::to_owned);
         Self {
             task,
             items,
@@ -68,7 +69,7 @@ impl From<TaskStatus> for Task {
             seconds: done.as_ref().map(|done| done.seconds),
             object: done.map(|done| done.object),
             reason,
-            quarantine: quarantine.flatten(),
+            quarantine: quarantine.flatten().or(left_out),
             attempts,
             finished: finished.map(Moment),
         }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use futures::Stream;
 use jiff::{Timestamp, ToSpan, civil::Date};
+use waybill_source::Format;
 use waybill_store::StoreError;
 
 use crate::{
@@ -22,9 +23,10 @@ impl Ledger {
     pub async fn write_upload<E: From<StoreError>>(
         &self,
         upload: UploadId,
+        format: Format,
         chunks: impl Stream<Item = Result<Bytes, E>>,
     ) -> Result<u64, E> {
-        self.store.upload_stream(&keys::upload_file(upload), "text/csv", chunks).await
+        self.store.upload_stream(&keys::upload_file(upload, format), format.media_type(), chunks).await
     }
 
     /// Notes that an upload is whole: from here on a job may name it.
@@ -42,13 +44,13 @@ impl Ledger {
     }
 
     /// Reads a part of an upload's file; `None` where the upload is not there any more.
-    pub async fn read_upload(&self, upload: UploadId, offset: u64, len: usize) -> Result<Option<Bytes>, LedgerError> {
-        Ok(self.store.get_range(&keys::upload_file(upload), offset, len).await?)
+    pub async fn read_upload(&self, upload: &Upload, offset: u64, len: usize) -> Result<Option<Bytes>, LedgerError> {
+        Ok(self.store.get_range(&keys::upload_file(upload.id, upload.format), offset, len).await?)
     }
 
     /// Deletes an upload that no job names.
-    pub async fn delete_upload(&self, upload: UploadId) -> Result<(), LedgerError> {
-        Ok(self.store.delete(&[keys::upload(upload), keys::upload_file(upload)]).await?)
+    pub async fn delete_upload(&self, upload: &Upload) -> Result<(), LedgerError> {
+        Ok(self.store.delete(&[keys::upload(upload.id), keys::upload_file(upload.id, upload.format)]).await?)
     }
 
     /// Deletes the uploads of days before `kept_from`, by whose jobs they are not needed any more.
@@ -79,17 +81,17 @@ mod tests {
             stream::iter(["id\n", "1\n"].map(|text| Ok(Bytes::from(text))).into_iter().chain(end.map(Err)))
         };
         let cut = StoreError::Unavailable { operation: "test", key: String::new(), reason: "cut".to_owned() };
-        ledger.write_upload(upload.id, chunks(Some(cut))).await.unwrap_err();
-        assert_eq!(ledger.read_upload(upload.id, 0, 10).await.unwrap(), None);
-        assert_eq!(ledger.write_upload(upload.id, chunks(None)).await.unwrap(), 5);
+        ledger.write_upload(upload.id, Format::Csv, chunks(Some(cut))).await.unwrap_err();
+        assert_eq!(ledger.read_upload(&upload, 0, 10).await.unwrap(), None);
+        assert_eq!(ledger.write_upload(upload.id, Format::Csv, chunks(None)).await.unwrap(), 5);
         assert_eq!(ledger.upload(upload.id, at(0)).await.unwrap(), None);
         ledger.record_upload(&upload).await.unwrap();
         assert_eq!(ledger.upload(upload.id, at(DAY)).await.unwrap(), Some(upload.clone()));
         assert_eq!(ledger.upload(upload.id, at(2 * DAY)).await.unwrap(), None);
-        assert_eq!(ledger.read_upload(upload.id, 3, 10).await.unwrap().unwrap(), "1\n");
-        ledger.delete_upload(upload.id).await.unwrap();
+        assert_eq!(ledger.read_upload(&upload, 3, 10).await.unwrap().unwrap(), "1\n");
+        ledger.delete_upload(&upload).await.unwrap();
         assert_eq!(ledger.upload(upload.id, at(0)).await.unwrap(), None);
-        assert_eq!(ledger.read_upload(upload.id, 0, 10).await.unwrap(), None);
+        assert_eq!(ledger.read_upload(&upload, 0, 10).await.unwrap(), None);
     }
 
     #[tokio::test]

@@ -98,6 +98,7 @@ fn from_done(done: &Done) -> proto::Done {
         finished: done.finished.as_microsecond(),
         missing: done.missing.iter().map(missing).collect(),
         rows: done.rows.as_deref().map(from_rows),
+        quarantine: done.quarantine.as_deref().unwrap_or_default().to_owned(),
     }
 }
 
@@ -121,6 +122,7 @@ fn to_done(done: &proto::Done) -> Option<Done> {
         finished: Timestamp::from_microsecond(done.finished).ok()?,
         missing: done.missing.iter().map(missing).collect(),
         rows: done.rows.as_ref().map(|rows| Box::new(to_rows(rows))),
+        quarantine: Some(done.quarantine.as_str()).filter(|key| !key.is_empty()).map(Into::into),
     })
 }
 

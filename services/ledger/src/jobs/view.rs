@@ -113,7 +113,8 @@ impl Job {
     /// is later than what happened.
     pub(crate) fn latest(&self) -> Option<Timestamp> {
         let of_plan = self.plan_failed.as_ref().map(|(_, failure)| failure.finished);
-        let of_job = [self.started, self.planned.map(|(at, _)| at), of_plan, self.round.map(|(_, at)| at), self.cancelled];
+        let of_job =
+            [self.started, self.planned.map(|(at, _)| at), of_plan, self.round.map(|(_, at)| at), self.cancelled];
         let of_works = self.works.values().filter_map(Work::latest);
         of_job.into_iter().flatten().chain(of_works).chain(self.outcomes.values().map(Ended::finished)).max()
     }

@@ -308,7 +308,7 @@ mod tests {
     #[tokio::test]
     async fn rows_are_told_while_their_task_runs_and_once_when_it_has_ended() {
         let fixture = Fixture::new().await;
-        let upload = Upload { source: "buses".to_owned(), rows: 100, ..upload(9) };
+        let upload = Upload { source: "buses".to_owned(), rows: Some(100), ..upload(9) };
         let submission = fixture.submission(id(0, 1), "2024-05-01", None);
         let submission = Submission { upload: Some(upload), ..submission };
         let job = fixture.ledger.submit(submission).await.unwrap().request.job;

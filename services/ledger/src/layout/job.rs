@@ -22,7 +22,7 @@ pub struct Request {
     pub params: Params,
     /// The definition's hash; its text is in `sources/{name}/{hash}.toml`.
     pub definition: String,
-    /// The upload whose rows are the job's items, where the source takes one.
+    /// The upload whose rows are the job's items, or that is loaded, where the source takes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<Upload>,
     /// The client's own name for the request.
@@ -75,8 +75,18 @@ impl Request {
 pub struct Plan {
     /// When the planning was done.
     pub planned: Timestamp,
-    /// The items of each task.
+    /// The items of each task; none of a load.
     pub tasks: Vec<Vec<Item>>,
+}
+
+impl Plan {
+    /// The items of a task that loads the job's upload into the source's table.
+    pub const LOAD: Vec<Item> = Vec::new();
+
+    /// Whether a task with these items is a load. Every other task has an item.
+    pub fn is_load(items: &[Item]) -> bool {
+        items.is_empty()
+    }
 }
 
 /// How a task ended well.
@@ -94,7 +104,7 @@ pub enum Outcome {
 pub struct Done {
     /// How.
     pub outcome: Outcome,
-    /// The item's object in data/, new or as it was.
+    /// The item's object in data/, new or as it was; of a load the table's folder.
     pub object: String,
     /// Its size.
     pub bytes: u64,
@@ -109,15 +119,18 @@ pub struct Done {
     /// Items of the task that the upstream does not have. They are not in the object, and the job is no full success.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingItem>,
-    /// Where the items are rows of an upload: how they ended.
+    /// Where the items are rows of an upload, or of a file that was loaded: how they ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<Box<RowTally>>,
+    /// The report of the rows that a load left out. Small, since there may be an outcome for each of a million tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Box<str>>,
 }
 
 /// Rows of an upload by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RowTally {
-    /// Sent, and accepted by the upstream.
+    /// Sent, and accepted by the upstream; or loaded.
     pub done: u64,
     /// Failed their checks, or refused by the upstream.
     pub errors: u64,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
-use waybill_source::Params;
+use waybill_source::{Format, Params};
 
 use crate::{JobId, UploadId};
 
@@ -68,9 +68,14 @@ pub(crate) fn uploads(day: Date) -> String {
     format!("{UPLOADS}{day}/")
 }
 
-/// An upload's file.
-pub(crate) fn upload_file(upload: UploadId) -> String {
-    format!("{}{upload}.csv", uploads(upload.day()))
+/// An upload's file. `.json` alone is what is known of it.
+pub(crate) fn upload_file(upload: UploadId, format: Format) -> String {
+    let extension = match format {
+        Format::Csv => "csv",
+        Format::Ndjson => "ndjson",
+        Format::Json | Format::Rows => "file.json",
+    };
+    format!("{}{upload}.{extension}", uploads(upload.day()))
 }
 
 /// What is known of an upload that is whole.

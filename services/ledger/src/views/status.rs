@@ -160,7 +160,8 @@ fn task_error(task: u32, ended: Ended, outline: &Outline) -> TaskError {
         Ended::Partial(_, done) | Ended::Done(done) => {
             let reasons: Vec<_> = done.missing.iter().map(MissingItem::to_string).collect();
             let (attempts, finished) = (done.attempts, done.finished);
-            let failure = Failure { reason: reasons.join("; "), quarantine: None, attempts, finished };
+            let quarantine = done.quarantine.map(String::from);
+            let failure = Failure { reason: reasons.join("; "), quarantine, attempts, finished };
             (done.missing.into_iter().map(|missing| missing.item).collect(), truncated(&failure))
         }
     };

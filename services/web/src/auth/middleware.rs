@@ -34,6 +34,7 @@ pub(crate) struct Guard {
     pub(crate) keys: ApiKeys,
     pub(crate) metrics: Metrics,
     pub(crate) uploads: Uploads,
+    pub(crate) reads: &'static [&'static str],
     pub(crate) pages: Pages,
     pub(crate) hits: HitCounter,
     /// The longest that a request may take.
@@ -58,7 +59,7 @@ impl Guard {
         );
         waybill_telemetry::begin(&span, response_headers::trace(&request).as_ref());
         async {
-            let verdict = auth::admit(&request, &self.keys, &self.metrics);
+            let verdict = auth::admit(&request, &self.keys, self.reads, &self.metrics);
             let admitted = browsers::check(&request, &self.keys).and(verdict.caller);
             // Before the answer: whoever has it may rely on the count.
             self.hits.count(asked.uri.path(), &admitted);
@@ -151,7 +152,7 @@ mod tests {
         let never = make(|_| std::future::pending::<Response>());
         let (choices, limit) = (Choices::of::<()>(), Duration::from_millis(1));
         let (keys, metrics, uploads, pages, hits) = Default::default();
-        let guard = Guard { choices, keys, metrics, uploads, pages, hits, limit };
+        let guard = Guard { choices, keys, metrics, uploads, reads: &[], pages, hits, limit };
         let response = guard.answer(never, Request::default()).await;
         insta::assert_snapshot!(response.into_body().into_string().await.expect("a body"), @r#"{"type":"/problems/timeout","title":"Timeout","status":504,"detail":"no answer was ready within 0 seconds"}"#);
     }

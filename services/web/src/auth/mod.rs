@@ -100,7 +100,7 @@ impl Verdict {
 }
 
 /// Finds out who calls, and whether they may.
-pub(crate) fn admit(request: &Request, keys: &ApiKeys, metrics: &Metrics) -> Verdict {
+pub(crate) fn admit(request: &Request, keys: &ApiKeys, reads: &[&str], metrics: &Metrics) -> Verdict {
     if keys.is_empty() || OPEN.contains(&request.uri().path()) {
         return Verdict::of(Ok(Caller(Who::Anyone)));
     }
@@ -127,7 +127,7 @@ pub(crate) fn admit(request: &Request, keys: &ApiKeys, metrics: &Metrics) -> Ver
         metrics.refused("rate");
         return Verdict { caller: Err(too_many(key, quota)), quota: Some(quota) };
     }
-    if let Some(needed) = needed(request.method()).filter(|needed| !may(key, *needed)) {
+    if let Some(needed) = needed(request, reads).filter(|needed| !may(key, *needed)) {
         return Verdict { quota, ..refuse("scope", forbidden(key, needed)) };
     }
     Verdict { caller: Ok(Caller(Who::Key(Arc::clone(key)))), quota }
@@ -137,10 +137,11 @@ fn may(key: &Key, needed: Scope) -> bool {
     key.scopes.contains(&needed) || key.scopes.contains(&Scope::Admin)
 }
 
-/// The scope that a method needs. Methods that no route has are answered 405, whoever asks.
-fn needed(method: &Method) -> Option<Scope> {
-    match *method {
+/// The scope that a request needs. Methods that no route has are answered 405, whoever asks.
+fn needed(request: &Request, reads: &[&str]) -> Option<Scope> {
+    match *request.method() {
         Method::GET | Method::HEAD => Some(Scope::Read),
+        Method::POST if reads.contains(&request.uri().path()) => Some(Scope::Read),
         Method::OPTIONS => None,
         _ => Some(Scope::Submit),
     }

@@ -25,8 +25,10 @@ const PROGRESS: usize = 64 * 1024;
 /// Routes whose bodies are files, and how large and slow those may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Uploads {
-    /// The paths that files are POSTed to. A JSON body of theirs is limited as everywhere.
+    /// The paths that files are POSTed to.
     pub paths: &'static [&'static str],
+    /// Those of them where a JSON body is a file, too. On the others it is limited as everywhere.
+    pub json_paths: &'static [&'static str],
     /// The largest body, in bytes.
     pub max_bytes: u64,
     /// The longest that a body may take.
@@ -40,6 +42,7 @@ impl Default for Uploads {
     fn default() -> Self {
         Self {
             paths: &[],
+            json_paths: &[],
             max_bytes: 10_000_000_000,
             time: Duration::from_secs(60 * 60),
             patience: Duration::from_secs(30),
@@ -53,7 +56,8 @@ impl Uploads {
     fn includes(&self, request: &Request) -> bool {
         let path = request.uri().path();
         let is_json = request.content_type().is_some_and(|of| of.trim_start().starts_with("application/json"));
-        request.method() == Method::POST && !is_json && self.paths.contains(&path.strip_suffix('/').unwrap_or(path))
+        let paths = if is_json { self.json_paths } else { self.paths };
+        request.method() == Method::POST && paths.contains(&path.strip_suffix('/').unwrap_or(path))
     }
 }
 
@@ -222,13 +226,15 @@ mod tests {
 
     #[test]
     fn only_files_on_their_routes_are_uploads() {
-        let uploads = Uploads { paths: &["/v1/jobs"], ..Uploads::default() };
+        let paths = &["/v1/jobs", "/v1/uploads"];
+        let uploads = Uploads { paths, json_paths: &["/v1/uploads"], ..Uploads::default() };
         let is_upload = |method: Method, path: &str, content_type: &str| {
             let request = Request::builder().method(method).uri_str(path).content_type(content_type).finish();
             BodyRules::of(&request, &uploads).patience.is_some()
         };
         assert!(is_upload(Method::POST, "/v1/jobs?source=relay", "text/csv"));
         assert!(is_upload(Method::POST, "/v1/jobs/", "image/png"));
+        assert!(is_upload(Method::POST, "/v1/uploads?source=author", "application/json"));
         assert!(!is_upload(Method::POST, "/v1/jobs", "application/json; charset=utf-8"));
         assert!(!is_upload(Method::POST, "/v1/jobs/x", "text/csv"));
         assert!(!is_upload(Method::GET, "/v1/jobs", "text/csv"));

@@ -1,4 +1,4 @@
 //! The loops that take messages from the queues.
 
-pub(crate) mod plans;
+pub(crate) mod serial;
 pub(crate) mod source;

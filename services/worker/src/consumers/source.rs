@@ -14,6 +14,7 @@ use waybill_queue::{Lock, QueueError, QueueName};
 use waybill_source::{Definition, Limit};
 
 use crate::{
+    consumers::serial,
     context::Context,
     delivery::{run_delivery, work_delivery::WorkDelivery},
     limits::{
@@ -43,6 +44,9 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// Starts the loops of a source, unless it lacks something.
 pub(crate) fn serve(context: &Arc<Context>, definition: &Definition, loops: &mut JoinSet<()>) {
+    if definition.loads_upload().is_some() {
+        return serve_loads(context, definition, loops);
+    }
     let missing: Vec<_> = definition.missing_env(&context.worker.env).collect();
     let Some(throttle) = context.throttle(definition.name()).filter(|_| missing.is_empty()) else {
         tracing::warn!(source = definition.name(), ?missing, "not served: environment variables are not set");
@@ -69,6 +73,17 @@ pub(crate) fn serve(context: &Arc<Context>, definition: &Definition, loops: &mut
             loops.spawn(served.run_at_a_rate(definition.name().to_owned(), items_per_request, pace));
         }
     }
+}
+
+/// Starts the loop of a source whose uploads are loaded. It has no limit but that of one load at a time.
+fn serve_loads(context: &Arc<Context>, definition: &Definition, loops: &mut JoinSet<()>) {
+    if context.worker.loader.is_none() {
+        tracing::warn!(source = definition.name(), "not served: this worker loads no tables");
+        return;
+    }
+    let queue_name = QueueName::Source(definition.name().to_owned());
+    tracing::info!(%queue_name, "serving");
+    loops.spawn(serial::run(context.clone(), queue_name));
 }
 
 /// A queue that is served.

@@ -36,7 +36,7 @@ impl Work {
     }
 }
 
-/// An item's object in data/.
+/// An item's object in data/, or the folder of the table that was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Object {
     pub(crate) key: String,
@@ -44,15 +44,17 @@ pub(crate) struct Object {
     pub(crate) records: u64,
     /// Items that the upstream does not have.
     pub(crate) missing: Vec<MissingItem>,
-    /// How the rows ended, where the items are those of an upload.
+    /// How the rows ended, where the items are those of an upload, or of a file that was loaded.
     pub(crate) rows: Option<EndedRows>,
+    /// The report of the rows that a load left out.
+    pub(crate) quarantine: Option<String>,
 }
 
 /// How the rows of a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EndedRows {
     pub(crate) tally: RowTally,
-    /// Records of the log, which the outcome makes superfluous.
+    /// Records of the log, which the outcome makes superfluous; a load has none.
     pub(crate) records: u32,
 }
 
@@ -99,6 +101,8 @@ pub(crate) enum TaskError {
     LeasedElsewhere { remaining: Duration },
     /// Another worker keeps the limit of this source.
     ThrottledElsewhere,
+    /// Another worker loads the table, or this one is loading another.
+    TableBusy,
     /// Not now, though a part of it was done: this attempt does not count.
     PartlyDone { after: Option<Duration>, reason: String },
     /// Not now; after `after` at least, where the upstream said so.
@@ -126,6 +130,7 @@ impl TaskError {
             | Self::AlreadyRunning
             | Self::LeasedElsewhere { .. }
             | Self::ThrottledElsewhere
+            | Self::TableBusy
             | Self::Interrupted => None,
         }
     }
@@ -134,7 +139,9 @@ impl TaskError {
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",
-            Self::AlreadyRunning | Self::LeasedElsewhere { .. } | Self::ThrottledElsewhere => "elsewhere",
+            Self::AlreadyRunning | Self::LeasedElsewhere { .. } | Self::ThrottledElsewhere | Self::TableBusy => {
+                "elsewhere"
+            }
             Self::PartlyDone { .. } | Self::Retry { .. } => "retried",
             Self::Rejected { .. } => "rejected",
             Self::Failed { .. } => "failed",

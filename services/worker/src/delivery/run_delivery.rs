@@ -88,8 +88,13 @@ async fn run_one(context: &Context, queue_name: &QueueName, delivery: &WorkDeliv
         }
     };
     // The worker that gets this work next, by a copy of this message or in a later round, need not wait for the lease.
-    let is_left =
-        matches!(result, Err(TaskError::ThrottledElsewhere | TaskError::Interrupted | TaskError::PartlyDone { .. }));
+    let is_left = matches!(
+        result,
+        Err(TaskError::ThrottledElsewhere
+            | TaskError::TableBusy
+            | TaskError::Interrupted
+            | TaskError::PartlyDone { .. })
+    );
     if is_left || matches!(result, Err(TaskError::Retry { .. } | TaskError::Failed { .. })) {
         lease_keeper.end_lease().await;
     }

@@ -24,7 +24,7 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Waits from this length on are shown in the job.
 const NOTICED: Duration = Duration::from_secs(2);
 
-/// How long a message waits whose source another worker has the lock of.
+/// How long a message waits whose source or table another worker has the lock of.
 const THROTTLED: Duration = Duration::from_secs(1);
 
 /// Records how the work ended, and settles its delivery.
@@ -100,7 +100,7 @@ pub(crate) async fn settle(
             // The worker that has the lease has a message of its own.
             DeliveryKind::First | DeliveryKind::Resent => delivery.ack().await,
         },
-        Err(TaskError::ThrottledElsewhere) => {
+        Err(TaskError::ThrottledElsewhere | TaskError::TableBusy) => {
             requeue(context, queue_name, delivery, work.attempt, THROTTLED).await;
         }
         Err(TaskError::Interrupted) => delivery.give_back().await,
@@ -160,9 +160,10 @@ async fn record(
         finished,
         missing: object.missing.clone(),
         rows: object.rows.map(|rows| Box::new(rows.tally)),
+        quarantine: object.quarantine.as_deref().map(Into::into),
     };
     ledger.record_done(work.job, task, work.round, &done).await?;
-    if let Some(rows) = object.rows
+    if let Some(rows) = object.rows.filter(|rows| rows.records > 0)
         && let Err(error) = ledger.trim_row_log(work.job, task, rows.records).await
     {
         // It is deleted with the job.

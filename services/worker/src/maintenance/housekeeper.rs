@@ -1,5 +1,6 @@
 //! The housekeeper: recovers unfinished jobs, removes superseded objects, deletes expired jobs, aborts abandoned
-//! uploads, compacts journals, merges counts of requests. One worker in the fleet holds its lock at a time.
+//! uploads, compacts journals, merges counts of requests, keeps tables small. One worker in the fleet holds its lock at a
+//! time.
 //!
 //! The lock saves work; it is not needed for correctness. Any number of housekeepers may run at once.
 
@@ -18,7 +19,7 @@ use crate::{
     limits::distributed_semaphore::jittered,
     maintenance::{
         garbage::{Sweep, Swept},
-        hits, journals,
+        hits, journals, tables,
     },
     retry::pause,
 };
@@ -84,6 +85,7 @@ impl Housekeeper<'_> {
             tokio::select! {
                 () = journals::keep(context) => {}
                 () = hits::keep(context) => {}
+                () = tables::keep(context) => {}
                 () = self.tick_while_held(&lock) => {}
             }
             if context.shutdown.is_cancelled() {

@@ -4,3 +4,4 @@ pub(crate) mod garbage;
 pub(crate) mod hits;
 pub(crate) mod housekeeper;
 pub(crate) mod journals;
+pub(crate) mod tables;

@@ -89,6 +89,9 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     async fn tasks(&self) -> Result<Vec<Vec<Item>>, TaskError> {
+        if self.definition.loads_upload().is_some() {
+            return Ok(vec![Plan::LOAD]);
+        }
         if self.definition.upload().is_some() {
             return upload::tasks(self.context, &self.definition, &self.request).await;
         }

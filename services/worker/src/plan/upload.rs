@@ -23,7 +23,7 @@ pub(crate) async fn tasks(
         if context.shutdown.is_cancelled() {
             return Err(TaskError::Interrupted);
         }
-        let part = context.worker.ledger.read_upload(upload.id, offset, PART).await?;
+        let part = context.worker.ledger.read_upload(upload, offset, PART).await?;
         let part = part.ok_or_else(|| failed("the upload is not there any more".to_owned()))?;
         if part.is_empty() {
             return Err(failed(format!("the upload ends after {offset} of {} bytes", upload.bytes)));

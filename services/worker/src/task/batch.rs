@@ -108,7 +108,7 @@ impl Arrived {
             return task.unchanged(&seen, existing, missing).await;
         }
         let of = u16::try_from(self.files.len()).expect("a batch has at most 1,000 items");
-        let mut all = Object { key: String::new(), bytes: 0, records: 0, missing, rows: None };
+        let mut all = Object { key: String::new(), bytes: 0, records: 0, missing, rows: None, quarantine: None };
         let (mut fetch, mut heads) = (Fetch { fetched_at: begun.at, keys: Vec::new() }, Vec::new());
         for (number, (range, path, file)) in (1..).zip(self.files) {
             let piece = (of > 1).then_some(Piece { number, of });

@@ -1,6 +1,7 @@
 //! Running one task: its requests, its objects, their metadata.
 
 pub(crate) mod batch;
+pub(crate) mod load;
 pub(crate) mod metadata;
 pub(crate) mod object_versions;
 pub(crate) mod quarantine;

@@ -130,6 +130,7 @@ impl Existing {
             records: sum(|object| object.records),
             missing: Vec::new(),
             rows: None,
+            quarantine: None,
         }
     }
 

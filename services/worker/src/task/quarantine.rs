@@ -1,10 +1,14 @@
-//! A file that failed its checks is kept, with a report of what was wrong; never in data/.
+//! A file that failed its checks is kept, with a report of what was wrong; never in data/. So is the report of the rows that a
+//! load left out.
 
 use jiff::Timestamp;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use waybill_ledger::JobId;
-use waybill_source::{ObjectName, Rejection};
+use waybill_source::{Format, ObjectName, Rejection};
 use waybill_store::{Store, StoreError, Upload, UploadBody};
+
+use crate::RejectedRow;
 
 /// The report beside a quarantined file.
 #[derive(Debug, Serialize)]
@@ -50,6 +54,27 @@ pub(crate) async fn keep(
     Ok(file)
 }
 
+/// Keeps the rows that a load left out, a line of JSON for each, and returns the key: the same for the same rows of a job.
+pub(crate) async fn keep_rows(
+    store: &Store,
+    source: &str,
+    job: JobId,
+    rows: &[RejectedRow],
+) -> Result<String, StoreError> {
+    let mut lines = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut lines, row).expect("texts and numbers are always JSON");
+        lines.push(b'\n');
+    }
+    let sha256 = base16ct::lower::encode_string(&Sha256::digest(&lines));
+    let name = ObjectName::new(source, &format!("job={job}"), "rows", job.submitted(), &sha256, Format::Ndjson);
+    let (file, _) = keys(&name);
+    let metadata = vec![("job".to_owned(), job.to_string()), ("sha256".to_owned(), sha256)];
+    let body = UploadBody::Bytes(lines.into());
+    store.upload(&file, Upload { content_type: Format::Ndjson.media_type(), metadata, body }).await?;
+    Ok(file)
+}
+
 /// The key that a rejected file has.
 pub(crate) fn key(name: &ObjectName) -> String {
     keys(name).0
@@ -65,8 +90,6 @@ fn keys(name: &ObjectName) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
-    use waybill_source::Format;
-
     use super::*;
 
     #[test]

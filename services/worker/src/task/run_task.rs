@@ -2,9 +2,9 @@
 //! its outcome.
 //!
 //! A task may run twice, on two workers at once, or be interrupted at any line: the newest fetch of an item counts, and
-//! is stored whole. `single_item.rs` fetches one item, `batch.rs` several.
+//! is stored whole. `single_item.rs` fetches one item, `batch.rs` several. A load has no items: `load/`.
 
-use waybill_ledger::task_items;
+use waybill_ledger::{Plan, task_items};
 use waybill_queue::RunTask;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         redelivery,
         work_delivery::WorkDelivery,
     },
-    task::{Task, batch, rows, single_item},
+    task::{Task, batch, load, rows, single_item},
 };
 
 /// Runs the task that a message asks for.
@@ -34,6 +34,10 @@ pub(crate) async fn run(
     let Some(request) = ledger.request(job).await? else {
         return Err(TaskError::JobNotFound);
     };
+    let items = task_items::from_message(&message.items);
+    if Plan::is_load(&items) {
+        return load::run(context, work, &request, delivery).await;
+    }
     let unsent = match may_begin(context, work, may_repeat, is_sent_once).await {
         Ok(()) => None,
         // An earlier run may have sent rows: what has become of them is told, whatever keeps others from being sent.
@@ -45,7 +49,6 @@ pub(crate) async fn run(
         Err(why) => return Err(why),
     };
     let definition = &*ledger.definition(&request.source, &request.definition).await?;
-    let items = task_items::from_message(&message.items);
     if let Some(problem) = items.iter().find_map(|item| item.problem.clone()) {
         return Err(TaskError::Failed { reason: problem });
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use tracing::{Instrument, Span};
-use waybill_source::{Format, Item, ObjectName, Piece};
+use waybill_source::{Item, ObjectName, Piece};
 use waybill_store::{Head, Upload, UploadBody};
 
 use crate::{
@@ -71,7 +71,7 @@ impl Task<'_> {
                     fetched_at: of.begun.at,
                 };
                 let storing = storing(&quarantine::key(&name), bytes);
-                let kept = quarantine::keep(store, &name, content_type(format), body, &report).instrument(storing);
+                let kept = quarantine::keep(store, &name, format.media_type(), body, &report).instrument(storing);
                 let quarantine = kept.await?;
                 counts.quarantined.inc();
                 let page = pages.map(|page| format!("page {page}: ")).unwrap_or_default();
@@ -99,21 +99,16 @@ impl Task<'_> {
             UploadBody::Bytes(bytes) => UploadBody::Hashed { bytes, sha256 },
             body => body,
         };
-        let upload = Upload { content_type: content_type(format), metadata, body };
+        let upload = Upload { content_type: format.media_type(), metadata, body };
         store.upload(&key, upload).instrument(storing(&key, bytes)).await?;
         counts.store.observe(began.elapsed().as_secs_f64());
-        Ok(Stored { object: Object { key, bytes, records: scanned.records, missing: Vec::new(), rows: None }, head })
+        Ok(Stored {
+            object: Object { key, bytes, records: scanned.records, missing: Vec::new(), rows: None, quarantine: None },
+            head,
+        })
     }
 }
 
 fn storing(key: &str, bytes: u64) -> Span {
     tracing::info_span!("store", s3_key = key, size_bytes = bytes)
-}
-
-fn content_type(format: Format) -> &'static str {
-    match format {
-        Format::Json | Format::Rows => "application/json",
-        Format::Ndjson => "application/x-ndjson",
-        Format::Csv => "text/csv",
-    }
 }

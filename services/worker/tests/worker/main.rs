@@ -17,6 +17,8 @@ mod house;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod loads;
+#[cfg(test)]
 mod logs;
 #[cfg(test)]
 mod long;

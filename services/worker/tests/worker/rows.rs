@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use waybill_ledger::{JobId, RowTally, State, Status, Upload, UploadId};
 use waybill_queue::{Message, Queue, QueueName, RunTask};
-use waybill_source::UploadCheck;
+use waybill_source::{Format, UploadCheck};
 use waybill_store::StoreError;
 use waybill_upstream::{Faults, Options, Running, Upstream as StandIn};
 use waybill_worker::RetryPolicy;
@@ -60,10 +60,10 @@ async fn submit(system: &System, csv: &str) -> JobId {
     let summary = check.finish().unwrap();
     let id = UploadId::new(Uuid::now_v7());
     let chunks = stream::iter([Ok::<_, StoreError>(csv.to_owned().into())]);
-    system.ledger.write_upload(id, chunks).await.unwrap();
+    system.ledger.write_upload(id, Format::Csv, chunks).await.unwrap();
     let sha256 = base16ct::lower::encode_string(&Sha256::digest(csv));
-    let source = "relay".to_owned();
-    let upload = Upload { id, source, bytes: summary.bytes, rows: summary.rows, sha256, by: None };
+    let (source, format, rows) = ("relay".to_owned(), Format::Csv, Some(summary.rows));
+    let upload = Upload { id, source, format, bytes: summary.bytes, rows, sha256, by: None };
     system.ledger.record_upload(&upload).await.unwrap();
     system.submit_with("relay", Some(upload)).await
 }

@@ -209,7 +209,7 @@ impl RelayApi {
 fn progress(status: &Status) -> Progress {
     let rows = status.rows.unwrap_or_default();
     Progress {
-        data_in: status.request.upload.as_ref().map_or(0, |upload| upload.rows),
+        data_in: status.request.upload.as_ref().and_then(|upload| upload.rows).unwrap_or(0),
         data_out: rows.done,
         errors: rows.errors,
         unknown: Some(rows.unknown).filter(|unknown| *unknown > 0),
@@ -248,7 +248,7 @@ impl RelayApi {
         let file = form.file().await?;
         let wanted = Wanted { params, upload: None, route: ROUTE, key: None };
         let status = self.jobs.accept_file(&caller, definition, file.chunks(), wanted).await?;
-        let (job, rows) = (status.request.job, status.request.upload.map_or(0, |upload| upload.rows));
+        let (job, rows) = (status.request.job, status.request.upload.and_then(|upload| upload.rows).unwrap_or(0));
         let body = if prefers_html(request) {
             let values = context! { id => job.to_string(), rows };
             AcceptedBody::Html(self.page("accepted.html", "Upload received", FORM, false, values)?)

@@ -109,7 +109,7 @@ async fn read(task: &Task<'_>, item: &Item) -> Result<Vec<Row>, TaskError> {
     let upload = task.request.upload.as_ref().ok_or_else(|| failed("the job names no upload"))?;
     let batch = RowBatch::from_item(task.definition, item)?;
     let len = if batch.is_oversized() { 0 } else { usize::try_from(batch.length).unwrap_or(usize::MAX) };
-    let bytes = task.context.worker.ledger.read_upload(upload.id, batch.offset, len).await?;
+    let bytes = task.context.worker.ledger.read_upload(upload, batch.offset, len).await?;
     let bytes = bytes.ok_or_else(|| failed("the upload is not there any more"))?;
     let rows = task.definition.rows(&batch, &bytes);
     if rows.len() as u64 != batch.rows {

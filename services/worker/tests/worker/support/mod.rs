@@ -83,6 +83,7 @@ impl System {
             catalog: Arc::new(catalog),
             base_urls: HashMap::from([(definition.name().to_owned(), upstream.base_url())]),
             env: Env::new(),
+            loader: None,
             retry,
             housekeeping: Duration::from_secs(3_600),
             lost_after: waybill_ledger::LOST_AFTER,
