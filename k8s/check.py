@@ -240,7 +240,7 @@ class Overlay:
                 self.expect(not name.startswith("WAYBILL_") or name in settings(), item, f"{name} is no setting")
             needed = {"WAYBILL_LISTEN", "WAYBILL_S3_BUCKET", "AWS_REGION"}
             needed |= {"WAYBILL_CONFIG"} if container["args"] != ["worker"] else set()
-            needed |= {"WAYBILL_AMQP_URL"} if container["args"] != ["stats"] else set()
+            needed |= {"WAYBILL_AMQP_URL"} if container["args"] not in (["stats"], ["tables"]) else set()
             self.expect(needed <= names, item, f"{', '.join(sorted(needed - names))} is not set")
 
     def limits(self, item):
@@ -279,7 +279,7 @@ class Overlay:
         """Every route leads where it is answered, and /metrics leads nowhere."""
         item = self.by_id[("Ingress", "waybill")]
         paths = item["spec"]["rules"][0]["http"]["paths"]
-        expected = {path: "stats" for path in routes("stats")} | {path: "api" for path in routes("api")}
+        expected = {path: "stats" for path in routes("stats")} | {path: "tables" for path in routes("tables")} | {path: "api" for path in routes("api")}
         expected |= {path: "api" for path in ("/", "/docs", "/openapi.json", "/live", "/ready")}
         expected |= {path: None for path in ("/metrics", "/metrics/", "//metrics", "/metrics/x", "/%6detrics")}
         for path, service in expected.items():
@@ -306,7 +306,7 @@ class Overlay:
             triggers = {trigger["name"]: trigger["metadata"] for trigger in item["spec"]["triggers"] if trigger["type"] == "rabbitmq"}
             for file in sorted((ROOT / "services/source/sources").glob("*.toml")):
                 definition = tomllib.loads(file.read_text())
-                queue, limited = f"waybill.tasks.{definition['name']}", "rate" in definition["fetch"]
+                queue, limited = f"waybill.tasks.{definition['name']}", "rate" in definition.get("fetch", {})
                 counted = bool(re.search(triggers["tasks"]["queueName"], queue))
                 self.expect(counted != limited, item, f"{queue} must {'not ' if limited else ''}be counted in `tasks`: its source has a {'rate' if limited else 'concurrency'}")
                 self.expect(re.search(triggers["anything"]["queueName"], queue), item, f"{queue} is not counted in `anything`")

@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 8] = [
     &["store", "queue"],
     &["journal", "hits"],
     &["ledger"],
-    &["api", "worker", "stats"],
+    &["api", "worker", "stats", "tables"],
     &["waybill"],
     &["e2e"],
 ];
@@ -48,6 +48,8 @@ fn only_the_crates_that_own_a_library_name_it() {
         ("aws-sdk-s3", &["store", "e2e"]),
         ("backoff", &["worker", "queue"]),
         ("parquet", &["hits"]),
+        ("datafusion", &["tables"]),
+        ("deltalake-core", &["tables"]),
         ("opentelemetry", &["telemetry"]),
         ("tracing-opentelemetry", &["telemetry"]),
         ("tracing-subscriber", &["telemetry"]),

@@ -41,11 +41,12 @@ where
         Ok(other) => bail!("WAYBILL_LOG_FORMAT: expected human or json, found {other:?}"),
     };
     // s3s calls every 404 and 412 an error, and lapin warns of every message that finds no queue; to us they are answers.
-    // What the verifier of certificates says is in the error of the request, too.
+    // What the verifier of certificates says is in the error of the request, too. To Delta's kernel a table that is not there
+    // is an error, and each look at one is news.
     let default = if quiet {
-        "error,s3s=off"
+        "error,s3s=off,buoyant_kernel=off,deltalake_core=off"
     } else {
-        "info,s3s=off,lapin::returned_messages=error,rustls_platform_verifier=off"
+        "info,s3s=off,lapin::returned_messages=error,rustls_platform_verifier=off,buoyant_kernel=off,deltalake_core=warn"
     };
     let asked = env::var("WAYBILL_LOG").ok().filter(|asked| !asked.is_empty());
     let filter = EnvFilter::builder().parse(asked.as_deref().unwrap_or(default));

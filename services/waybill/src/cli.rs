@@ -31,6 +31,23 @@ pub(crate) enum Command {
     Worker(ServerFlags),
     /// Ask for a source's statistics; without SOURCE, run the statistics service, on S3
     Stats(Stats),
+    #[cfg(feature = "tables")]
+    /// Load a file into a table: `waybill load --model movie --collector csv --config movies.csv`
+    ///
+    /// Records that are there already, by the table's key, are replaced. Where no Waybill runs, this command does the
+    /// work itself, on the same data.
+    Load(Load),
+    #[cfg(feature = "tables")]
+    /// Ask tables in SQL: `waybill query "select count(*) from movie"`
+    ///
+    /// SQL as PostgreSQL has it, only queries. Where no Waybill runs, this command does the work itself, on the same data.
+    Query(Query),
+    #[cfg(feature = "tables")]
+    /// Make tables ready for loads; there is nothing to do, so that scripts which do it go on
+    InitDb,
+    #[cfg(feature = "tables")]
+    /// Run the service that answers queries, on S3
+    Tables(ServerFlags),
     #[cfg(feature = "upstream")]
     /// Run the stand-in upstream, with faults on request
     Upstream(Upstream),
@@ -211,6 +228,80 @@ pub(crate) struct Journal {
     pub(crate) jobs: bool,
     #[command(flatten)]
     pub(crate) server: ServerFlags,
+}
+
+#[cfg(feature = "tables")]
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// What the file holds: movie, stream, user, author, book, review, or another source that keeps a table
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) model: String,
+    /// How the file is spelled
+    #[arg(long, value_enum)]
+    pub(crate) collector: Collector,
+    /// The file: a path, http:// or https://, s3://BUCKET/KEY, or `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: String,
+    /// Where the data are, if this works alone [default: data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[cfg(feature = "tables")]
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Collector {
+    /// With a header line
+    Csv,
+    /// One document
+    Json,
+    /// A document a line
+    Ndjson,
+}
+
+#[cfg(feature = "tables")]
+#[derive(Debug, Args)]
+pub(crate) struct Query {
+    /// The query
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub(crate) sql: Option<String>,
+    /// A file with the query; `-` is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// How to print the answer
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: QueryFormat,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
+}
+
+#[cfg(feature = "tables")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QueryFormat {
+    /// For people
+    #[default]
+    Table,
+    /// One array of objects
+    Json,
+    /// An object a line
+    Ndjson,
+    /// For spreadsheets and scripts
+    Csv,
+    /// For other engines
+    Parquet,
+}
+
+#[cfg(feature = "tables")]
+impl QueryFormat {
+    /// Its name in HTTP.
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::Table => "text/plain",
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv",
+            Self::Parquet => "application/vnd.apache.parquet",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,8 @@ mod cli;
 mod client;
 mod commands;
 mod server;
+#[cfg(feature = "tables")]
+mod tables;
 mod trial;
 
 use std::process::ExitCode;
@@ -26,18 +28,20 @@ fn main() -> ExitCode {
 
 fn start(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let process = Process { service: service(&command), quiet: is_demo(&command) };
+    let process = Process { service: service(&command), quiet: is_quiet(&command) };
     let telemetry = Telemetry::start(process, runtime.handle())?;
     let outcome = runtime.block_on(run(command));
     telemetry.end();
     outcome
 }
 
-/// Whether progress takes the place of logs.
-fn is_demo(command: &Command) -> bool {
+/// Whether a server within this command logs errors alone: progress, or an answer, takes the place of the rest.
+fn is_quiet(command: &Command) -> bool {
     match command {
         #[cfg(feature = "upstream")]
         Command::Demo(_) => true,
+        #[cfg(feature = "tables")]
+        Command::Load(_) | Command::Query(_) => true,
         _ => false,
     }
 }
@@ -49,6 +53,8 @@ fn service(command: &Command) -> Option<&'static str> {
         Command::Api(_) => Some("waybill-api"),
         Command::Worker(_) => Some("waybill-worker"),
         Command::Stats(cli::Stats { source: None, .. }) => Some("waybill-stats"),
+        #[cfg(feature = "tables")]
+        Command::Tables(_) => Some("waybill-tables"),
         _ => None,
     }
 }
@@ -62,6 +68,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Stats(cli::Stats { source: Some(source), from, to, format, .. }) => {
             client::stats(&source, from, to, format).await
         }
+        #[cfg(feature = "tables")]
+        Command::Tables(flags) => server::run(Target::Tables, flags).await,
+        #[cfg(feature = "tables")]
+        Command::Load(flags) => tables::load::run(flags).await,
+        #[cfg(feature = "tables")]
+        Command::Query(flags) => tables::query::run(flags).await,
+        #[cfg(feature = "tables")]
+        Command::InitDb => Ok(tables::load::init()),
         #[cfg(feature = "upstream")]
         Command::Upstream(flags) => commands::upstream::run(flags).await,
         #[cfg(feature = "upstream")]

@@ -47,6 +47,12 @@ fn summary(job: &Job, failures: Vec<TaskError>) -> String {
     if job.tasks.failed > told {
         lines += &format!("  and {} more tasks, at /v1/jobs/{}/tasks?state=failed\n", job.tasks.failed - told, job.id);
     }
+    if job.is_load() && job.state == "partial" {
+        if let Some(report) = quarantine {
+            lines += &format!("  the first 1,000 rows that were left out are named in the bucket, in {report}\n");
+        }
+        return lines + "  once they are mended, load the file again: what is there already is replaced\n";
+    }
     if let Some(file) = quarantine {
         let report = file.rsplit_once('.').map_or(file.as_str(), |(stem, _)| stem);
         lines += &format!("  refused files are in the bucket, each with a report, such as {report}.report.json\n");
@@ -87,6 +93,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::client::http::Rows;
 
     fn error(task: u64, reason: &str, quarantine: Option<&str>) -> TaskError {
         let items = [format!("{task}-city"), "b".to_owned(), "c".to_owned()];
@@ -119,6 +126,21 @@ mod tests {
           and 29 more tasks, at /v1/jobs/018f/tasks?state=failed
           refused files are in the bucket, each with a report, such as quarantine/buses/1-city.2024-0a1b.report.json
           once the cause is mended, `waybill retry 018f --wait` tries again what failed
+        "#);
+    }
+
+    #[test]
+    fn rows_that_were_left_out_want_a_better_file() {
+        let mut job = job("partial", 0);
+        job.rows = Some(Rows { total: 3, done: 2, errors: 1, unknown: 0 });
+        let reason = "field `pages`: expected an integer, found \"x\"".to_owned();
+        let quarantine = Some("quarantine/book/job=018f/rows.2024-0a1b.ndjson".to_owned());
+        let left_out = TaskError { items: vec!["line 4".to_owned()], reason, quarantine };
+        insta::assert_snapshot!(summary(&job, vec![left_out]), @r#"
+        buses date=2024-05-01: partial
+          1 × field `pages`: expected an integer, found "x" (line 4)
+          the first 1,000 rows that were left out are named in the bucket, in quarantine/book/job=018f/rows.2024-0a1b.ndjson
+          once they are mended, load the file again: what is there already is replaced
         "#);
     }
 

@@ -49,12 +49,22 @@ pub(crate) struct Job {
     pub(crate) rows: Option<Rows>,
     #[serde(default)]
     pub(crate) eta_seconds: Option<f64>,
+    #[serde(default)]
+    pub(crate) links: Links,
     /// The first failures.
     #[serde(default)]
     pub(crate) errors: Vec<TaskError>,
     /// What waits for its next attempt, the first to go on first.
     #[serde(default)]
     pub(crate) waits: Vec<Wait>,
+}
+
+/// What else there is of a job.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Links {
+    /// How its rows ended, one by one; none of a job whose rows were loaded into a table.
+    #[serde(default)]
+    pub(crate) result: Option<String>,
 }
 
 /// What waits for its next attempt.
@@ -112,6 +122,11 @@ impl Job {
     /// How many of its rows have ended, or of its tasks where it has no rows.
     pub(crate) fn ended(&self) -> u64 {
         self.rows.map_or(self.tasks.ended(), Rows::ended)
+    }
+
+    /// Whether it loads a file into a table.
+    pub(crate) fn is_load(&self) -> bool {
+        self.rows.is_some() && self.links.result.is_none()
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
@@ -185,21 +200,39 @@ impl Client {
         key: Option<&str>,
         upload: Upload,
     ) -> anyhow::Result<Job> {
-        let size = upload.size();
-        let (body, bar) = upload.body();
-        let mut request = self
-            .http
-            .post(format!("{}/v1/jobs", self.base))
-            .query(&[("source", source)])
-            .query(params)
-            .header(CONTENT_TYPE, "text/csv")
-            .timeout(UPLOAD_TIMEOUT)
-            .body(body);
-        if let Some(size) = size {
-            request = request.header(CONTENT_LENGTH, size);
-        }
+        let mut request = self.http.post(format!("{}/v1/jobs", self.base)).query(params);
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key);
+        }
+        self.send_file(request, source, "text/csv", upload).await
+    }
+
+    /// Submits a job that loads a file. It is sent once: what was read of it is gone.
+    #[cfg(feature = "tables")]
+    pub(crate) async fn load(&self, source: &str, content_type: &'static str, upload: Upload) -> anyhow::Result<Job> {
+        #[derive(Deserialize)]
+        struct Received {
+            id: String,
+        }
+        let received: Received =
+            self.send_file(self.http.post(format!("{}/v1/uploads", self.base)), source, content_type, upload).await?;
+        let job = json!({ "source": source, "upload": received.id });
+        self.json(self.http.post(format!("{}/v1/jobs", self.base)).json(&job)).await
+    }
+
+    async fn send_file<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        source: &str,
+        content_type: &'static str,
+        upload: Upload,
+    ) -> anyhow::Result<T> {
+        let size = upload.size();
+        let (body, bar) = upload.body();
+        let mut request =
+            request.query(&[("source", source)]).header(CONTENT_TYPE, content_type).timeout(UPLOAD_TIMEOUT).body(body);
+        if let Some(size) = size {
+            request = request.header(CONTENT_LENGTH, size);
         }
         let response = self.send(request).await;
         bar.finish_and_clear();
@@ -258,6 +291,17 @@ impl Client {
         let mut url = Url::parse(&self.base)?;
         url.path_segments_mut().map_err(|()| anyhow!("WAYBILL_URL has no path"))?.extend(["v1", "stats", source]);
         self.json(self.http.get(url).query(&[("from", from), ("to", to)])).await
+    }
+
+    /// The answer to a question in SQL, as it comes.
+    #[cfg(feature = "tables")]
+    pub(crate) async fn query(&self, sql: String, media_type: &'static str) -> anyhow::Result<Response> {
+        let request = self.http.post(format!("{}/v1/query", self.base)).header(reqwest::header::ACCEPT, media_type);
+        let response = self.send(request.json(&json!({ "sql": sql }))).await?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            status => Err(self.refusal(status, response).await),
+        }
     }
 
     /// The process on this machine that was started with these settings. Its certificate names the host that

@@ -47,6 +47,10 @@ fn print_errors(job: &Job) {
 
 /// How the rows of a job that has ended ended, how to get the result, and what can be done about the others.
 pub(crate) fn rows_summary(job: &Job, rows: Rows, base: &str) -> String {
+    if job.is_load() {
+        let [done, errors] = [rows.done, rows.errors].map(HumanCount);
+        return format!("{}: {done} rows loaded, {errors} left out\n", job.title());
+    }
     let [total, done, errors, unknown] = [rows.total, rows.done, rows.errors, rows.unknown].map(HumanCount);
     let mut lines = format!("{}: {total} rows: {done} done, {errors} errors, {unknown} unknown\n", job.title());
     let not_sent = rows.total.saturating_sub(rows.ended());
@@ -98,6 +102,7 @@ mod tests {
             "created": "2024-05-01T08:00:00Z", "finished": null, "bytes": 0, "records": 0,
             "tasks": { "total": 60, "stored": 60, "unchanged": 0, "failed": 0 },
             "rows": { "total": 12_000, "done": done, "errors": errors, "unknown": unknown },
+            "links": { "result": "/v1/jobs/018f/result" },
         }))
         .unwrap();
         rows_summary(&job, job.rows.unwrap(), "http://127.0.0.1:8080")

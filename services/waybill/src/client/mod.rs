@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 pub(crate) use self::http::{Client, Job};
 pub(crate) use self::progress::follow;
 
-use self::upload::Upload;
+pub(crate) use self::upload::Upload;
 use crate::{
     cli::{self, ServerFlags},
     server::settings::Settings,
@@ -30,7 +30,8 @@ pub(crate) async fn submit(flags: cli::Submit) -> anyhow::Result<ExitCode> {
     let params = params.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
     let job = match &flags.file {
         Some(path) => {
-            client.submit_file(&flags.source, &params, flags.key.as_deref(), Upload::open(path).await?).await?
+            let upload = Upload::open("--file", path).await?;
+            client.submit_file(&flags.source, &params, flags.key.as_deref(), upload).await?
         }
         None => client.submit(&flags.source, params, flags.key.as_deref()).await?,
     };

@@ -23,14 +23,20 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Opens a file; `-` is standard input.
-    pub(crate) async fn open(path: &Path) -> anyhow::Result<Self> {
+    /// What is read elsewhere.
+    #[cfg(feature = "tables")]
+    pub(crate) fn new(reader: impl AsyncRead + Send + 'static, size: Option<u64>) -> Self {
+        Self { reader: Box::pin(reader), size }
+    }
+
+    /// Opens a file that this flag names; `-` is standard input.
+    pub(crate) async fn open(flag: &str, path: &Path) -> anyhow::Result<Self> {
         if path == Path::new("-") {
             return Ok(Self { reader: Box::pin(stdin()), size: None });
         }
-        let file = File::open(path).await.with_context(|| format!("--file: cannot open {}", path.display()))?;
+        let file = File::open(path).await.with_context(|| format!("{flag}: cannot open {}", path.display()))?;
         let metadata = file.metadata().await?;
-        ensure!(!metadata.is_dir(), "--file: expected a CSV file, found the folder {}", path.display());
+        ensure!(!metadata.is_dir(), "{flag}: expected a file, found the folder {}", path.display());
         // Of a pipe nobody knows the size.
         let size = metadata.is_file().then_some(metadata.len());
         Ok(Self { reader: Box::pin(file), size })

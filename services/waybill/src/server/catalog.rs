@@ -9,7 +9,8 @@ use crate::server::settings::Settings;
 
 /// All definitions, checked whole. One that is wrong is refused with every mistake in it.
 pub(crate) fn load(settings: &Settings) -> anyhow::Result<Catalog> {
-    let mut catalog = Catalog::shipped();
+    let shipped = Catalog::shipped();
+    let mut catalog = if cfg!(feature = "tables") { shipped.with_tables() } else { shipped };
     if let Some(folder) = &settings.sources {
         for file in definitions(folder)? {
             let text = read(&file)?;
@@ -17,6 +18,13 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Catalog> {
                 .insert_text(&file.display().to_string(), &text)
                 .map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
         }
+    }
+    let with_table = catalog.iter().find(|definition| definition.table().is_some());
+    if let Some(definition) = with_table.filter(|_| cfg!(not(feature = "tables"))) {
+        bail!(
+            "the source `{}` keeps a table, and this waybill is built without the feature `tables`",
+            definition.name()
+        );
     }
     for source in settings.base_url.keys() {
         if catalog.get(source).is_none() {

@@ -7,6 +7,7 @@ pub(crate) mod process;
 pub(crate) mod security;
 pub(crate) mod settings;
 pub(crate) mod signals;
+pub(crate) mod tables;
 pub(crate) mod target;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -21,18 +22,18 @@ use poem::{
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use waybill_api::{HitsApi, JobsApi, RelayApi, UPLOAD_PATHS, WeatherApi};
+use waybill_api::{HitsApi, JobsApi, RelayApi, WeatherApi};
 use waybill_hits::Hits;
 use waybill_ledger::{Ledger, index::Index};
 use waybill_queue::Queue;
 use waybill_stats::{HitStatsApi, StatsApi};
 use waybill_store::{Embedded, Store};
-use waybill_web::{AppConfig, Check, HitCounter, Probes, Problem, Serving, Uploads, Warnings};
+use waybill_web::{AppConfig, Check, HitCounter, Probes, Problem, Serving, Warnings};
 use waybill_worker::{RetryPolicy, Worker};
 
 use crate::{
     cli::ServerFlags,
-    server::{settings::Settings, target::Target},
+    server::{settings::Settings, tables::ServedTables, target::Target},
 };
 
 /// How long running tasks may take to finish once the process is told to stop. With what HTTP takes after that, 10 s, it
@@ -109,7 +110,21 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
         tokio::spawn(waybill_web::serve(listener, s3_reads(&embedded), serving, stop_serving.clone()));
     }
 
+    let tables = ServedTables::new(store.clone(), &catalog)?;
     let (app, worker) = match target {
+        #[cfg(feature = "tables")]
+        Target::Tables => {
+            let probes = probes(&store, None, &shutdown, Vec::new());
+            let front = AppConfig {
+                keys,
+                metrics: http.clone(),
+                registry: Arc::new(registry),
+                hits: counter,
+                reads: QUERIES,
+                ..AppConfig::default()
+            };
+            (boxed(waybill_web::app(tables.queries()?, probes, front)), None)
+        }
         Target::Stats => {
             let (ledger, index) = (Ledger::read_only(store.clone()), Index::new(store.clone(), shutdown.clone()));
             let probes = probes(&store, None, &shutdown, warnings(&ledger, [&index]));
@@ -134,7 +149,8 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                 keys,
                 metrics: http.clone(),
                 registry: Arc::new(registry),
-                uploads: Uploads { paths: UPLOAD_PATHS, ..Uploads::default() },
+                uploads: waybill_api::uploads(),
+                reads: QUERIES,
                 pages: pages.clone(),
                 hits: counter,
             };
@@ -142,6 +158,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             let index = (target == Target::Up).then(|| Index::new(store.clone(), shutdown.clone()));
             let probes = probes(&store, Some(&queue), &shutdown, warnings(&ledger, &index));
             let env = catalog::environment(&catalog);
+            let loader = tables.loader();
             let app = match jobs_metrics {
                 None => boxed(waybill_web::app((), probes, front)),
                 Some(metrics) => {
@@ -155,7 +172,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                     let simulated = HitsApi::new(&listen_address::local_url(scheme, address), shutdown.clone())?;
                     if let Some(index) = index {
                         let statistics = StatsApi::new(Arc::clone(&catalog), ledger.clone(), index, store.clone(), now);
-                        let statistics = (statistics, HitStatsApi::new(hits));
+                        let statistics = (statistics, HitStatsApi::new(hits), tables.queries()?);
                         boxed(waybill_web::app((jobs, weather, relay, simulated, statistics), probes, front))
                     } else {
                         boxed(waybill_web::app((jobs, weather, relay, simulated), probes, front))
@@ -175,6 +192,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                 lease: LEASE,
                 requeue_after: REQUEUE_AFTER,
                 metrics: worker_metrics,
+                loader,
             };
             (app, target.works().then_some(worker))
         }
@@ -209,6 +227,9 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
     });
     Ok(Running { url, s3_url, notes, ended })
 }
+
+/// Where queries are asked: by POST, since they are long.
+const QUERIES: &[&str] = &["/v1/query"];
 
 /// Five tries of a request within some 15 seconds, then five more goes by way of the queue.
 const RETRY: RetryPolicy =

@@ -183,6 +183,9 @@ mod tests {
         }
         shutdown.cancel();
         running.ended.await.unwrap().unwrap();
+        // A query reads, though it is a POST.
+        let queries: Vec<_> = seen.extract_if(.., |line| line.contains(" /v1/query:")).collect();
+        assert_eq!(queries, if cfg!(feature = "tables") { vec!["POST /v1/query: 401 in 403"] } else { Vec::new() });
         insta::assert_snapshot!(seen.join("\n"), @"
         GET /api/*path: 401 in 403
         GET /api/v1/file: 401 in 403

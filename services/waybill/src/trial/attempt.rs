@@ -45,6 +45,14 @@ pub(crate) async fn run(flags: cli::Try) -> anyhow::Result<ExitCode> {
             definition.name()
         );
     }
+    if let Some(format) = definition.loads_upload() {
+        bail!(
+            "{name}: a file is loaded into a table, and nothing is asked of an upstream. `waybill check {name}` checks the \
+             definition; a file of a few records, submitted with `waybill submit {} --file few.{}`, tries it",
+            definition.name(),
+            format.extension()
+        );
+    }
     let replayed = flags.replay.as_deref().map(Fixture::open).transpose()?;
     let given = given(&flags.params)?;
     let env = environment(&definition, replayed.is_some());
