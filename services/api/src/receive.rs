@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 use waybill_ledger::{Ledger, Upload, UploadId};
-use waybill_source::{Definition, Format, UploadCheck};
+use waybill_source::{Definition, UploadCheck};
 use waybill_store::StoreError;
 use waybill_web::Problem;
 
@@ -89,11 +89,6 @@ impl Check {
     }
 }
 
-/// How the files are spelled that a source takes; `None` where it takes none.
-pub(crate) fn file_format(definition: &Definition) -> Option<Format> {
-    definition.loads_upload().or_else(|| definition.upload().map(|_| Format::Csv))
-}
-
 impl Receiver {
     pub(crate) fn new(ledger: Ledger, ids: Arc<Ids>, now: fn() -> Timestamp) -> Self {
         Self { ledger, ids, now, slots: Arc::new(Semaphore::new(MAX_UPLOADS)) }
@@ -115,7 +110,7 @@ impl Receiver {
         let id = UploadId::new(self.ids.fresh((self.now)()));
         let checked = OnceLock::new();
         let checking = Checking { chunks, check: Check::new(definition), sha256: Sha256::new() };
-        let format = file_format(definition).ok_or_else(|| error::upload_not_taken(definition.name()))?;
+        let format = definition.upload_format().ok_or_else(|| error::upload_not_taken(definition.name()))?;
         // Boxed, since a stream that borrows makes a future that no route can be.
         let chunks = stream::unfold(Some(checking), |state| next(state, &checked)).boxed();
         let bytes = self.ledger.write_upload(id, format, chunks).boxed().await.map_err(|Refused(problem)| problem)?;

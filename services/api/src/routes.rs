@@ -186,7 +186,7 @@ impl JobsApi {
 
     /// The upload that a job names, if the caller may name it.
     async fn named_upload(&self, caller: &Caller, definition: &Definition, id: &str) -> Result<Upload, Problem> {
-        if receive::file_format(definition).is_none() {
+        if definition.upload_format().is_none() {
             return Err(error::upload_not_taken(definition.name()));
         }
         let expected = "the id of an upload, as `POST /v1/uploads` answers it";
@@ -212,7 +212,7 @@ impl JobsApi {
         let params = self.bind(definition, given, by).await?;
         let upload = match upload {
             Some(id) => Some(self.named_upload(&caller, definition, &id).await?),
-            None if receive::file_format(definition).is_some() => return Err(error::upload_required(definition)),
+            None if definition.upload_format().is_some() => return Err(error::upload_required(definition)),
             None => None,
         };
         let wanted = Wanted { params, upload, route: ROUTE, key };
@@ -222,7 +222,7 @@ impl JobsApi {
     async fn submit_file(&self, request: &Request, file: FileBody) -> Result<Accepted, Problem> {
         let key = submit::idempotency_key(request)?;
         let (definition, given) = submit::from_query(request, |name| self.source(name).map(Arc::clone))?;
-        let format = receive::file_format(&definition).ok_or_else(|| error::upload_not_taken(definition.name()))?;
+        let format = definition.upload_format().ok_or_else(|| error::upload_not_taken(definition.name()))?;
         let body = file.spelled(format)?;
         let caller = Caller::of(request);
         let by = Submitter { caller: &caller, route: ROUTE, key: key.as_deref(), place: "" };
@@ -372,7 +372,7 @@ impl JobsApi {
     ) -> Result<Received, Problem> {
         known_query(request, &["source"])?;
         let definition = self.source(&source)?;
-        let format = receive::file_format(definition).ok_or_else(|| error::upload_not_taken(definition.name()))?;
+        let format = definition.upload_format().ok_or_else(|| error::upload_not_taken(definition.name()))?;
         let body = file.spelled(format)?;
         let by = Caller::of(request).name().map(str::to_owned);
         let upload = self.receiver.receive(definition, by, receive::chunks(body)).await?;

@@ -11,6 +11,6 @@ mod tables;
 pub use datafusion::{catalog::TableProvider, common::DataFusionError};
 pub use delta::maintain::Maintained;
 pub use errors::{LoadError, Refused, TableError};
-pub use load::Loaded;
+pub use load::{Loaded, rejects::Rejected};
 pub use routes::QueryApi;
 pub use tables::Tables;

@@ -180,6 +180,11 @@ impl Definition {
         self.load().map(|load| load.format)
     }
 
+    /// The format of the file that the client uploads, whether its rows are sent or loaded; `None` where there is none.
+    pub fn upload_format(&self) -> Option<Format> {
+        self.loads_upload().or_else(|| self.upload.as_ref().map(|_| Format::Csv))
+    }
+
     pub(crate) fn load(&self) -> Option<&Arc<Load>> {
         match &self.work {
             Work::Load(load) => Some(load),

@@ -15,7 +15,7 @@ mod commit;
 mod files;
 mod keys;
 mod merge;
-mod rejects;
+pub(crate) mod rejects;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -47,6 +47,7 @@ use crate::{
         commit::Commit,
         files::Files,
         merge::{Counts, Merge},
+        rejects::Rejected,
         staging::{Staged, Staging},
     },
 };
@@ -65,8 +66,8 @@ pub struct Loaded {
     pub replaced: u64,
     /// Rows that the table did not take.
     pub rejected: u64,
-    /// The first thousand of these: `{"place": 7, "reason": "…"}` on a line each.
-    pub report: String,
+    /// The first thousand of these.
+    pub report: Vec<Rejected>,
 }
 
 impl Tables {
@@ -116,10 +117,10 @@ impl Tables {
             None => HashSet::new(),
         };
         let mut files = Files::new(there, Arc::clone(&schema))?;
+        let mut rows = rows(&session, table, &schema, staged)?;
         let counts = match key.is_empty() {
-            true => append(&mut files, &schema, rows(&session, table, &schema, staged)?).await?,
+            true => append(&mut files, &schema, rows).await?,
             false => {
-                let mut rows = rows(&session, table, &schema, staged)?;
                 if !touched.is_empty() {
                     rows = rows.union(old_rows(&session, there, &schema, &touched).await?)?;
                 }
@@ -170,12 +171,7 @@ async fn stage<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
 fn rows(session: &SessionContext, table: &Table, schema: &SchemaRef, staged: &Staged) -> Result<DataFrame, LoadError> {
     let replay = Arc::new(staged.replay.clone());
     let source = StreamingTable::try_new(Arc::clone(&staged.replay.schema), vec![replay])?;
-    let is_loaded = is_loaded(table, schema);
-    let columns = schema.fields().iter().zip(is_loaded).map(|(field, is_loaded)| match is_loaded {
-        true => Ok(column(field.name())),
-        false => Ok(lit(ScalarValue::try_new_null(field.data_type())?).alias(field.name())),
-    });
-    let columns: Vec<_> = columns.chain([Ok(column(ROW))]).collect::<Result<_, LoadError>>()?;
+    let columns = columns(schema, |name| has_column(table, name), column(ROW))?;
     Ok(session.read_table(Arc::new(source))?.select(columns)?)
 }
 
@@ -187,25 +183,29 @@ async fn old_rows(
     files: &HashSet<String>,
 ) -> Result<DataFrame, LoadError> {
     let provider = there.table_provider().with_session(Arc::new(session.state())).with_file_paths(files).await?;
-    let has = provider.schema();
-    let columns = schema.fields().iter().map(|field| match has.column_with_name(field.name()) {
-        Some(_) => Ok(column(field.name())),
-        None => Ok(lit(ScalarValue::try_new_null(field.data_type())?).alias(field.name())),
-    });
-    let row = Ok(lit(0_i64).alias(ROW));
-    let columns: Vec<_> = columns.chain([row]).collect::<Result<_, LoadError>>()?;
+    let there = provider.schema();
+    let columns = columns(schema, |name| there.column_with_name(name).is_some(), lit(0_i64).alias(ROW))?;
     Ok(session.read_table(provider)?.select(columns)?)
 }
 
-/// Of each column of the table, whether the load has it.
-fn is_loaded(table: &Table, schema: &SchemaRef) -> Vec<bool> {
-    let has = |name: &String| table.columns.iter().any(|column| column.name == *name);
-    schema.fields().iter().map(|field| has(field.name())).collect()
+/// The table's columns, null where the rows lack one, and behind them the row's number in the load.
+fn columns(schema: &SchemaRef, has: impl Fn(&str) -> bool, row: Expr) -> Result<Vec<Expr>, LoadError> {
+    let columns = schema.fields().iter().map(|field| match has(field.name()) {
+        true => Ok(column(field.name())),
+        false => Ok(lit(ScalarValue::try_new_null(field.data_type())?).alias(field.name())),
+    });
+    columns.chain([Ok(row)]).collect()
+}
+
+/// Whether the load has this column of the table.
+fn has_column(table: &Table, name: &str) -> bool {
+    table.columns.iter().any(|column| column.name == name)
 }
 
 async fn merge(files: &mut Files, schema: &SchemaRef, table: &Table, rows: DataFrame) -> Result<Counts, LoadError> {
     let key = table.key.iter().map(|&at| schema.index_of(&table.columns[at].name)).collect::<Result<_, _>>()?;
-    let mut merge = Merge::new(Arc::clone(schema), key, is_loaded(table, schema))?;
+    let is_loaded = schema.fields().iter().map(|field| has_column(table, field.name())).collect();
+    let mut merge = Merge::new(Arc::clone(schema), key, is_loaded)?;
     let mut batches = rows.execute_stream().await?;
     while let Some(batch) = batches.try_next().await? {
         files.write(&merge.push(&batch)?).await?;

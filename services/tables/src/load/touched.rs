@@ -5,8 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
     arrow::{array::AsArray, compute::cast, datatypes::DataType},
-    common::Column,
-    logical_expr::{Expr, lit},
+    logical_expr::lit,
     prelude::SessionContext,
 };
 use deltalake_core::DeltaTable;
@@ -14,7 +13,10 @@ use futures::TryStreamExt;
 
 use crate::{
     errors::LoadError,
-    load::keys::{KeyRows, Keys},
+    load::{
+        column,
+        keys::{KeyRows, Keys},
+    },
 };
 
 /// The column that says which file a row is in.
@@ -31,11 +33,10 @@ pub(super) async fn touched(
     let provider = table.table_provider().with_session(Arc::new(session.state())).with_file_column(FILE).await?;
     let mut rows = session.read_table(provider)?;
     if let Some((least, most)) = keys.span()? {
-        let first = || Expr::Column(Column::from_name(key[0]));
-        rows = rows.filter(first().gt_eq(lit(least)).and(first().lt_eq(lit(most))))?;
+        let first = column(key[0]);
+        rows = rows.filter(first.clone().gt_eq(lit(least)).and(first.lt_eq(lit(most))))?;
     }
-    let columns = key.iter().copied().chain([FILE]).map(|name| Expr::Column(Column::from_name(name)));
-    let mut batches = rows.select(columns)?.execute_stream().await?;
+    let mut batches = rows.select(key.iter().copied().chain([FILE]).map(column))?.execute_stream().await?;
     let key_rows = KeyRows::new(&batches.schema(), (0..key.len()).collect())?;
     while let Some(batch) = batches.try_next().await? {
         let file = cast(batch.column(key.len()), &DataType::Utf8)?;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use waybill_source::{Definition, Format};
+use waybill_source::Definition;
 
 use crate::server::catalog;
 
@@ -15,8 +15,7 @@ pub(crate) fn run(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
             Ok(definition) => {
                 let given = definition.params().filter(|(_, _, default)| default.is_none());
                 let params: Vec<_> = given.map(|(name, kind, _)| format!("{name}={}", kind.to_uppercase())).collect();
-                let rows = definition.upload().map(|_| Format::Csv).or(definition.loads_upload());
-                let file = rows.map(|format| format!("--file rows.{}", format.extension()));
+                let file = definition.upload_format().map(|format| format!("--file rows.{}", format.extension()));
                 let words: Vec<_> = [definition.name().to_owned()].into_iter().chain(params).chain(file).collect();
                 for warning in definition.warnings() {
                     eprintln!("warning: {warning}");

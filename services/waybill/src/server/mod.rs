@@ -110,33 +110,27 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
         tokio::spawn(waybill_web::serve(listener, s3_reads(&embedded), serving, stop_serving.clone()));
     }
 
-    let tables = ServedTables::new(store.clone(), &catalog)?;
+    // Once all rooms have registered.
+    let front = |registry| AppConfig {
+        keys,
+        metrics: http.clone(),
+        registry: Arc::new(registry),
+        hits: counter,
+        ..AppConfig::default()
+    };
     let (app, worker) = match target {
         #[cfg(feature = "tables")]
         Target::Tables => {
             let probes = probes(&store, None, &shutdown, Vec::new());
-            let front = AppConfig {
-                keys,
-                metrics: http.clone(),
-                registry: Arc::new(registry),
-                hits: counter,
-                reads: QUERIES,
-                ..AppConfig::default()
-            };
-            (boxed(waybill_web::app(tables.queries()?, probes, front)), None)
+            let queries = ServedTables::new(store, &catalog)?.queries()?;
+            let front = AppConfig { reads: QUERIES, ..front(registry) };
+            (boxed(waybill_web::app(queries, probes, front)), None)
         }
         Target::Stats => {
             let (ledger, index) = (Ledger::read_only(store.clone()), Index::new(store.clone(), shutdown.clone()));
             let probes = probes(&store, None, &shutdown, warnings(&ledger, [&index]));
-            let front = AppConfig {
-                keys,
-                metrics: http.clone(),
-                registry: Arc::new(registry),
-                hits: counter,
-                ..AppConfig::default()
-            };
             let statistics = StatsApi::new(catalog, ledger, index, store, Timestamp::now);
-            (boxed(waybill_web::app((statistics, HitStatsApi::new(hits)), probes, front)), None)
+            (boxed(waybill_web::app((statistics, HitStatsApi::new(hits)), probes, front(registry))), None)
         }
         Target::Up | Target::Api | Target::Worker => {
             let queue = backends::queue(settings, target, &waybill_queue::Metrics::register(metrics))?;
@@ -145,20 +139,14 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
             let worker_metrics = waybill_worker::Metrics::register(metrics);
             let jobs_metrics = (target != Target::Worker).then(|| waybill_api::Metrics::register(metrics, names()));
             let pages = waybill_api::pages();
-            let front = AppConfig {
-                keys,
-                metrics: http.clone(),
-                registry: Arc::new(registry),
-                uploads: waybill_api::uploads(),
-                reads: QUERIES,
-                pages: pages.clone(),
-                hits: counter,
-            };
+            let front =
+                AppConfig { uploads: waybill_api::uploads(), reads: QUERIES, pages: pages.clone(), ..front(registry) };
             let ledger = Ledger::new(store.clone(), Arc::clone(&queue)).with_metrics(ledger_metrics);
             let index = (target == Target::Up).then(|| Index::new(store.clone(), shutdown.clone()));
             let probes = probes(&store, Some(&queue), &shutdown, warnings(&ledger, &index));
             let env = catalog::environment(&catalog);
-            let loader = tables.loader();
+            let tables = target.works().then(|| ServedTables::new(store.clone(), &catalog)).transpose()?;
+            let loader = tables.as_ref().and_then(ServedTables::loader);
             let app = match jobs_metrics {
                 None => boxed(waybill_web::app((), probes, front)),
                 Some(metrics) => {
@@ -170,7 +158,7 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                         .with_metrics(&metrics);
                     let relay = RelayApi::new(jobs.clone(), pages);
                     let simulated = HitsApi::new(&listen_address::local_url(scheme, address), shutdown.clone())?;
-                    if let Some(index) = index {
+                    if let Some((index, tables)) = index.zip(tables) {
                         let statistics = StatsApi::new(Arc::clone(&catalog), ledger.clone(), index, store.clone(), now);
                         let statistics = (statistics, HitStatsApi::new(hits), tables.queries()?);
                         boxed(waybill_web::app((jobs, weather, relay, simulated, statistics), probes, front))

@@ -10,10 +10,10 @@ mod with {
     use waybill_source::Catalog;
     use waybill_store::Store;
     use waybill_tables::{
-        DataFusionError, QueryApi, TableError, TableProvider, Tables,
+        DataFusionError, QueryApi, Rejected, TableError, TableProvider, Tables,
         sql::{Engine, NamedTables},
     };
-    use waybill_worker::{Load, LoadError, Loaded, Loader};
+    use waybill_worker::{Load, LoadError, Loaded, Loader, RejectedRow};
 
     /// The tables of a process, and its scratch folder, which goes with it.
     pub(crate) struct ServedTables {
@@ -60,9 +60,8 @@ mod with {
     impl Loader for TableLoader {
         async fn load(&self, load: Load) -> Result<Loaded, LoadError> {
             let loaded = self.tables.load(&load.definition, &load.id, load.bytes).await.map_err(told)?;
-            let report = loaded.report.lines().map(serde_json::from_str).collect::<Result<_, _>>();
-            let report = report.map_err(|error| LoadError::Refused(format!("the report of rejected rows: {error}")))?;
-            Ok(Loaded { rows: loaded.rows, rejected: loaded.rejected, report })
+            let report = loaded.report.into_iter().map(|Rejected { place, reason }| RejectedRow { place, reason });
+            Ok(Loaded { rows: loaded.rows, rejected: loaded.rejected, report: report.collect() })
         }
 
         async fn maintain(&self, table: &str) -> Result<u64, LoadError> {

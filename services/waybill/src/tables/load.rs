@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use waybill_source::Format;
+
 use crate::{
     cli::{self, Collector, ServerFlags},
     client::{exit_code, follow},
@@ -15,12 +17,12 @@ pub(crate) async fn run(flags: cli::Load) -> anyhow::Result<ExitCode> {
     let settings = ServerFlags { data: flags.data.clone(), ..ServerFlags::default() };
     anywhere(&settings, Target::Up, async |client| {
         let upload = input::open(&flags.config).await?;
-        let content_type = match flags.collector {
-            Collector::Csv => "text/csv",
-            Collector::Json => "application/json",
-            Collector::Ndjson => "application/x-ndjson",
+        let format = match flags.collector {
+            Collector::Csv => Format::Csv,
+            Collector::Json => Format::Json,
+            Collector::Ndjson => Format::Ndjson,
         };
-        let job = client.load(&flags.model, content_type, upload).await?;
+        let job = client.load(&flags.model, format.media_type(), upload).await?;
         println!("{}", job.id);
         Ok(exit_code(&follow(client, &[job.id]).await?))
     })

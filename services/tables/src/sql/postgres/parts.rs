@@ -11,7 +11,7 @@ use arrow::{
 };
 use datafusion::{
     common::{DataFusionError, ScalarValue},
-    functions::utils::make_scalar_function,
+    functions::{datetime, utils::make_scalar_function},
     logical_expr::{
         Cast, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
         expr::ScalarFunction,
@@ -29,13 +29,9 @@ const YEAR_OF_INTERVAL: i64 = 365 * DAY + 6 * HOUR;
 
 /// Takes the place of DataFusion's, which does the rest.
 pub(super) fn date_part() -> Arc<ScalarUDF> {
-    static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(DatePart)));
+    static FUNCTION: LazyLock<Arc<ScalarUDF>> =
+        LazyLock::new(|| Arc::new(ScalarUDF::from(DatePart(datetime::date_part()))));
     Arc::clone(&FUNCTION)
-}
-
-fn builtin() -> &'static ScalarUDF {
-    static BUILTIN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(datafusion::functions::datetime::date_part);
-    &BUILTIN
 }
 
 /// Plans `extract`, which is a decimal: `extract(year from …) / 2` has a fraction.
@@ -58,7 +54,7 @@ impl ExprPlanner for Extract {
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct DatePart;
+struct DatePart(Arc<ScalarUDF>);
 
 impl ScalarUDFImpl for DatePart {
     fn name(&self) -> &str {
@@ -66,7 +62,7 @@ impl ScalarUDFImpl for DatePart {
     }
 
     fn signature(&self) -> &Signature {
-        builtin().signature()
+        self.0.signature()
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType, DataFusionError> {
@@ -80,7 +76,7 @@ impl ScalarUDFImpl for DatePart {
         {
             return make_scalar_function(move |arrays| part.exact(&arrays[0]), vec![])(&arguments.args[1..]);
         }
-        builtin().inner().invoke_with_args(arguments)?.cast_to(&DataType::Float64, None)
+        self.0.inner().invoke_with_args(arguments)?.cast_to(&DataType::Float64, None)
     }
 }
 

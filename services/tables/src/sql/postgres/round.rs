@@ -9,18 +9,18 @@ use arrow::{
 };
 use datafusion::{
     common::DataFusionError,
-    functions::utils::make_scalar_function,
+    functions::{math, utils::make_scalar_function},
     logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
 };
 
 /// Takes the place of DataFusion's, which does the rest.
 pub(super) fn round() -> Arc<ScalarUDF> {
-    static ROUND: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(Round)));
+    static ROUND: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(Round(math::round()))));
     Arc::clone(&ROUND)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Round;
+struct Round(Arc<ScalarUDF>);
 
 impl ScalarUDFImpl for Round {
     fn name(&self) -> &str {
@@ -28,15 +28,15 @@ impl ScalarUDFImpl for Round {
     }
 
     fn signature(&self) -> &Signature {
-        builtin_round().signature()
+        self.0.signature()
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType, DataFusionError> {
-        builtin_round().return_type(arguments)
+        self.0.return_type(arguments)
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef, DataFusionError> {
-        builtin_round().return_field_from_args(arguments)
+        self.0.return_field_from_args(arguments)
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
@@ -44,13 +44,8 @@ impl ScalarUDFImpl for Round {
         if is_float && arguments.args.len() == 1 {
             return make_scalar_function(half_to_even, vec![])(&arguments.args);
         }
-        builtin_round().invoke_with_args(arguments)
+        self.0.invoke_with_args(arguments)
     }
-}
-
-fn builtin_round() -> &'static ScalarUDF {
-    static BUILTIN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(datafusion::functions::math::round);
-    &BUILTIN
 }
 
 fn half_to_even(arguments: &[ArrayRef]) -> Result<ArrayRef, DataFusionError> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::DataType;
 use datafusion::{
     common::{DataFusionError, ScalarValue},
+    functions::datetime,
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
 };
 
@@ -42,17 +43,13 @@ const PATTERNS: [(&str, &str); 27] = [
 
 /// Takes the place of DataFusion's, which has the patterns of `strftime`.
 pub(super) fn to_char() -> Arc<ScalarUDF> {
-    static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(ToChar)));
+    static FUNCTION: LazyLock<Arc<ScalarUDF>> =
+        LazyLock::new(|| Arc::new(ScalarUDF::from(ToChar(datetime::to_char()))));
     Arc::clone(&FUNCTION)
 }
 
-fn builtin() -> &'static ScalarUDF {
-    static BUILTIN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(datafusion::functions::datetime::to_char);
-    &BUILTIN
-}
-
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct ToChar;
+struct ToChar(Arc<ScalarUDF>);
 
 impl ScalarUDFImpl for ToChar {
     fn name(&self) -> &str {
@@ -60,11 +57,11 @@ impl ScalarUDFImpl for ToChar {
     }
 
     fn signature(&self) -> &Signature {
-        builtin().signature()
+        self.0.signature()
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType, DataFusionError> {
-        builtin().return_type(arguments)
+        self.0.return_type(arguments)
     }
 
     fn invoke_with_args(&self, mut arguments: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
@@ -75,7 +72,7 @@ impl ScalarUDFImpl for ToChar {
             let pattern = strftime(pattern).map_err(DataFusionError::Execution)?;
             arguments.args[1] = ColumnarValue::Scalar(ScalarValue::Utf8(Some(pattern)));
         }
-        builtin().invoke_with_args(arguments)
+        self.0.invoke_with_args(arguments)
     }
 }
 
