@@ -88,7 +88,7 @@ impl Embedded {
             });
         }
         self.tree.make_bucket(bucket).map_err(|error| unusable(Path::new(bucket), &error))?;
-        Ok(Store::with_config(self.in_process(), bucket, TIMEOUT, Some(true)))
+        Ok(Store::with_config(self.in_process(), bucket, TIMEOUT, Some(true)).unsigned())
     }
 
     fn in_process(&self) -> Builder {

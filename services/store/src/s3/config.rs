@@ -13,11 +13,11 @@ use aws_sdk_s3::{
         timeout::TimeoutConfig,
     },
 };
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 
 use crate::{
     Metrics, StoreError,
-    s3::{Inner, Store, multipart},
+    s3::{Inner, Store},
 };
 
 /// The defaults that this crate was tested with; a newer SDK must not change them on its own.
@@ -115,15 +115,22 @@ impl Store {
                 can_list: OnceCell::new(),
                 can_write: OnceCell::new(),
                 write_failed: AtomicBool::new(false),
-                buffers: Arc::new(Semaphore::new(multipart::BUFFERS_MIB as usize)),
+                signs: true,
             }),
         }
     }
 
     pub(super) fn counted(&self, metrics: &Metrics) -> Self {
-        let Inner { client, bucket, attempt_timeout, refuses_overwrites, .. } = &*self.inner;
+        let Inner { client, bucket, attempt_timeout, refuses_overwrites, signs, .. } = &*self.inner;
         let config = client.config().to_builder().interceptor(metrics.clone());
-        Self::with_config(config, bucket, *attempt_timeout, refuses_overwrites.get().copied())
+        let store = Self::with_config(config, bucket, *attempt_timeout, refuses_overwrites.get().copied());
+        if *signs { store } else { store.unsigned() }
+    }
+
+    /// Where nothing is signed, nothing is hashed for it.
+    pub(crate) fn unsigned(mut self) -> Self {
+        Arc::get_mut(&mut self.inner).expect("a store that was just made has one owner").signs = false;
+        self
     }
 
     /// How long `bytes` may take on their way, at no less than 256 KiB a second.

@@ -6,6 +6,7 @@
 mod config;
 mod create_only;
 mod error_mapping;
+mod file_range;
 mod health;
 mod multipart;
 mod read;
@@ -25,7 +26,7 @@ use std::{
 use aws_sdk_s3::Client;
 use bytes::Bytes;
 use futures::{FutureExt, Stream, stream};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 
 use crate::{Metrics, StoreError};
 
@@ -58,8 +59,8 @@ struct Inner {
     can_write: OnceCell<()>,
     /// Whether the last write failed, as on a full disk: then [`Store::check_writes`] writes again.
     write_failed: AtomicBool,
-    /// MiB of files that may be in memory at once, over all uploads.
-    buffers: Arc<Semaphore>,
+    /// Whether requests are signed, and so by a hash of what they carry.
+    signs: bool,
 }
 
 impl fmt::Debug for Store {

@@ -25,6 +25,7 @@ use crate::{
     s3::{
         Store, Upload, UploadBody,
         error_mapping::{failed, status},
+        file_range::FileRange,
         multipart::{AT_ONCE, PART, Part, SINGLE, cut},
     },
 };
@@ -36,6 +37,20 @@ struct Begun {
     key: String,
     id: String,
     over: bool,
+}
+
+/// What one request carries.
+struct Piece {
+    body: ByteStream,
+    len: u64,
+    /// Its SHA-256, where it is known; else the SDK takes it of what is in memory.
+    sha256: Option<String>,
+}
+
+impl From<Bytes> for Piece {
+    fn from(bytes: Bytes) -> Self {
+        Self { len: bytes.len() as u64, body: ByteStream::from(bytes), sha256: None }
+    }
 }
 
 /// Signs a request by this SHA-256 of its body, in place of one that the SDK would take once more.
@@ -66,13 +81,14 @@ impl Store {
             reason: format!("its metadata has {size} bytes, and S3 takes at most {}", metadata::LIMIT),
         })?;
         match upload.body {
-            UploadBody::Bytes(bytes) => self.put_bytes(key, upload.content_type, metadata, bytes, None).await,
+            UploadBody::Bytes(bytes) => self.put_piece(key, upload.content_type, metadata, Piece::from(bytes)).await,
             UploadBody::Hashed { bytes, sha256 } => {
-                self.put_bytes(key, upload.content_type, metadata, bytes, Some(sha256)).await
+                let piece = Piece { sha256: Some(sha256), ..Piece::from(bytes) };
+                self.put_piece(key, upload.content_type, metadata, piece).await
             }
             UploadBody::File { file, len } if len <= SINGLE => {
-                let (bytes, _room) = self.read_range(key, &file, 0, len).await?;
-                self.put_bytes(key, upload.content_type, metadata, bytes, None).await
+                let piece = self.piece_of_file(key, FileRange { file, offset: 0, len }).await?;
+                self.put_piece(key, upload.content_type, metadata, piece).await
             }
             UploadBody::File { file, len } => {
                 let begun = self.begin(key, upload.content_type, metadata).await?;
@@ -93,7 +109,7 @@ impl Store {
         let mut gathered = BytesMut::new();
         if gather(&mut gathered, chunks.as_mut()).await? {
             let len = gathered.len() as u64;
-            self.put_bytes(key, content_type, HashMap::new(), gathered.freeze(), None).await?;
+            self.put_piece(key, content_type, HashMap::new(), Piece::from(gathered.freeze())).await?;
             return Ok(len);
         }
         let begun = self.begin(key, content_type, HashMap::new()).await?;
@@ -101,22 +117,32 @@ impl Store {
         begun.end(sent).await
     }
 
-    async fn put_bytes(
+    async fn put_piece(
         &self,
         key: &str,
         content_type: &str,
         metadata: HashMap<String, String>,
-        bytes: Bytes,
-        sha256: Option<String>,
+        piece: Piece,
     ) -> Result<(), StoreError> {
-        let timeouts = self.timeouts_for(bytes.len() as u64);
+        let timeouts = self.timeouts_for(piece.len);
         let call = self.inner.client.put_object().bucket(&self.inner.bucket).key(key).content_type(content_type);
-        let mut call = call.set_metadata(Some(metadata)).body(ByteStream::from(bytes)).customize();
-        if let Some(sha256) = sha256 {
+        let mut call = call.set_metadata(Some(metadata)).body(piece.body).customize();
+        if let Some(sha256) = piece.sha256 {
             call = call.interceptor(SignedHash(sha256));
         }
         call.config_override(timeouts).send().await.map_err(|error| failed("PutObject", key, &error))?;
         Ok(())
+    }
+
+    async fn piece_of_file(&self, key: &str, range: FileRange) -> Result<Piece, StoreError> {
+        let len = range.len;
+        let sha256 = if self.inner.signs { Some(range.sha256().await) } else { None };
+        let sha256 = sha256.transpose().map_err(|error| StoreError::Unavailable {
+            operation: "PutObject",
+            key: key.to_owned(),
+            reason: format!("the file to upload cannot be read: {error}"),
+        })?;
+        Ok(Piece { body: range.into_body(), len, sha256 })
     }
 
     async fn begin(
@@ -160,14 +186,17 @@ impl Begun {
     }
 
     async fn send_part(&self, file: &Arc<File>, part: Part) -> Result<CompletedPart, StoreError> {
-        let (bytes, _room) = self.store.read_range(&self.key, file, part.offset, part.len).await?;
-        self.send_bytes(part.number, bytes).await
+        let range = FileRange { file: Arc::clone(file), offset: part.offset, len: part.len };
+        self.send_piece(part.number, self.store.piece_of_file(&self.key, range).await?).await
     }
 
-    async fn send_bytes(&self, number: i32, bytes: Bytes) -> Result<CompletedPart, StoreError> {
-        let (inner, timeouts) = (&self.store.inner, self.store.timeouts_for(bytes.len() as u64));
+    async fn send_piece(&self, number: i32, piece: Piece) -> Result<CompletedPart, StoreError> {
+        let (inner, timeouts) = (&self.store.inner, self.store.timeouts_for(piece.len));
         let call = inner.client.upload_part().bucket(&inner.bucket).key(&self.key).upload_id(&self.id);
-        let call = call.part_number(number).body(ByteStream::from(bytes)).customize();
+        let mut call = call.part_number(number).body(piece.body).customize();
+        if let Some(sha256) = piece.sha256 {
+            call = call.interceptor(SignedHash(sha256));
+        }
         let sent = call.config_override(timeouts).send().await;
         let sent = sent.map_err(|error| failed("UploadPart", &self.key, &error))?;
         Ok(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build())
@@ -185,7 +214,7 @@ impl Begun {
             let part = gathered.split_to(gathered.len().min(PART as usize)).freeze();
             len += part.len() as u64;
             let number = i32::try_from(parts.len() + 1).unwrap_or(i32::MAX);
-            let sending = async { Ok(self.send_bytes(number, part).await?) };
+            let sending = async { Ok(self.send_piece(number, Piece::from(part)).await?) };
             let gathering = async { if is_last { Ok(true) } else { gather(&mut gathered, chunks.as_mut()).await } };
             let (sent, ended) = futures::future::try_join(sending, gathering).await?;
             parts.push(sent);
