@@ -10,12 +10,12 @@ use waybill_store::StoreError;
 /// Why a load failed. Nothing of it is in the table.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file or the table is not as the definition says: the same load fails again.
+    /// The file or the table is not as the definition says, or the store refuses it: the same load fails again.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// The store, the disk, or another writer: the same load may succeed later.
     #[error(transparent)]
-    Transient(#[from] TableError),
+    Transient(TableError),
 }
 
 /// What makes a load useless to try again.
@@ -42,6 +42,9 @@ pub enum Refused {
         /// Its type in the definition.
         here: String,
     },
+    /// The store does not let this be read or written, such as for a lack of rights: an operator has to change that.
+    #[error("the store refuses it: {0}")]
+    Store(String),
     /// Another program made or changed the table in a way that loads do not know.
     #[error("table {table} cannot be loaded into: {reason}")]
     Foreign {
@@ -65,7 +68,7 @@ pub enum TableError {
     #[error("{0}")]
     Arrow(#[from] ArrowError),
     /// The list of tables.
-    #[error(transparent)]
+    #[error("{0}")]
     Store(#[from] StoreError),
     /// The disk on which a load sorts.
     #[error("the scratch folder: {0}")]
@@ -84,15 +87,41 @@ impl From<Unreadable> for LoadError {
     }
 }
 
-/// Errors of libraries may pass later, all of them.
-macro_rules! transient {
+/// What the store has refused, where that is how an error began. Libraries wrap its error, some of them several times;
+/// one that keeps only its text cannot be told from others, and is tried again.
+fn refusal(error: &(dyn Error + 'static)) -> Option<Refused> {
+    std::iter::successors(Some(error), |&error| cause(error))
+        .filter_map(|error| error.downcast_ref::<StoreError>())
+        .find(|error| matches!(error, StoreError::Refused { .. }))
+        .map(|error| Refused::Store(error.to_string()))
+}
+
+/// The source of an error, also where Delta's kernel does not name the store's error as the source of its own.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref() {
+        Some(delta_kernel::Error::ObjectStore(error)) => Some(error),
+        _ => error.source(),
+    }
+}
+
+impl From<TableError> for LoadError {
+    /// Errors of libraries may pass later, unless the store refuses what was asked of it.
+    fn from(error: TableError) -> Self {
+        match refusal(&error) {
+            Some(refused) => refused.into(),
+            None => Self::Transient(error),
+        }
+    }
+}
+
+macro_rules! of_table {
     ($($error:ty),+) => {
         $(impl From<$error> for LoadError {
             fn from(error: $error) -> Self {
-                Self::Transient(error.into())
+                TableError::from(error).into()
             }
         })+
     };
 }
 
-transient!(DeltaTableError, DataFusionError, ArrowError, StoreError, std::io::Error, tokio::task::JoinError);
+of_table!(DeltaTableError, DataFusionError, ArrowError, StoreError, std::io::Error, tokio::task::JoinError);

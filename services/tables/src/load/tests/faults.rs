@@ -20,7 +20,13 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
 
-use crate::load::tests::world::{World, film, films, read, staged};
+use waybill_store::StoreError;
+
+use crate::{
+    LoadError,
+    errors::Refused,
+    load::tests::world::{World, film, films, read, staged},
+};
 
 /// Counts requests, and fails all from one on.
 #[derive(Debug)]
@@ -31,6 +37,7 @@ pub(super) struct Faulty {
     fails_from: usize,
     /// Whether that one does its work, and its answer is lost.
     works: bool,
+    error: fn() -> Error,
 }
 
 /// What becomes of a request.
@@ -43,7 +50,12 @@ enum Fate {
 
 impl Faulty {
     pub(super) fn new(inner: Arc<dyn ObjectStore>, fails_from: usize, works: bool) -> Arc<Self> {
-        Arc::new(Self { inner, requests: AtomicUsize::new(0), fails_from, works })
+        Arc::new(Self { inner, requests: AtomicUsize::new(0), fails_from, works, error: lost })
+    }
+
+    /// One that refuses all requests from one on.
+    fn denying(inner: Arc<dyn ObjectStore>, fails_from: usize) -> Arc<Self> {
+        Arc::new(Self { inner, requests: AtomicUsize::new(0), fails_from, works: false, error: denied })
     }
 
     pub(super) fn requests(&self) -> usize {
@@ -61,18 +73,26 @@ impl Faulty {
     async fn ask<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
         match self.next() {
             Fate::Works => request.await,
-            Fate::IsLost => Err(lost()),
-            Fate::AnswerIsLost => request.await.and(Err(lost())),
+            Fate::IsLost => Err((self.error)()),
+            Fate::AnswerIsLost => request.await.and(Err((self.error)())),
         }
     }
 
     fn stream<T: Send + 'static>(&self, items: BoxStream<'static, Result<T>>) -> BoxStream<'static, Result<T>> {
-        if self.next() == Fate::Works { items } else { stream::once(async { Err(lost()) }).boxed() }
+        let error = self.error;
+        if self.next() == Fate::Works { items } else { stream::once(async move { Err(error()) }).boxed() }
     }
 }
 
 fn lost() -> Error {
     Error::Generic { store: "faulty", source: "no answer".into() }
+}
+
+/// As the bucket says it.
+fn denied() -> Error {
+    let (key, reason) = ("tables/film/x".to_owned(), "AccessDenied: no rights".to_owned());
+    let source = StoreError::Refused { operation: "PutObject", key, reason };
+    Error::Generic { store: "waybill", source: Box::new(source) }
 }
 
 impl fmt::Display for Faulty {
@@ -179,6 +199,36 @@ async fn a_later_load_dies_at_any_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_makes_a_checkpoint_dies_at_any_request() {
     dies_at_any_request(8, true, 25).await;
+}
+
+/// Trying again would read and sort the file again, for the same end. Of some requests libraries
+/// keep no more than the error's text, such as of those for a data file's footer: they are tried again, and say what was
+/// refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_the_store_refuses_is_not_tried_again() {
+    let (mut refused, mut told) = (0, Vec::new());
+    for fails_from in 0.. {
+        let world = World::new().await;
+        world.load(&films(), "1", [film("0", 1)]).await.unwrap();
+        let denying = Faulty::denying(Arc::clone(world.tables.objects()), fails_from);
+        let rows = staged(&films(), &world.scratch(), [film("0", 2), film("1", 2)]);
+        match world.through(denying.clone()).write(&films(), "2", rows).await {
+            Ok(_) if denying.requests() <= fails_from => break,
+            // What follows the commit may fail.
+            Ok(_) => {}
+            Err(LoadError::Refused(Refused::Store(reason))) => {
+                assert!(reason.contains("AccessDenied: no rights"), "request {fails_from}: {reason}");
+                refused += 1;
+            }
+            Err(LoadError::Transient(error)) => {
+                assert!(error.to_string().contains("AccessDenied: no rights"), "request {fails_from}: {error:?}");
+                told.push(error);
+            }
+            Err(error) => panic!("request {fails_from}: {error:?}"),
+        }
+    }
+    assert!(told.len() < refused, "{refused} requests refused the load; tried again after {told:?}");
+    assert!(refused > 5, "{refused} requests of a load refused it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
