@@ -50,6 +50,7 @@ fn only_the_crates_that_own_a_library_name_it() {
         ("parquet", &["hits"]),
         ("datafusion", &["tables"]),
         ("deltalake-core", &["tables"]),
+        ("delta_kernel", &["tables"]),
         ("opentelemetry", &["telemetry"]),
         ("tracing-opentelemetry", &["telemetry"]),
         ("tracing-subscriber", &["telemetry"]),
