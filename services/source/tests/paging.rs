@@ -223,7 +223,8 @@ fn links_are_followed_whole_from_the_header_or_the_body() {
 
 #[test]
 fn a_page_that_comes_again_is_a_failure() {
-    let again = |page, before| Err(PagingError::Again { page, before });
+    let again = |page, before| Err(PagingError::Again { page, before, advice: "`stop` or `total`" });
+    let again_by_next = |page, before| Err(PagingError::Again { page, before, advice: "`stop`" });
     // The last page once more, as some servers answer past the end.
     let (asked, end) = walk(PAGE, |_, page| (3, json!({ "digest": page.min(3) }), None));
     assert_eq!((asked.len(), end.clone()), (4, again(4, 3)));
@@ -233,13 +234,13 @@ fn a_page_that_comes_again_is_a_failure() {
     assert_eq!(end, again(4, 1));
     let next = |next: &str| json!({ "paging": { "next": next } });
     let (asked, end) = walk(CURSOR, |_, page| (2, next(["a", "b", "a"][page as usize - 1]), None));
-    assert_eq!((asked.len(), end), (3, again(4, 2)));
+    assert_eq!((asked.len(), end), (3, again_by_next(4, 2)));
     // Other cursors, and the same records.
     let (asked, end) = walk(CURSOR, |_, page| (2, json!({ "paging": { "next": page }, "digest": page.min(2) }), None));
-    assert_eq!((asked.len(), end), (3, again(3, 2)));
+    assert_eq!((asked.len(), end), (3, again_by_next(3, 2)));
     let link = "pagination = { type = \"link\" }\n";
     let (asked, end) = walk(link, |_, _| (2, json!({}), Some("<https://api.example.com/v1/x?page=2>; rel=next")));
-    assert_eq!((asked.len(), end), (2, again(3, 2)));
+    assert_eq!((asked.len(), end), (2, again_by_next(3, 2)));
     // Pages without records are alike, and no loop.
     let (_, end) = walk(CURSOR, |_, page| {
         (0, json!({ "paging": { "next": if page < 5 { json!(page) } else { json!(null) } }, "digest": 1 }), None)

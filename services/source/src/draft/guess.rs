@@ -207,7 +207,8 @@ impl Evidence<'_> {
     /// There is more, and nothing says how to ask for it: the two commonest ways.
     fn by_signs(&self, beside: &[Beside<'_>], guesses: &mut Vec<Guess>) {
         let body = self.around();
-        let more = signs::more(None, self.query, body.as_ref(), self.count);
+        // Headers are guessed from by themselves.
+        let more = signs::more(&BTreeMap::new(), self.query, body.as_ref(), self.count);
         // What a job does not look at may still be true.
         let total =
             || Some(format!("{} is more than the {} records that came", self.total(beside)?.shown(), self.count));

@@ -100,8 +100,7 @@ impl Draft {
             count: draft.count,
             last: sampled.last().map(|record: &Record| &record.value),
         };
-        let link = answer.headers.get("link").map(String::as_str);
-        let more = signs::more(link, &draft.asked.query, evidence.around().as_ref(), draft.count);
+        let more = signs::more(answer.headers, &draft.asked.query, evidence.around().as_ref(), draft.count);
         let guesses = evidence.guesses();
         (draft.guesses, draft.more) = (guesses, more);
         Ok(draft)

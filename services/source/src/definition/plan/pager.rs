@@ -65,12 +65,14 @@ pub enum PagingError {
         full: u64,
     },
     /// A page that was fetched before.
-    #[error("page {page} is page {before} again: say `stop` or `total`")]
+    #[error("page {page} is page {before} again: say {advice}")]
     Again {
         /// From 1.
         page: u64,
         /// From 1.
         before: u64,
+        /// What would end the pages before.
+        advice: &'static str,
     },
     /// Fewer came than the last page announced.
     #[error("has {records} records on {pages} pages, though {total} were announced")]
@@ -337,7 +339,7 @@ impl<'a> Pager<'a> {
             self.seen.push(first);
         }
         if let Some(before) = self.seen.iter().position(|seen| *seen == next) {
-            return Err(PagingError::Again { page: self.page() + 1, before: before as u64 + 1 });
+            return Err(PagingError::Again { page: self.page() + 1, before: before as u64 + 1, advice: "`stop`" });
         }
         self.seen.push(next);
         Ok(())
@@ -358,7 +360,9 @@ impl<'a> Pager<'a> {
             }
         };
         match before.filter(|_| answer.records > 0) {
-            Some(before) => Err(PagingError::Again { page: self.page(), before: before as u64 + 1 }),
+            Some(before) => {
+                Err(PagingError::Again { page: self.page(), before: before as u64 + 1, advice: ends(&pagination.kind) })
+            }
             None => Ok(()),
         }
     }
@@ -427,6 +431,14 @@ impl Definition {
     }
 }
 
+/// What ends pages of this kind. Where `next` leads on, a `total` that is reached does not end them.
+fn ends(kind: &PageKind) -> &'static str {
+    match kind {
+        PageKind::Page { .. } | PageKind::Offset { .. } => "`stop` or `total`",
+        PageKind::Cursor { .. } | PageKind::Link { .. } | PageKind::List { .. } => "`stop`",
+    }
+}
+
 fn why(kind: &PageKind, goes_on: bool, answer: &PageAnswer<'_>) -> &'static str {
     match (kind, goes_on) {
         (PageKind::Page { .. } | PageKind::Offset { .. }, true) => {
@@ -450,8 +462,7 @@ fn check_whole(pages: &Pages, query: &[(String, String)], answer: &PageAnswer<'_
     }
     // Where it is said what a cut answer has, the query says nothing more.
     let query = if full.is_some() { &[] } else { query };
-    let link = answer.headers.get("link").map(String::as_str);
-    signs::more(link, query, answer.body, answer.records).map_or(Ok(()), |seen| Err(PagingError::More(seen)))
+    signs::more(answer.headers, query, answer.body, answer.records).map_or(Ok(()), |seen| Err(PagingError::More(seen)))
 }
 
 /// Whether a value of `next` leads to another page. A record's id may be 0.

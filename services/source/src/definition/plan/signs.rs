@@ -1,5 +1,7 @@
 //! Signs that an answer is not all there is: a part must not look like the whole.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value as Json;
 
 /// Members that say how many records there are, without `_` and `-`.
@@ -17,6 +19,21 @@ const TOTALS: [&str; 10] = [
 ];
 /// Members that say that there are more.
 const MORE: [&str; 3] = ["hasmore", "hasnext", "hasnextpage"];
+/// Headers of the same meaning, without `X-`. Others that begin alike say other things: `X-Nextjs-Cache`, `X-Count`.
+const HEADERS: [&str; 12] = [
+    "total",
+    "totalcount",
+    "totalresults",
+    "totalrecords",
+    "totalitems",
+    "nextpage",
+    "nextcursor",
+    "nexttoken",
+    "nextlink",
+    "nexturl",
+    "hasmore",
+    "hasnextpage",
+];
 /// Query parameters that say how many records an answer has at most.
 const LIMITS: [&str; 16] = [
     "limit",
@@ -52,16 +69,20 @@ pub(crate) fn is_total(plain: &str) -> bool {
     TOTALS.contains(&plain)
 }
 
-/// What says that there is more than these records, in words. `link` is the header, `body` the answer without its
-/// records; its members count, and theirs.
+/// What says that there is more than these records, in words. `headers` have names in lower case; `body` is the answer
+/// without its records: its members count, and theirs.
 pub(crate) fn more(
-    link: Option<&str>,
+    headers: &BTreeMap<String, String>,
     query: &[(String, String)],
     body: Option<&Json>,
     records: u64,
 ) -> Option<String> {
-    if link.is_some_and(|link| next_link(link).is_some()) {
+    if headers.get("link").is_some_and(|link| next_link(link).is_some()) {
         return Some("`Link` has a `rel=\"next\"`".to_owned());
+    }
+    let said = headers.iter().find_map(|(name, value)| header_says_more(name, value, records));
+    if said.is_some() {
+        return said;
     }
     let members = |value: &Json| value.as_object().cloned().unwrap_or_default();
     let outer = body.map(members).unwrap_or_default();
@@ -88,6 +109,16 @@ fn says_more(shown: &str, name: &str, value: &Json, records: u64) -> Option<Stri
     }
     let total = is_total(&name).then(|| number(value)).flatten();
     total.filter(|total| *total > records).map(|total| format!("`{shown}` is {total}, and {records} records came"))
+}
+
+fn header_says_more(name: &str, value: &str, records: u64) -> Option<String> {
+    let meaning = plain(name.strip_prefix("x-").unwrap_or(name));
+    if !HEADERS.contains(&meaning.as_str()) {
+        return None;
+    }
+    // A header is a text: `false`, `null` and `0` are what they say.
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Json::from(value));
+    says_more(&format!("{name}:"), &meaning, &value, records)
 }
 
 /// As it is compared: `page[size]`, `$top` and `per_page` are `pagesize`, `top` and `perpage`.
@@ -182,7 +213,8 @@ mod tests {
     #[test]
     fn what_says_that_there_is_more_is_told() {
         let query = [("limit".to_owned(), "3".to_owned()), ("page[size]".to_owned(), "4".to_owned())];
-        let said = |body: Json, records: u64| more(None, &query, Some(&body), records).unwrap_or_default();
+        let none = BTreeMap::new();
+        let said = |body: Json, records: u64| more(&none, &query, Some(&body), records).unwrap_or_default();
         insta::assert_snapshot!([
             said(json!({ "next": "/x" }), 2),
             said(json!({ "paging": { "nextCursor": 7 } }), 2),
@@ -211,6 +243,41 @@ mod tests {
         ] {
             assert_eq!(said(all, 2), "");
         }
-        assert_eq!(more(None, &[("limit".to_owned(), "0".to_owned())], None, 0), None);
+        assert_eq!(more(&none, &[("limit".to_owned(), "0".to_owned())], None, 0), None);
+    }
+
+    #[test]
+    fn a_header_that_says_that_there_is_more_is_told() {
+        let said = |name: &str, value: &str| {
+            let headers = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            more(&headers, &[], None, 2).unwrap_or_default()
+        };
+        insta::assert_snapshot!([
+            said("x-total-count", "3"),
+            said("x-total", " 12 "),
+            said("x-next-page", "2"),
+            said("next-cursor", "b2Zm"),
+            said("x-has-more", "true"),
+            said("link", "</2>; rel=next"),
+        ].join("\n"), @r###"
+        `x-total-count:` is 3, and 2 records came
+        `x-total:` is 12, and 2 records came
+        `x-next-page:` is not empty
+        `next-cursor:` is not empty
+        `x-has-more:` is true
+        `Link` has a `rel="next"`
+        "###);
+        for (name, value) in [
+            ("x-total-count", "2"),
+            ("x-total-count", "*"),
+            ("x-next-page", ""),
+            ("x-next-page", "null"),
+            ("x-has-more", "false"),
+            ("x-nextjs-cache", "HIT"),
+            ("x-count", "9"),
+            ("x-ratelimit-total", "9"),
+        ] {
+            assert_eq!(said(name, value), "", "{name}: {value}");
+        }
     }
 }
