@@ -19,6 +19,7 @@ use crate::{
     files::{
         covers::Covers,
         encoder::Encoder,
+        listing,
         merge::CONTENT_TYPE,
         name::{FileName, Kind},
         visible::Listed,
@@ -101,6 +102,15 @@ impl Hits {
         let permit = timeout(READ_WAIT, turn).await.map_err(|_elapsed| HitsError::Busy)?.ok();
         self.write_own().await?;
         Ok(query::run(&self.0.store, query).await?.with_permit(permit))
+    }
+
+    /// The days that have counts, in order, after this process's own counts were written.
+    ///
+    /// # Errors
+    /// Where the store is away.
+    pub async fn days(&self) -> Result<Vec<Date>, HitsError> {
+        self.write_own().await?;
+        listing::days(&self.0.store).await
     }
 
     /// Returns once all that was counted before is in the bucket. At once where nothing is written.

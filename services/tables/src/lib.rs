@@ -6,6 +6,7 @@ mod errors;
 mod load;
 mod routes;
 pub mod sql;
+mod system;
 mod tables;
 
 pub use datafusion::{catalog::TableProvider, common::DataFusionError};
@@ -13,4 +14,5 @@ pub use delta::maintain::Maintained;
 pub use errors::{LoadError, Refused, TableError};
 pub use load::{Loaded, rejects::Rejected};
 pub use routes::QueryApi;
+pub use system::SystemTables;
 pub use tables::Tables;

@@ -8,6 +8,7 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, btree_map::Entry as Slot},
+    ops::Bound,
     sync::atomic::{self, AtomicU64},
 };
 
@@ -71,6 +72,17 @@ impl Rows {
     /// A partition's folder.
     pub fn folder(&self, partition: &str) -> Option<&Folder> {
         self.folders.get(partition)
+    }
+
+    /// The items behind this one, by partition and key; all of them if none is named.
+    pub fn after<'a>(&'a self, place: Option<(&'a str, &'a str)>) -> impl Iterator<Item = (&'a str, &'a str, &'a Row)> {
+        let (first, item) = place.unzip();
+        let folders = self.folders.range::<str, _>((first.map_or(Bound::Unbounded, Bound::Included), Bound::Unbounded));
+        folders.flat_map(move |(partition, folder)| {
+            let from = item.filter(|_| first == Some(partition.as_str())).map_or(Bound::Unbounded, Bound::Excluded);
+            let items = folder.items.range::<str, _>((from, Bound::Unbounded));
+            items.map(move |(item, row)| (partition.as_str(), item.as_str(), row))
+        })
     }
 
     /// How many items there are.

@@ -122,7 +122,8 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
         #[cfg(feature = "tables")]
         Target::Tables => {
             let probes = probes(&store, None, &shutdown, Vec::new());
-            let queries = ServedTables::new(store, &catalog)?.queries()?;
+            let (ledger, index) = (Ledger::read_only(store.clone()), Index::new(store.clone(), shutdown.clone()));
+            let queries = ServedTables::new(store, &catalog)?.queries(ledger, index, hits)?;
             let front = AppConfig { reads: QUERIES, ..front(registry) };
             (boxed(waybill_web::app(queries, probes, front)), None)
         }
@@ -159,8 +160,10 @@ pub(crate) async fn start(target: Target, settings: &Settings, shutdown: Cancell
                     let relay = RelayApi::new(jobs.clone(), pages);
                     let simulated = HitsApi::new(&listen_address::local_url(scheme, address), shutdown.clone())?;
                     if let Some((index, tables)) = index.zip(tables) {
-                        let statistics = StatsApi::new(Arc::clone(&catalog), ledger.clone(), index, store.clone(), now);
-                        let statistics = (statistics, HitStatsApi::new(hits), tables.queries()?);
+                        let statistics =
+                            StatsApi::new(Arc::clone(&catalog), ledger.clone(), index.clone(), store.clone(), now);
+                        let counts = HitStatsApi::new(hits.clone());
+                        let statistics = (statistics, counts, tables.queries(ledger.clone(), index, hits)?);
                         boxed(waybill_web::app((jobs, weather, relay, simulated, statistics), probes, front))
                     } else {
                         boxed(waybill_web::app((jobs, weather, relay, simulated), probes, front))

@@ -7,10 +7,12 @@ mod with {
     use anyhow::Context;
     use async_trait::async_trait;
     use tempfile::TempDir;
+    use waybill_hits::Hits;
+    use waybill_ledger::{Ledger, index::Index};
     use waybill_source::Catalog;
     use waybill_store::Store;
     use waybill_tables::{
-        DataFusionError, QueryApi, Rejected, TableError, TableProvider, Tables,
+        DataFusionError, QueryApi, Rejected, SystemTables, TableError, TableProvider, Tables,
         sql::{Engine, NamedTables},
     };
     use waybill_worker::{Load, LoadError, Loaded, Loader, RejectedRow};
@@ -21,6 +23,7 @@ mod with {
         scratch: Arc<TempDir>,
         /// By the definitions, so that a name can be told from a mistake without asking the store.
         names: Vec<String>,
+        sources: Vec<String>,
     }
 
     impl ServedTables {
@@ -28,20 +31,20 @@ mod with {
             let scratch = Arc::new(tempfile::tempdir().context("a folder for what does not fit into memory")?);
             let tables = Tables::new(store, scratch.path())?;
             let names = catalog.iter().filter_map(|definition| Some(definition.table()?.name.clone())).collect();
-            Ok(Self { tables, scratch, names })
+            let sources = catalog.iter().map(|definition| definition.name().to_owned()).collect();
+            Ok(Self { tables, scratch, names, sources })
         }
 
         pub(crate) fn loader(&self) -> Option<Arc<dyn Loader>> {
             Some(Arc::new(TableLoader { tables: self.tables.clone(), _scratch: Arc::clone(&self.scratch) }))
         }
 
-        /// The route of queries.
-        pub(crate) fn queries(self) -> anyhow::Result<QueryApi> {
+        /// The route of queries, of tables and of what these know.
+        pub(crate) fn queries(self, ledger: Ledger, index: Index, hits: Hits) -> anyhow::Result<QueryApi> {
             let engine = Engine::new(self.scratch.path())?;
-            Ok(QueryApi::new(
-                engine,
-                Arc::new(Asked { tables: self.tables, names: self.names, _scratch: self.scratch }),
-            ))
+            let system = SystemTables { ledger, index, hits, sources: self.sources };
+            let asked = Asked { tables: self.tables, system, names: self.names, _scratch: self.scratch };
+            Ok(QueryApi::new(engine, Arc::new(asked)))
         }
     }
 
@@ -87,6 +90,7 @@ mod with {
     #[derive(Debug)]
     struct Asked {
         tables: Tables,
+        system: SystemTables,
         names: Vec<String>,
         _scratch: Arc<TempDir>,
     }
@@ -94,10 +98,13 @@ mod with {
     #[async_trait]
     impl NamedTables for Asked {
         fn names(&self) -> Vec<String> {
-            self.names.clone()
+            self.names.iter().cloned().chain(SystemTables::names()).collect()
         }
 
         async fn provider(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+            if name.contains('.') {
+                return Ok(self.system.provider(name));
+            }
             let found = self.tables.provider(name).await?;
             if found.is_none() && self.names.iter().any(|known| known == name) {
                 return Err(DataFusionError::Plan(format!("nothing was loaded into table `{name}` yet")));
@@ -111,6 +118,8 @@ mod with {
 mod without {
     use std::sync::Arc;
 
+    use waybill_hits::Hits;
+    use waybill_ledger::{Ledger, index::Index};
     use waybill_source::Catalog;
     use waybill_store::Store;
     use waybill_worker::Loader;
@@ -127,7 +136,7 @@ mod without {
         }
 
         /// No route.
-        pub(crate) fn queries(self) -> anyhow::Result<()> {
+        pub(crate) fn queries(self, _ledger: Ledger, _index: Index, _hits: Hits) -> anyhow::Result<()> {
             Ok(())
         }
     }
