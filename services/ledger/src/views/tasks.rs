@@ -1,5 +1,7 @@
 //! A job's tasks, in pages.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Done, Failure, JobId, Ledger, LedgerError, Outcome, Sealed, jobs::Ended, journals::AsOf};
@@ -16,6 +18,17 @@ pub enum TaskState {
     Unchanged,
     /// Given up.
     Failed,
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pending => "pending",
+            Self::Stored => "stored",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+        })
+    }
 }
 
 impl TaskState {

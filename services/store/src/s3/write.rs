@@ -53,9 +53,9 @@ impl From<Bytes> for Piece {
     }
 }
 
-/// Signs a request by this SHA-256 of its body, in place of one that the SDK would take once more.
+/// Signs a request by this SHA-256 of its body, if it is known, in place of one that the SDK would take once more.
 #[derive(Debug)]
-struct SignedHash(String);
+struct SignedHash(Option<String>);
 
 impl Intercept for SignedHash {
     fn name(&self) -> &'static str {
@@ -68,7 +68,9 @@ impl Intercept for SignedHash {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(self.0.clone()));
+        if let Some(sha256) = &self.0 {
+            config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(sha256.clone()));
+        }
         Ok(())
     }
 }
@@ -126,10 +128,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let timeouts = self.timeouts_for(piece.len);
         let call = self.inner.client.put_object().bucket(&self.inner.bucket).key(key).content_type(content_type);
-        let mut call = call.set_metadata(Some(metadata)).body(piece.body).customize();
-        if let Some(sha256) = piece.sha256 {
-            call = call.interceptor(SignedHash(sha256));
-        }
+        let call = call.set_metadata(Some(metadata)).body(piece.body).customize().interceptor(SignedHash(piece.sha256));
         call.config_override(timeouts).send().await.map_err(|error| failed("PutObject", key, &error))?;
         Ok(())
     }
@@ -193,10 +192,7 @@ impl Begun {
     async fn send_piece(&self, number: i32, piece: Piece) -> Result<CompletedPart, StoreError> {
         let (inner, timeouts) = (&self.store.inner, self.store.timeouts_for(piece.len));
         let call = inner.client.upload_part().bucket(&inner.bucket).key(&self.key).upload_id(&self.id);
-        let mut call = call.part_number(number).body(piece.body).customize();
-        if let Some(sha256) = piece.sha256 {
-            call = call.interceptor(SignedHash(sha256));
-        }
+        let call = call.part_number(number).body(piece.body).customize().interceptor(SignedHash(piece.sha256));
         let sent = call.config_override(timeouts).send().await;
         let sent = sent.map_err(|error| failed("UploadPart", &self.key, &error))?;
         Ok(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray},
+    array::{ArrayRef, Date32Array, RecordBatch, StringArray},
     datatypes::{DataType, SchemaRef},
 };
 use datafusion::common::DataFusionError;
@@ -15,7 +15,7 @@ use waybill_hits::{Hits, PathCount, Query, Ranking};
 use crate::system::{
     SystemTables,
     filters::{Days, Filters, date32},
-    table::{Batches, columns, integer, unreadable},
+    table::{Batches, columns, integers, unreadable},
 };
 
 /// Paths of a batch: of at most 2 KiB each.
@@ -70,7 +70,7 @@ fn batch(day: Date, paths: &[PathCount]) -> Result<RecordBatch, DataFusionError>
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Date32Array::from(vec![date32(day); paths.len()])),
         Arc::new(StringArray::from_iter_values(paths.iter().map(|row| &row.path))),
-        Arc::new(Int64Array::from_iter_values(paths.iter().map(|row| integer(row.count)))),
+        integers(paths.iter().map(|row| Some(row.count))),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
 }

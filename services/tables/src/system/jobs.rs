@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    array::{ArrayRef, RecordBatch, StringArray},
     datatypes::{DataType, SchemaRef},
 };
 use datafusion::common::DataFusionError;
@@ -15,7 +15,7 @@ use waybill_ledger::{JobFilter, JobId, Ledger, State, Status};
 use crate::system::{
     SystemTables,
     filters::Filters,
-    table::{Batches, columns, integer, microseconds, time, unreadable},
+    table::{Batches, columns, integers, time, times, unreadable},
 };
 
 /// Jobs of a batch: a status has up to ten failures in words.
@@ -94,13 +94,9 @@ pub(super) fn pages(
 
 fn batch(jobs: &[Status]) -> Result<RecordBatch, DataFusionError> {
     let text = |of: fn(&Status) -> Option<String>| Arc::new(jobs.iter().map(of).collect::<StringArray>()) as ArrayRef;
-    let number = |of: fn(&Status) -> Option<u64>| {
-        Arc::new(jobs.iter().map(|job| of(job).map(integer)).collect::<Int64Array>()) as ArrayRef
-    };
-    let time = |of: fn(&Status) -> Option<Timestamp>| {
-        let times = jobs.iter().map(|job| of(job).map(microseconds)).collect::<TimestampMicrosecondArray>();
-        Arc::new(times.with_timezone("UTC")) as ArrayRef
-    };
+    let number = |of: fn(&Status) -> Option<u64>| integers(jobs.iter().map(of));
+    let time =
+        |of: fn(&Status) -> Option<Timestamp>| times(jobs.iter().map(|job| of(job).map(Timestamp::as_microsecond)));
     let columns = vec![
         text(|job| Some(job.request.job.to_string())),
         text(|job| Some(job.request.source.clone())),

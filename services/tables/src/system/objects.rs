@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    array::{ArrayRef, Date32Array, RecordBatch, StringArray},
     datatypes::{DataType, SchemaRef},
 };
 use datafusion::common::DataFusionError;
@@ -15,7 +15,7 @@ use waybill_ledger::index::{Index, IndexedObject, Month, month_of, object_keys};
 use crate::system::{
     SystemTables,
     filters::{Days, Filters, date32},
-    table::{Batches, columns, integer, time, unreadable},
+    table::{Batches, columns, integers, time, times, unreadable},
 };
 
 /// Items of a batch: of some 550 bytes each.
@@ -126,13 +126,8 @@ struct Found {
 
 fn batch(source: &str, objects: &[Found]) -> Result<RecordBatch, DataFusionError> {
     let text = |of: fn(&Found) -> &str| Arc::new(StringArray::from_iter_values(objects.iter().map(of))) as ArrayRef;
-    let number = |of: fn(&Found) -> u64| {
-        Arc::new(Int64Array::from_iter_values(objects.iter().map(|found| integer(of(found))))) as ArrayRef
-    };
-    let time = |of: fn(&Found) -> i64| {
-        let times = TimestampMicrosecondArray::from_iter_values(objects.iter().map(of));
-        Arc::new(times.with_timezone("UTC")) as ArrayRef
-    };
+    let number = |of: fn(&Found) -> u64| integers(objects.iter().map(|found| Some(of(found))));
+    let time = |of: fn(&Found) -> i64| times(objects.iter().map(|found| Some(of(found))));
     let dates: Date32Array = objects.iter().map(|found| date_of(&found.place.0).map(date32)).collect();
     let columns = vec![
         Arc::new(StringArray::from_iter_values(objects.iter().map(|_| source))) as ArrayRef,

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use arrow::{
-    array::RecordBatch,
+    array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray},
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
 use async_trait::async_trait;
@@ -19,7 +19,6 @@ use datafusion::{
     },
 };
 use futures::stream::BoxStream;
-use jiff::Timestamp;
 
 use crate::system::{SystemTables, filters::Filters};
 
@@ -108,13 +107,15 @@ pub(super) fn time() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-pub(super) fn microseconds(time: Timestamp) -> i64 {
-    time.as_microsecond()
+/// A column of times, in microseconds since 1970.
+pub(super) fn times(times: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(times.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
 }
 
-/// A number as SQL has it.
-pub(super) fn integer(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// A column of numbers. SQL has none beyond an `i64`.
+pub(super) fn integers(numbers: impl Iterator<Item = Option<u64>>) -> ArrayRef {
+    let integers = numbers.map(|number| number.map(|number| i64::try_from(number).unwrap_or(i64::MAX)));
+    Arc::new(integers.collect::<Int64Array>())
 }
 
 /// The store, the ledger, or the counts of requests.

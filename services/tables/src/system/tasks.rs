@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{
-        ArrayRef, Float64Array, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder,
-        TimestampMicrosecondArray,
-    },
+    array::{ArrayRef, Float64Array, ListBuilder, RecordBatch, StringArray, StringBuilder},
     datatypes::{DataType, Field, SchemaRef},
 };
 use datafusion::common::DataFusionError;
@@ -18,7 +15,7 @@ use crate::system::{
     SystemTables,
     filters::Filters,
     jobs::{named, pages},
-    table::{Batches, columns, integer, microseconds, time, unreadable},
+    table::{Batches, columns, integers, time, times, unreadable},
 };
 
 /// Tasks of a batch: as many as a piece of a sealed job has, so that each is read once.
@@ -100,11 +97,10 @@ fn batches_of(
 }
 
 fn batch(job: &Status, tasks: &[TaskStatus]) -> Result<RecordBatch, DataFusionError> {
+    let states = tasks.iter().map(|task| task.state.to_string());
     let text =
         |of: fn(&TaskStatus) -> Option<&str>| Arc::new(tasks.iter().map(of).collect::<StringArray>()) as ArrayRef;
-    let number = |of: fn(&TaskStatus) -> Option<u64>| {
-        Arc::new(tasks.iter().map(|task| of(task).map(integer)).collect::<Int64Array>()) as ArrayRef
-    };
+    let number = |of: fn(&TaskStatus) -> Option<u64>| integers(tasks.iter().map(of));
     let mut items = ListBuilder::new(StringBuilder::new());
     for task in tasks {
         items.append_value(task.items.iter().map(Some));
@@ -112,17 +108,17 @@ fn batch(job: &Status, tasks: &[TaskStatus]) -> Result<RecordBatch, DataFusionEr
     let seconds: Float64Array = tasks.iter().map(|task| task.done.as_ref().map(|done| done.seconds)).collect();
     let finished = tasks.iter().map(|task| {
         let done = task.done.as_ref().map(|done| done.finished);
-        done.or(task.failure.as_ref().map(|failure| failure.finished))
+        done.or(task.failure.as_ref().map(|failure| failure.finished)).map(Timestamp::as_microsecond)
     });
     let [id, source] = [job.request.job.to_string(), job.request.source.clone()]
         .map(|text| Arc::new(StringArray::from_iter_values(tasks.iter().map(|_| &text))) as ArrayRef);
     let columns = vec![
         id,
         source,
-        times(tasks.iter().map(|_| Some(job.request.created))),
+        times(tasks.iter().map(|_| Some(job.request.created.as_microsecond()))),
         number(|task| Some(task.task)),
         Arc::new(items.finish()),
-        text(|task| Some(state_name(task.state))),
+        Arc::new(StringArray::from_iter_values(states)),
         text(|task| task.done.as_ref().map(|done| done.object.as_str())),
         number(|task| task.done.as_ref().map(|done| done.bytes)),
         number(|task| task.done.as_ref().map(|done| done.records)),
@@ -149,7 +145,7 @@ fn damaged(job: &Status) -> Result<RecordBatch, DataFusionError> {
         match field.name().as_str() {
             "job" => text(&job.request.job.to_string()),
             "source" => text(&job.request.source),
-            "created" => times([Some(job.request.created)].into_iter()),
+            "created" => times([Some(job.request.created.as_microsecond())].into_iter()),
             "state" => text("damaged"),
             "reason" => text(job.errors.first().map_or("", |error| &error.failure.reason)),
             _ => arrow::array::new_null_array(field.data_type(), 1),
@@ -157,18 +153,4 @@ fn damaged(job: &Status) -> Result<RecordBatch, DataFusionError> {
     });
     let columns = columns.collect();
     Ok(RecordBatch::try_new(schema, columns)?)
-}
-
-fn times(times: impl Iterator<Item = Option<Timestamp>>) -> ArrayRef {
-    let times: TimestampMicrosecondArray = times.map(|time| time.map(microseconds)).collect();
-    Arc::new(times.with_timezone("UTC"))
-}
-
-fn state_name(state: TaskState) -> &'static str {
-    match state {
-        TaskState::Pending => "pending",
-        TaskState::Stored => "stored",
-        TaskState::Unchanged => "unchanged",
-        TaskState::Failed => "failed",
-    }
 }
